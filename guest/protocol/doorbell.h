@@ -1,0 +1,153 @@
+// The doorbell protocol: how the agent in the guest tells the VMM what it is about to do and what
+// the kernel answered. Used by both sides; plain types only, no pointers, no padding.
+//
+// How it rings. The kernel command line carries `sealvisor.doorbell=0x<gpa>`: one page of device
+// space where no device of the guest's kernel lives. The agent maps it through /dev/mem, fills one
+// Message in its own memory, and stores the *address* of that message into the doorbell page: one
+// naturally aligned 8-byte store to kRegister64 (64-bit processes) or one 4-byte store to
+// kRegister32 (32-bit processes). The store is the whole transaction: the vCPU does not go on
+// before the VMM has read the message. The VMM translates the address itself, under the root that
+// the vCPU runs on, copies the message once, and checks the copy.
+//
+// What the guest says is a *claim*. The VMM never takes a root, a frame or a verdict from it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sealvisor::protocol {
+
+/// "SLV1" in little-endian order.
+inline constexpr std::uint32_t kMagic = 0x31564C53;
+/// Raised with every change of this header; the VMM refuses any other.
+inline constexpr std::uint16_t kVersion = 1;
+
+/// Offsets in the doorbell page.
+inline constexpr std::uint64_t kRegister64 = 0;
+inline constexpr std::uint64_t kRegister32 = 8;
+
+/// A message is one aligned block, so that it never straddles a page.
+inline constexpr std::size_t kMessageSize = 256;
+inline constexpr std::size_t kNameSize = 32;
+/// Most pages of one mapping that a Touched message can report on.
+inline constexpr std::uint32_t kMaxPages = 64;
+/// Most system mappings that one process may announce.
+inline constexpr std::uint32_t kMaxMappings = 16;
+/// Most messages in one run; more is a flood (exit code 4).
+inline constexpr std::uint64_t kMaxMessages = 1'000'000;
+
+enum class Type : std::uint16_t {
+  Hello = 1,        ///< First message of the init process.
+  Mapping = 2,      ///< One system mapping of the sending process, read from its smaps.
+  MappingsEnd = 3,  ///< All mappings of this process were sent.
+  ScenarioBegin = 4,
+  ScenarioEnd = 5,
+  CellBegin = 6,  ///< Before a cell: the victim's mappings were just announced.
+  Touched = 7,    ///< Every page of the mapping was touched from user mode; what happened.
+  Before = 8,     ///< About to perform the operation of the cell.
+  After = 9,      ///< The operation returned.
+  CellEnd = 10,   ///< The cell is over (sent by the victim, or by its parent if it died).
+  ForkParent = 11,  ///< About to fork; `token` names the pair.
+  ForkChild = 12,   ///< First thing in the child of that fork.
+  StoreBlock = 13,  ///< Control: a block of known stores begins or ends.
+  Bye = 14,         ///< Last message of the init process; then it resets the machine.
+};
+
+/// Where a Touched message stands.
+enum class Moment : std::uint16_t { BeforeOperation = 0, AfterOperation = 1, AtNewPlace = 2 };
+
+/// Outcome of touching one page (one byte in `outcome`).
+enum class Touch : std::uint8_t { NotTried = 0, Read = 1, Segv = 2, Bus = 3 };
+
+struct Hello {
+  std::uint32_t bits;       ///< 32 or 64: of the sending process.
+  std::uint32_t page_size;  ///< AT_PAGESZ.
+  std::uint64_t vdso;       ///< AT_SYSINFO_EHDR, 0 if there is none.
+  char release[kNameSize * 2];  ///< uname -r, NUL-terminated, cut to fit.
+};
+
+struct MappingClaim {
+  std::uint64_t start;
+  std::uint64_t end;
+  std::uint32_t index;        ///< 0-based among this process's announced mappings.
+  std::uint32_t readable : 1, writable : 1, executable : 1, sealed : 1;  ///< smaps; sealed: `sl`.
+  char name[kNameSize];       ///< As in smaps: "[vdso]".
+};
+
+struct MappingsEnd {
+  std::uint32_t count;
+  std::uint32_t reserved;
+  std::uint64_t vdso;  ///< AT_SYSINFO_EHDR of this process.
+};
+
+struct Scenario {
+  char name[kNameSize];
+  std::int32_t status;  ///< ScenarioEnd: 0, or the errno that stopped it.
+  std::uint32_t count;  ///< ScenarioEnd: what it counted (processes, cells, stores).
+};
+
+struct Cell {
+  char mapping[kNameSize];
+  char operation[kNameSize];
+  char form[kNameSize];
+  std::uint64_t start;  ///< Range that the operation was asked to change.
+  std::uint64_t end;
+};
+
+struct Touched {
+  std::uint64_t start;  ///< First page that was touched.
+  std::uint32_t pages;
+  Moment moment;
+  std::uint16_t reserved;
+  Touch outcome[kMaxPages];
+};
+
+struct After {
+  std::int64_t result;        ///< As the raw system call returned it: -errno on failure.
+  std::uint64_t new_start;    ///< Where the mapping is said to be now (mremap), 0 if not moved.
+};
+
+struct CellEnd {
+  std::int32_t signal;  ///< Signal that killed the victim, 0 if it ended by itself.
+  std::uint32_t skipped;  ///< 1: the form does not exist for this mapping (too few pages).
+};
+
+struct Fork {
+  std::uint32_t vfork;  ///< 1: the child shares the parent's memory.
+  std::uint32_t reserved;
+};
+
+struct StoreBlock {
+  char store_class[kNameSize];
+  std::uint64_t gpa;    ///< Frame that the stores go to, as the guest knows it (checked).
+  std::uint32_t stores;  ///< Known number of stores between begin and end.
+  std::uint32_t end;     ///< 0: begins, 1: ended.
+};
+
+struct Message {
+  std::uint32_t magic;
+  std::uint16_t version;
+  Type type;
+  std::uint64_t sequence;  ///< Of the sending process: starts at 0, one more each time.
+  std::uint64_t token;     ///< Names the cell or the fork pair; 0 elsewhere.
+  std::uint32_t pid;       ///< As the guest knows it: a label for people.
+  std::uint32_t length;    ///< Bytes of `body` that count: sizeof of the body of this type.
+  union {
+    Hello hello;
+    MappingClaim mapping;
+    MappingsEnd mappings_end;
+    Scenario scenario;
+    Cell cell;
+    Touched touched;
+    After after;
+    CellEnd cell_end;
+    Fork fork;
+    StoreBlock store_block;
+    std::uint8_t raw[kMessageSize - 32];
+  } body;
+};
+static_assert(sizeof(Message) == kMessageSize);
+static_assert(offsetof(Message, body) == 32);
+static_assert(alignof(Touched) <= 8 && sizeof(Touched) == 16 + kMaxPages);
+
+}  // namespace sealvisor::protocol

@@ -1,0 +1,75 @@
+// What an engine observed, as fixed-size records in the order in which it happened.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace sealvisor::event {
+
+/// Raised with every change of the record; plugin and VMM refuse any other.
+inline constexpr std::uint32_t kEventVersion = 1;
+
+enum class Kind : std::uint8_t {
+  /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
+  /// aux = EFER. arm64: old_value = TCR_EL1, new_value = SCTLR_EL1.
+  Registers = 1,
+  /// A root was loaded. root = raw register value (CR3, TTBR0_EL1 or TTBR1_EL1), gpa = its frame's
+  /// gpa, level = top level, flags & kUpperHalf for TTBR1.
+  RootLoad = 2,
+  /// A table frame is watched from now on. gpa = frame, level = its level.
+  TableAdded = 3,
+  /// A non-zero entry that a table held when it was added. gpa = slot, new_value = entry.
+  EntryFound = 4,
+  /// A table frame is no longer linked at this level. gpa = frame, level.
+  TableRemoved = 5,
+  /// A store changed, or rewrote, one 8-byte slot of a watched table frame. gpa = slot, old_value,
+  /// new_value = whole slot. A store that spans n slots makes n records: part 0..n-1 of parts.
+  SlotWrite = 6,
+  /// The same for a watched content frame (code of a system mapping).
+  ContentWrite = 7,
+  /// User mode is about to run its first instruction since the last change. root = raw root it runs
+  /// on (x86-64 CR3, arm64 TTBR0_EL1), pc = its address.
+  UserEntry = 8,
+  /// The doorbell was rung. gpa = offset in the doorbell page, new_value = stored word (the gva of
+  /// the message), size = bytes stored. The vCPU waits for the VMM.
+  Doorbell = 9,
+  /// The vCPU waits for the VMM to compare its model with guest memory.
+  Sync = 10,
+  /// A bound was reached; from here on the watch is incomplete. aux = Limit.
+  Limit = 11,
+  /// The engine is about to end. old_value = stores seen, new_value = cache hits, aux = blocks run.
+  RunEnd = 12,
+  /// A user-mode TLB flush or other invalidation is not recorded; this counts control-register
+  /// writes that the engine refuses to follow. aux = which.
+  Unsupported = 13,
+};
+
+inline constexpr std::uint8_t kUpperHalf = 1;    ///< RootLoad: TTBR1_EL1.
+inline constexpr std::uint8_t kUserMode = 2;     ///< SlotWrite, ContentWrite: user mode stored.
+inline constexpr std::uint8_t kPredicted = 4;    ///< `dc zva`: value known from the architecture.
+inline constexpr std::uint8_t kRefreshed = 8;    ///< Old value had stale accessed/dirty bits.
+
+enum class Limit : std::uint64_t { TableFrames = 1, ContentFrames = 2 };
+
+/// One record. `icount`: guest instructions of the blocks started so far on this vCPU.
+struct Event {
+  Kind kind;
+  std::uint8_t level;
+  std::uint8_t size;    ///< Bytes of the whole store.
+  std::uint8_t offset;  ///< Byte in the slot where this part of the store begins.
+  std::uint8_t part;
+  std::uint8_t parts;
+  std::uint8_t vcpu;
+  std::uint8_t flags;
+  std::uint64_t icount;
+  std::uint64_t pc;
+  std::uint64_t root;
+  std::uint64_t gpa;
+  std::uint64_t old_value;
+  std::uint64_t new_value;
+  std::uint64_t aux;
+};
+static_assert(sizeof(Event) == 64);
+static_assert(std::is_trivially_copyable_v<Event>);
+
+}  // namespace sealvisor::event
