@@ -35,6 +35,8 @@ inline constexpr std::uint32_t kMaxPages = 64;
 inline constexpr std::uint32_t kMaxMappings = 16;
 /// Most messages in one run; more is a flood (exit code 4).
 inline constexpr std::uint64_t kMaxMessages = 1'000'000;
+/// Tokens from here on name fork pairs, each used once in a run.
+inline constexpr std::uint64_t kFirstForkToken = std::uint64_t{1} << 32;
 
 enum class Type : std::uint16_t {
   Hello = 1,        ///< First message of the init process.
@@ -42,11 +44,11 @@ enum class Type : std::uint16_t {
   MappingsEnd = 3,  ///< All mappings of this process were sent.
   ScenarioBegin = 4,
   ScenarioEnd = 5,
-  CellBegin = 6,  ///< Before a cell: the victim's mappings were just announced.
-  Touched = 7,    ///< Every page of the mapping was touched from user mode; what happened.
-  Before = 8,     ///< About to perform the operation of the cell.
-  After = 9,      ///< The operation returned.
-  CellEnd = 10,   ///< The cell is over (sent by the victim, or by its parent if it died).
+  CellBegin = 6,    ///< Before a cell: the victim's mappings were just announced.
+  Touched = 7,      ///< Every page of the mapping was touched from user mode; what happened.
+  Before = 8,       ///< About to perform the operation of the cell.
+  After = 9,        ///< The operation returned.
+  CellEnd = 10,     ///< The cell is over (sent by the victim, or by its parent if it died).
   ForkParent = 11,  ///< About to fork; `token` names the pair.
   ForkChild = 12,   ///< First thing in the child of that fork.
   StoreBlock = 13,  ///< Control: a block of known stores begins or ends.
@@ -60,18 +62,18 @@ enum class Moment : std::uint16_t { BeforeOperation = 0, AfterOperation = 1, AtN
 enum class Touch : std::uint8_t { NotTried = 0, Read = 1, Segv = 2, Bus = 3 };
 
 struct Hello {
-  std::uint32_t bits;       ///< 32 or 64: of the sending process.
-  std::uint32_t page_size;  ///< AT_PAGESZ.
-  std::uint64_t vdso;       ///< AT_SYSINFO_EHDR, 0 if there is none.
+  std::uint32_t bits;           ///< 32 or 64: of the sending process.
+  std::uint32_t page_size;      ///< AT_PAGESZ.
+  std::uint64_t vdso;           ///< AT_SYSINFO_EHDR, 0 if there is none.
   char release[kNameSize * 2];  ///< uname -r, NUL-terminated, cut to fit.
 };
 
 struct MappingClaim {
   std::uint64_t start;
   std::uint64_t end;
-  std::uint32_t index;        ///< 0-based among this process's announced mappings.
+  std::uint32_t index;  ///< 0-based among this process's announced mappings.
   std::uint32_t readable : 1, writable : 1, executable : 1, sealed : 1;  ///< smaps; sealed: `sl`.
-  char name[kNameSize];       ///< As in smaps: "[vdso]".
+  char name[kNameSize];                                                  ///< As in smaps: "[vdso]".
 };
 
 struct MappingsEnd {
@@ -90,7 +92,7 @@ struct Cell {
   char mapping[kNameSize];
   char operation[kNameSize];
   char form[kNameSize];
-  std::uint64_t start;  ///< Range that the operation was asked to change.
+  std::uint64_t start;  ///< Range that the operation was asked to change. A skipped cell: 0.
   std::uint64_t end;
 };
 
@@ -103,13 +105,21 @@ struct Touched {
 };
 
 struct After {
-  std::int64_t result;        ///< As the raw system call returned it: -errno on failure.
-  std::uint64_t new_start;    ///< Where the mapping is said to be now (mremap), 0 if not moved.
+  std::int64_t result;      ///< As the raw system call returned it: -errno on failure.
+  std::uint64_t new_start;  ///< Where the range is said to be now (mremap), 0 if not moved.
+};
+
+/// Why a cell was not tried (CellEnd::skipped).
+enum class Skip : std::uint32_t {
+  No = 0,           ///< It was tried.
+  TooFewPages = 1,  ///< The form is the whole mapping, or nothing would be left.
+  NoMapping = 2,    ///< This guest has no such mapping. CellBegin and CellEnd come from init.
+  NoRoom = 3,       ///< No free page next to the mapping (form neighbour).
 };
 
 struct CellEnd {
   std::int32_t signal;  ///< Signal that killed the victim, 0 if it ended by itself.
-  std::uint32_t skipped;  ///< 1: the form does not exist for this mapping (too few pages).
+  Skip skipped;
 };
 
 struct Fork {
@@ -117,19 +127,42 @@ struct Fork {
   std::uint32_t reserved;
 };
 
+/// What the bytes of a known store are.
+enum class Pattern : std::uint32_t {
+  Counting = 0,  ///< store_pattern_byte(i, k): even, never zero, so that no entry becomes valid.
+  Zeros = 1,
+};
+
+/// Byte `k` of store `i` (both 0-based) of a block with Pattern::Counting.
+[[nodiscard]] constexpr std::uint8_t store_pattern_byte(std::uint32_t i, std::uint32_t k) {
+  return static_cast<std::uint8_t>(2 * ((i + k) % 127 + 1));
+}
+
+/// A block of known stores. Store `i` of `stores` is one store instruction (or one iteration of a
+/// string instruction). It writes `width` bytes from byte `offset + i * step` of the frame `gpa`
+/// on; what runs past that frame's end goes to the start of the frame `next_gpa`. Nothing else
+/// stores to either frame between begin and end.
 struct StoreBlock {
   char store_class[kNameSize];
-  std::uint64_t gpa;    ///< Frame that the stores go to, as the guest knows it (checked).
-  std::uint32_t stores;  ///< Known number of stores between begin and end.
-  std::uint32_t end;     ///< 0: begins, 1: ended.
+  std::uint64_t gpa;       ///< Frame that the stores go to, as the guest knows it (checked).
+  std::uint64_t next_gpa;  ///< Frame behind it in the guest's addresses, 0 if no store reaches it.
+  std::uint32_t stores;    ///< Known number of stores between begin and end.
+  std::uint32_t end;       ///< 0: begins, 1: ended.
+  std::uint32_t offset;    ///< Bytes, less than a page.
+  std::int32_t step;       ///< Bytes; 0: all go to the same place; negative: downwards.
+  std::uint32_t width;     ///< Bytes of one store.
+  Pattern pattern;
 };
 
 struct Message {
   std::uint32_t magic;
   std::uint16_t version;
   Type type;
-  std::uint64_t sequence;  ///< Of the sending process: starts at 0, one more each time.
-  std::uint64_t token;     ///< Names the cell or the fork pair; 0 elsewhere.
+  std::uint64_t sequence;  ///< Of the sending program image: starts at 0, one more each time.
+                           ///< A forked child and an exec'd image start again.
+  std::uint64_t token;     ///< Names the cell or the fork pair; 0 elsewhere. Fork pairs are
+                           ///< numbered from kFirstForkToken on, cells below it. Mapping and
+                           ///< MappingsEnd carry the cell or pair that their process belongs to.
   std::uint32_t pid;       ///< As the guest knows it: a label for people.
   std::uint32_t length;    ///< Bytes of `body` that count: sizeof of the body of this type.
   union {

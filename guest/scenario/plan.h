@@ -1,0 +1,171 @@
+// The plan: what the VMM asks one run of a guest to do. It lies in the initramfs as /plan.
+//
+// Text, lines that end in '\n'. The first line is `sealvisor-plan 1`. Then one item a line, words
+// separated by one space, in the order in which they run:
+//
+//   cell <id> <mapping> <operation> <form>   one cell; <id> >= 1, the token of its messages
+//   life <name> <count>                      scenario life/<name>
+//   control <name> [<count>]                 scenario control/<name>
+//   lie <name>                               scenario lie/<name>
+//   repeat-forkexec <count>                  scenario bench/fork-exec
+//
+// Anything else is an error that names the line; a plan with an error is not run at all.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "guest/scenario/scenario.h"
+
+namespace sealvisor::scenario {
+
+inline constexpr std::string_view kPlanHeader = "sealvisor-plan 1";
+/// Most bytes of a plan.
+inline constexpr std::size_t kMaxPlanSize = 64 * 1024;
+/// Most items of a plan.
+inline constexpr std::size_t kMaxPlanItems = 2048;
+/// Largest cell id.
+inline constexpr std::uint32_t kMaxCellId = 1'000'000;
+
+/// One item. Views point into kScenarios and kMappings, never into the text it was read from.
+struct PlanItem {
+  const Scenario* scenario = nullptr;  ///< Never null in an item that was parsed.
+  std::uint32_t count = 0;             ///< Every kind but Cells.
+  std::uint32_t cell = 0;              ///< Kind Cells: its id.
+  std::string_view mapping{};          ///< Kind Cells: one of kMappings.
+};
+
+/// An item, or why the line is none: `error` is empty exactly when `item` is good.
+struct ParsedItem {
+  PlanItem item{};
+  std::string_view error{};
+};
+
+namespace detail {
+
+/// Cuts the next word off `rest`; an empty word means that there was none.
+[[nodiscard]] constexpr std::string_view next_word(std::string_view& rest) {
+  const std::size_t space = rest.find(' ');
+  const std::string_view word = rest.substr(0, space);
+  rest = space == std::string_view::npos ? std::string_view{} : rest.substr(space + 1);
+  return word;
+}
+
+/// Reads a decimal number of 1 to `limit`; 0 if `word` is not one.
+[[nodiscard]] constexpr std::uint32_t number(std::string_view word, std::uint32_t limit) {
+  if (word.empty() || word.size() > 9) return 0;
+  std::uint32_t value = 0;
+  for (const char c : word) {
+    if (c < '0' || c > '9') return 0;
+    value = value * 10 + static_cast<std::uint32_t>(c - '0');
+  }
+  return value <= limit ? value : 0;
+}
+
+/// The scenario `<prefix>/<name>`, without building that string.
+[[nodiscard]] constexpr const Scenario* find_under(Kind kind, std::string_view name) {
+  for (const Scenario& scenario : kScenarios) {
+    if (scenario.kind == kind && short_name(scenario) == name) return &scenario;
+  }
+  return nullptr;
+}
+
+[[nodiscard]] constexpr ParsedItem parse_cell(std::string_view rest) {
+  ParsedItem parsed;
+  parsed.item.cell = number(next_word(rest), kMaxCellId);
+  if (parsed.item.cell == 0) return {{}, "a cell id is a number of 1 to 1000000"};
+  const std::string_view mapping = next_word(rest);
+  for (const std::string_view known : kMappings) {
+    if (known == mapping) parsed.item.mapping = known;
+  }
+  if (parsed.item.mapping.empty()) return {{}, "no such mapping"};
+  const auto operation = operation_named(next_word(rest));
+  if (!operation) return {{}, "no such operation"};
+  const auto form = form_named(next_word(rest));
+  if (!form) return {{}, "no such form"};
+  parsed.item.scenario = find_cells(*operation, *form);
+  if (parsed.item.scenario == nullptr) return {{}, "this operation has no such form"};
+  if (!rest.empty()) return {{}, "words after the last one that is expected"};
+  return parsed;
+}
+
+}  // namespace detail
+
+/// Reads one line (without its '\n') behind the header.
+[[nodiscard]] constexpr ParsedItem parse_plan_line(std::string_view line) {
+  std::string_view rest = line;
+  const std::string_view verb = detail::next_word(rest);
+  if (verb == "cell") return detail::parse_cell(rest);
+
+  ParsedItem parsed;
+  bool counted = true;
+  if (verb == "repeat-forkexec") {
+    parsed.item.scenario = find("bench/fork-exec");
+  } else if (verb == "life" || verb == "control" || verb == "lie") {
+    const Kind kind = verb == "life" ? Kind::Life : verb == "control" ? Kind::Control : Kind::Lie;
+    parsed.item.scenario = detail::find_under(kind, detail::next_word(rest));
+    if (parsed.item.scenario == nullptr) return {{}, "no such scenario"};
+    // A control that takes a count may leave it out; one that takes none must.
+    counted = parsed.item.scenario->count != 0 && (kind == Kind::Life || !rest.empty());
+    parsed.item.count = parsed.item.scenario->count;
+  } else {
+    return {{}, "no such item"};
+  }
+  if (counted) {
+    parsed.item.count = detail::number(detail::next_word(rest), kMaxCount);
+    if (parsed.item.count == 0) return {{}, "a count is a number of 1 to 100000"};
+  }
+  if (!rest.empty()) return {{}, "words after the last one that is expected"};
+  return parsed;
+}
+
+/// A parsed plan, or the first thing that is wrong with it.
+struct Plan {
+  std::array<PlanItem, kMaxPlanItems> items{};
+  std::size_t size = 0;
+  std::string_view error{};  ///< Empty: the plan is good.
+  std::size_t line = 0;      ///< 1-based line of the error.
+  std::string_view text{};   ///< That line, in the text given.
+};
+
+/// Reads a whole plan into `plan`. True if it is good; else `plan.error` says why not.
+[[nodiscard]] constexpr bool parse_plan(std::string_view text, Plan& plan) {
+  plan.size = 0;
+  plan.error = {};
+  plan.line = 0;
+  if (text.size() > kMaxPlanSize) {
+    plan.error = "longer than 65536 bytes";
+    return false;
+  }
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    plan.text = text.substr(0, end);
+    ++plan.line;
+    if (end == std::string_view::npos) {
+      plan.error = "cut short: the last line does not end";
+      return false;
+    }
+    text = text.substr(end + 1);
+    if (plan.line == 1) {
+      if (plan.text == kPlanHeader) continue;
+      plan.error = "not a plan of this version";
+      return false;
+    }
+    const ParsedItem parsed = parse_plan_line(plan.text);
+    if (!parsed.error.empty()) {
+      plan.error = parsed.error;
+      return false;
+    }
+    if (plan.size == kMaxPlanItems) {
+      plan.error = "more than 2048 items";
+      return false;
+    }
+    plan.items[plan.size++] = parsed.item;
+  }
+  if (plan.line == 0) plan.error = "empty";
+  return plan.error.empty();
+}
+
+}  // namespace sealvisor::scenario

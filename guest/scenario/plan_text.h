@@ -1,0 +1,38 @@
+// Writing plans: the VMM's side of guest/scenario/plan.h. What it writes, parse_plan reads back.
+#pragma once
+
+#include <string>
+
+#include "guest/scenario/plan.h"
+
+namespace sealvisor::scenario {
+
+/// The line of `item`, with its '\n'. Precondition: item.scenario is not null.
+[[nodiscard]] inline std::string plan_line(const PlanItem& item) {
+  const Scenario& scenario = *item.scenario;
+  std::string line;
+  switch (scenario.kind) {
+    case Kind::Cells:
+      line.append("cell ").append(std::to_string(item.cell)).append(" ").append(item.mapping);
+      line.append(" ").append(name_of(scenario.operation)).append(" ");
+      line.append(name_of(scenario.form));
+      break;
+    case Kind::Life:
+      line.append("life ").append(short_name(scenario));
+      line.append(" ").append(std::to_string(item.count));
+      break;
+    case Kind::Control:
+      line.append("control ").append(short_name(scenario));
+      if (scenario.count != 0) line.append(" ").append(std::to_string(item.count));
+      break;
+    case Kind::Lie:
+      line.append("lie ").append(short_name(scenario));
+      break;
+    case Kind::Benchmark:
+      line.append("repeat-forkexec ").append(std::to_string(item.count));
+      break;
+  }
+  return line + "\n";
+}
+
+}  // namespace sealvisor::scenario
