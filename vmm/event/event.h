@@ -28,7 +28,7 @@ enum class Kind : std::uint8_t {
   /// The same for a watched content frame (code of a system mapping).
   ContentWrite = 7,
   /// User mode is about to run its first instruction since the last change. root = raw root it runs
-  /// on (x86-64 CR3, arm64 TTBR0_EL1), pc = its address.
+  /// on (x86-64 CR3, arm64 TTBR0_EL1), aux = raw TTBR1_EL1 (arm64), pc = its address.
   UserEntry = 8,
   /// The doorbell was rung. gpa = offset in the doorbell page, new_value = stored word (the gva of
   /// the message), size = bytes stored. The vCPU waits for the VMM.
@@ -37,17 +37,16 @@ enum class Kind : std::uint8_t {
   Sync = 10,
   /// A bound was reached; from here on the watch is incomplete. aux = Limit.
   Limit = 11,
-  /// The engine is about to end. old_value = stores seen, new_value = cache hits, aux = blocks run.
+  /// The engine is about to end. old_value = stores that missed the page cache, new_value = stores
+  /// to watched frames, aux = most tables watched at once. flags & kWitness: gpa = stores that the
+  /// second witness caught, root = differences that it found. The vCPU waits for the VMM.
   RunEnd = 12,
-  /// A user-mode TLB flush or other invalidation is not recorded; this counts control-register
-  /// writes that the engine refuses to follow. aux = which.
-  Unsupported = 13,
 };
 
 inline constexpr std::uint8_t kUpperHalf = 1;    ///< RootLoad: TTBR1_EL1.
 inline constexpr std::uint8_t kUserMode = 2;     ///< SlotWrite, ContentWrite: user mode stored.
 inline constexpr std::uint8_t kPredicted = 4;    ///< `dc zva`: value known from the architecture.
-inline constexpr std::uint8_t kRefreshed = 8;    ///< Old value had stale accessed/dirty bits.
+inline constexpr std::uint8_t kWitness = 8;      ///< RunEnd: the second witness ran.
 
 enum class Limit : std::uint64_t { TableFrames = 1, ContentFrames = 2 };
 

@@ -1,0 +1,365 @@
+#include "vmm/engine/tcg/plugin/monitor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace sealvisor::engine::tcg {
+
+using arch::Frame;
+using arch::Gpa;
+using arch::Half;
+using arch::InstructionFacts;
+using event::Event;
+using event::Kind;
+
+namespace {
+constexpr std::uint64_t kPageMask = arch::kPageSize - 1;
+// `dc zva` writes this much on every CPU model that QEMU offers (DCZID_EL0.BS = 4).
+constexpr std::uint64_t kZeroBlock = 64;
+// The longest instruction of either architecture (Intel SDM vol. 2, 2.3.11).
+constexpr std::size_t kMostBytes = 15;
+}  // namespace
+
+bool RamView::read_entry(Gpa slot, std::uint64_t& value) const {
+  const std::uint64_t offset = slot.value - base_.value;
+  if (offset >= mapping_.size() || mapping_.size() - offset < 8 || (offset & 7) != 0) return false;
+  auto* word = reinterpret_cast<std::uint64_t*>(mapping_.data() + offset);
+  value = std::atomic_ref<std::uint64_t>(*word).load(std::memory_order_relaxed);
+  return true;
+}
+
+bool RamView::read_table(Frame frame, arch::Table& copy) const {
+  if (!range().contains(frame)) return false;
+  const std::byte* start = mapping_.data() + (frame.gpa().value - base_.value);
+  // The vCPU is the only writer and this is its thread: nothing can tear.
+  std::memcpy(copy.data(), start, sizeof(copy));
+  return true;
+}
+
+void Monitor::Sink::emit(const Event& event) {
+  if (witness != nullptr) {
+    const Frame frame = arch::frame_of(Gpa{event.gpa});
+    if (event.kind == Kind::TableAdded) witness->close(frame);
+    if (event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite) {
+      witness->reported(frame);
+    }
+  }
+  channel.emit(event);
+}
+
+Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
+    : options_(options),
+      ram_(std::move(ram)),
+      channel_(std::move(channel)),
+      sink_(channel_),
+      tracker_(ram_, ram_.range(), sink_),
+      icount_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0},
+      armed_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0} {}
+
+void Monitor::on_vcpu_init(unsigned vcpu) {
+  auto registers = Registers::find(options_.arch);
+  if (!registers) {
+    qemu_plugin_outs(("sealvisor: " + registers.error().message + "\n").c_str());
+    return;
+  }
+  registers_.emplace(std::move(registers).value());
+  qemu_plugin_u64_set(icount_, vcpu, 0);
+  qemu_plugin_u64_set(armed_, vcpu, 0);
+  if (options_.witness) {
+    witness_ = std::make_unique<Witness>(options_.ram_fd, ram_.mapping(), ram_.range().first.gpa());
+    if (auto started = witness_->start(); !started) {
+      qemu_plugin_outs(("sealvisor: " + started.error().message + "\n").c_str());
+      witness_.reset();
+    }
+    sink_.witness = witness_.get();
+  }
+}
+
+bool Monitor::is_user_address(std::uint64_t vaddr) const {
+  return options_.arch == arch::Arch::X86_64 ? (vaddr >> 63) == 0 : ((vaddr >> 55) & 1) == 0;
+}
+
+std::uint64_t Monitor::icount(const Site& site) const {
+  return qemu_plugin_u64_get(icount_, 0) - site.behind;
+}
+
+model::StoreSource Monitor::source(const Site& site, bool predicted) const {
+  model::StoreSource source;
+  source.pc = site.pc;
+  source.icount = icount(site);
+  source.root = lower_root_;
+  source.user_mode = is_user_address(site.pc);
+  source.predicted = predicted;
+  return source;
+}
+
+Event Monitor::stamp(Kind kind, const Site& site) const {
+  Event event{};
+  event.kind = kind;
+  event.icount = icount(site);
+  event.pc = site.pc;
+  event.root = lower_root_;
+  return event;
+}
+
+void Monitor::on_translate(qemu_plugin_tb* tb) {
+  const std::size_t count = qemu_plugin_tb_n_insns(tb);
+  qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_, count);
+  const std::uint64_t start = qemu_plugin_tb_vaddr(tb);
+  if (options_.watch && (is_user_address(start) || witness_ != nullptr)) {
+    sites_.push_back({this, start, static_cast<std::uint32_t>(count), {}});
+    qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
+                                              QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
+                                              &sites_.back());
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
+    std::array<std::uint8_t, kMostBytes> bytes{};
+    const std::size_t size = qemu_plugin_insn_data(insn, bytes.data(), bytes.size());
+    const InstructionFacts facts =
+        arch::classify(options_.arch, {bytes.data(), std::min(size, bytes.size())});
+    sites_.push_back({this, qemu_plugin_insn_vaddr(insn),
+                      static_cast<std::uint32_t>(count - 1 - i), facts});
+    Site* site = &sites_.back();
+    qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, QEMU_PLUGIN_CB_NO_REGS,
+                                     QEMU_PLUGIN_MEM_W, site);
+    if (options_.watch && facts.kind != InstructionFacts::Kind::None) {
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, &Monitor::special_callback,
+                                             QEMU_PLUGIN_CB_R_REGS, site);
+    }
+  }
+}
+
+void Monitor::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+                             void* site) {
+  const Site& at = *static_cast<const Site*>(site);
+  at.monitor->on_store(at, info, vaddr);
+}
+
+void Monitor::special_callback(unsigned /*vcpu*/, void* site) {
+  const Site& at = *static_cast<const Site*>(site);
+  at.monitor->on_special(at);
+}
+
+void Monitor::user_entry_callback(unsigned /*vcpu*/, void* site) {
+  const Site& at = *static_cast<const Site*>(site);
+  at.monitor->on_user_entry(at);
+}
+
+void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr) {
+  const std::uint64_t bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
+  const bool straddles = (vaddr & kPageMask) + bytes > arch::kPageSize;
+  if (!straddles && cache_.contains(vaddr)) return;
+  on_store_slow(site, info, vaddr, bytes);
+}
+
+void Monitor::on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+                            std::uint64_t bytes) {
+  ++slow_stores_;
+  qemu_plugin_hwaddr* hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
+  if (hwaddr == nullptr) return;
+  const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
+  const bool is_io = qemu_plugin_hwaddr_is_io(hwaddr);
+  if (is_io && (phys & ~kPageMask) == options_.doorbell) {
+    on_doorbell(site, info, phys);
+    return;
+  }
+  const std::uint64_t room = arch::kPageSize - (vaddr & kPageMask);
+  const auto whole = static_cast<std::uint32_t>(bytes);
+  if (bytes <= room) {
+    if (is_io || !tracker_.is_watched(arch::frame_of(Gpa{phys}))) {
+      cache_.insert(vaddr);
+      return;
+    }
+    const std::uint64_t slots = ((phys & 7) + bytes + 7) / 8;
+    store_part(site, phys, whole, whole, 0, static_cast<std::uint32_t>(slots));
+    return;
+  }
+  // The store straddles two pages, each with a frame of its own: never cached, judged apart.
+  const auto first_bytes = static_cast<std::uint32_t>(room);
+  const std::uint64_t first_slots = ((phys & 7) + room + 7) / 8;
+  const std::uint64_t second_slots = (bytes - room + 7) / 8;
+  const auto slots = static_cast<std::uint32_t>(first_slots + second_slots);
+  if (!is_io && tracker_.is_watched(arch::frame_of(Gpa{phys}))) {
+    store_part(site, phys, first_bytes, whole, 0, slots);
+  }
+  qemu_plugin_hwaddr* second = qemu_plugin_get_hwaddr(info, vaddr + room);
+  if (second == nullptr || qemu_plugin_hwaddr_is_io(second)) return;
+  const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
+  if (!tracker_.is_watched(arch::frame_of(Gpa{second_phys}))) return;
+  store_part(site, second_phys, whole - first_bytes, whole,
+             static_cast<std::uint32_t>(first_slots), slots);
+}
+
+void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,
+                         std::uint32_t whole, std::uint32_t part, std::uint32_t parts) {
+  ++watched_stores_;
+  const model::StoreSource from = source(site, false);
+  tracker_.stored({Gpa{phys}, bytes, whole, part, parts}, from);
+  sync_cache();
+  arm();
+}
+
+void Monitor::sync_cache() {
+  if (tracker_.upper_changes() != seen_upper_changes_) {
+    cache_.invalidate_all();
+  } else if (tracker_.changes() != seen_changes_) {
+    cache_.invalidate_lower();
+  }
+  seen_changes_ = tracker_.changes();
+  seen_upper_changes_ = tracker_.upper_changes();
+}
+
+void Monitor::on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys) {
+  const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
+  Event event = stamp(Kind::Doorbell, site);
+  event.gpa = phys & kPageMask;
+  event.size = static_cast<std::uint8_t>(1U << qemu_plugin_mem_size_shift(info));
+  event.new_value = value.type == QEMU_PLUGIN_MEM_VALUE_U64   ? value.data.u64
+                    : value.type == QEMU_PLUGIN_MEM_VALUE_U32 ? value.data.u32
+                                                              : 0;
+  event.flags = is_user_address(site.pc) ? event::kUserMode : std::uint8_t{0};
+  channel_.emit_and_wait(event);
+  obey();
+}
+
+void Monitor::obey() {
+  const event::RingHeader& commands = channel_.commands();
+  const std::uint32_t count = std::min(commands.content_count, event::kMaxContentFrames);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const Frame frame{commands.content_frames[i]};
+    if (!tracker_.watch_content(frame)) {
+      Event event{};
+      event.kind = Kind::Limit;
+      event.gpa = frame.gpa().value;
+      event.aux = static_cast<std::uint64_t>(event::Limit::ContentFrames);
+      sink_.emit(event);
+    } else if (witness_ != nullptr) {
+      witness_->close(frame);
+    }
+  }
+  sync_cache();
+}
+
+void Monitor::read_paging(const Site& site) {
+  paging_stale_ = false;
+  const PagingRegisters now = registers_->paging();
+  if (paging_ == now) return;
+  paging_ = now;
+  Event event = stamp(Kind::Registers, site);
+  event.old_value = now.first;
+  event.new_value = now.second;
+  event.aux = now.third;
+  sink_.emit(event);
+  auto format = format_of(options_.arch, now);
+  // Paging is off, or of a kind that the VMM names when it sees the registers.
+  if (format) tracker_.set_format(format.value());
+}
+
+void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
+  read_paging(site);
+  std::uint64_t& current = half == Half::Upper ? upper_root_ : lower_root_;
+  const Frame frame = arch::root_of(options_.arch, raw);
+  const bool same = tracker_.format().has_value() &&
+                    arch::root_of(options_.arch, current) == frame && current != 0;
+  current = raw;
+  cache_.invalidate_all();
+  if (same || !tracker_.format().has_value()) return;
+  Event event = stamp(Kind::RootLoad, site);
+  event.root = raw;
+  event.gpa = frame.gpa().value;
+  event.level = static_cast<std::uint8_t>(arch::top_level(*tracker_.format(), half));
+  event.flags = half == Half::Upper ? event::kUpperHalf : std::uint8_t{0};
+  sink_.emit(event);
+  const bool used = tracker_.load_root(frame, half, source(site, false));
+  sync_cache();
+  arm();
+  if (used && half == Half::Lower) {
+    channel_.emit_and_wait(stamp(Kind::Sync, site));
+    obey();
+  }
+}
+
+void Monitor::on_special(const Site& site) {
+  if (!registers_) return;
+  switch (site.facts.kind) {
+    case InstructionFacts::Kind::RootLoad:
+      load_root(site, registers_->general(site.facts.reg),
+                site.facts.upper ? Half::Upper : Half::Lower);
+      break;
+    case InstructionFacts::Kind::TlbInvalidate:
+      cache_.invalidate_all();
+      break;
+    case InstructionFacts::Kind::ControlRegister:
+      // The callback comes before the write; the new value is read at the next root load or entry.
+      paging_stale_ = true;
+      cache_.invalidate_all();
+      arm();
+      break;
+    case InstructionFacts::Kind::ZeroBlock:
+      on_zero_block(site);
+      break;
+    case InstructionFacts::Kind::None:
+      break;
+  }
+}
+
+void Monitor::on_zero_block(const Site& site) {
+  const std::uint64_t vaddr = registers_->general(site.facts.reg) & ~(kZeroBlock - 1);
+  if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
+  ++slow_stores_;
+  const std::uint64_t root = is_user_address(vaddr) ? lower_root_ : upper_root_;
+  const arch::Walk walk = arch::walk(*tracker_.format(), ram_,
+                                     arch::root_of(options_.arch, root), arch::Gva{vaddr});
+  if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
+  if (!tracker_.is_watched(arch::frame_of(walk.output))) {
+    cache_.insert(vaddr);
+    return;
+  }
+  ++watched_stores_;
+  // The callback comes before the instruction, which stores zeroes: architecture, not a guess. If
+  // it faults after all, the next re-walk differs.
+  tracker_.stored({walk.output, kZeroBlock, kZeroBlock, 0, kZeroBlock / 8}, source(site, true));
+  sync_cache();
+  arm();
+}
+
+void Monitor::on_user_entry(const Site& site) {
+  if (witness_ != nullptr) {
+    witness_->check(tracker_, ram_);
+    if (!is_user_address(site.pc)) {
+      // Armed in the kernel only for the witness; user mode has not run yet.
+      return;
+    }
+  }
+  if (!registers_ || !registers_->user_mode()) return;
+  qemu_plugin_u64_set(armed_, 0, 0);
+  if (paging_stale_) read_paging(site);
+  // The root that counts is what the vCPU has, not what we remember.
+  const std::uint64_t root = registers_->lower_root();
+  if (root != lower_root_) load_root(site, root, Half::Lower);
+  if (!tracker_.format().has_value()) return;
+  qemu_plugin_u64_set(armed_, 0, 0);
+  Event event = stamp(Kind::UserEntry, site);
+  event.root = root;
+  event.aux = registers_->upper_root();
+  sink_.emit(event);
+}
+
+void Monitor::end() {
+  Event event{};
+  event.kind = Kind::RunEnd;
+  event.icount = qemu_plugin_u64_get(icount_, 0);
+  event.old_value = slow_stores_;
+  event.new_value = watched_stores_;
+  if (witness_ != nullptr) {
+    event.gpa = witness_->stores();
+    event.root = witness_->differences();
+    event.flags = event::kWitness;
+  }
+  event.aux = tracker_.most_tables();
+  channel_.emit_and_wait(event);
+}
+
+}  // namespace sealvisor::engine::tcg

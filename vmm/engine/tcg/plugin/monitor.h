@@ -1,0 +1,112 @@
+// The exact monitor inside QEMU: turns translated instructions, stores and root loads into events.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "arch/instructions.h"
+#include "vmm/engine/tcg/plugin/channel.h"
+#include "vmm/engine/tcg/plugin/options.h"
+#include "vmm/engine/tcg/plugin/page_cache.h"
+#include "vmm/engine/tcg/plugin/registers.h"
+#include "vmm/engine/tcg/plugin/witness.h"
+#include "vmm/model/table_tracker.h"
+
+namespace sealvisor::engine::tcg {
+
+/// Guest RAM as the plugin maps it: the same memory file that QEMU uses.
+class RamView final : public arch::TableReader {
+ public:
+  RamView(Mapping mapping, arch::Gpa base) : mapping_(std::move(mapping)), base_(base) {}
+  [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
+  [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
+  [[nodiscard]] model::RamRange range() const {
+    return {arch::frame_of(base_), mapping_.size() >> arch::kPageShift};
+  }
+  [[nodiscard]] const Mapping& mapping() const { return mapping_; }
+
+ private:
+  Mapping mapping_;
+  arch::Gpa base_;
+};
+
+/// One vCPU's monitor. All calls come from that vCPU's thread, except end().
+///
+/// What it relies on, and where that ends, is in docs/lanes.md ("tcg"): every store instruction
+/// calls back after the store; `dc zva` does not and is hooked by itself; pushes that the CPU makes
+/// for interrupts, and accessed/dirty updates of the table walker, do not call back.
+class Monitor {
+ public:
+  Monitor(const PluginOptions& options, RamView ram, Channel channel);
+
+  void on_vcpu_init(unsigned vcpu);
+  void on_translate(qemu_plugin_tb* tb);
+  /// Tells the VMM that no more events come, and waits until it has read all.
+  void end();
+
+ private:
+  /// What a callback needs to know about the instruction that it was registered for.
+  struct Site {
+    Monitor* monitor;
+    std::uint64_t pc;
+    std::uint32_t behind;  ///< Instructions of its block that come after it.
+    arch::InstructionFacts facts;
+  };
+
+  /// Passes records on, and tells the witness what it must know.
+  struct Sink final : model::EventSink {
+    explicit Sink(Channel& to) : channel(to) {}
+    void emit(const event::Event& event) override;
+    Channel& channel;
+    Witness* witness = nullptr;
+  };
+
+  static void store_callback(unsigned vcpu, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+                             void* site);
+  static void special_callback(unsigned vcpu, void* site);
+  static void user_entry_callback(unsigned vcpu, void* site);
+
+  void on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr);
+  void on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+                     std::uint64_t bytes);
+  void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
+                  std::uint32_t part, std::uint32_t parts);
+  void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
+  void on_special(const Site& site);
+  void on_zero_block(const Site& site);
+  void on_user_entry(const Site& site);
+  void load_root(const Site& site, std::uint64_t raw, arch::Half half);
+  void read_paging(const Site& site);
+  void obey();
+  void sync_cache();
+  void arm() { qemu_plugin_u64_set(armed_, 0, 1); }
+  [[nodiscard]] std::uint64_t icount(const Site& site) const;
+  [[nodiscard]] model::StoreSource source(const Site& site, bool predicted) const;
+  [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
+  [[nodiscard]] bool is_user_address(std::uint64_t vaddr) const;
+
+  PluginOptions options_;
+  RamView ram_;
+  Channel channel_;
+  Sink sink_;
+  model::TableTracker tracker_;
+  std::unique_ptr<Witness> witness_;
+  std::optional<Registers> registers_;
+  std::optional<PagingRegisters> paging_;
+  PageCache cache_;
+  std::uint64_t seen_changes_ = 0;
+  std::uint64_t seen_upper_changes_ = 0;
+  std::uint64_t lower_root_ = 0;  // raw registers, as last loaded
+  std::uint64_t upper_root_ = 0;
+  bool paging_stale_ = true;
+  std::uint64_t slow_stores_ = 0;
+  std::uint64_t watched_stores_ = 0;
+  qemu_plugin_u64 icount_{};
+  qemu_plugin_u64 armed_{};
+  std::deque<Site> sites_;  // addresses are handed to QEMU, which may call back at any later time
+};
+
+}  // namespace sealvisor::engine::tcg

@@ -1,0 +1,108 @@
+#include "vmm/engine/tcg/plugin/registers.h"
+
+#include <array>
+#include <cstring>
+
+namespace sealvisor::engine::tcg {
+
+namespace {
+
+// In the order of the encoding (Intel SDM vol. 2, table 2-2 and REX.B).
+constexpr std::array<const char*, 16> kX86General = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                                     "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                                     "r12", "r13", "r14", "r15"};
+
+using Handles = std::unordered_map<std::string, qemu_plugin_register*>;
+
+Handles all_registers() {
+  Handles handles;
+  GArray* array = qemu_plugin_get_registers();
+  if (array == nullptr) return handles;
+  const auto* descriptors = reinterpret_cast<const qemu_plugin_reg_descriptor*>(array->data);
+  for (unsigned i = 0; i < array->len; ++i) {
+    if (descriptors[i].name != nullptr) handles.emplace(descriptors[i].name, descriptors[i].handle);
+  }
+  g_array_free(array, 1);
+  return handles;
+}
+
+}  // namespace
+
+Result<arch::AnyFormat> format_of(arch::Arch arch, const PagingRegisters& registers) {
+  if (arch == arch::Arch::X86_64) {
+    auto format = arch::x86_64::format_from({.cr0 = registers.first,
+                                             .cr3 = 0,
+                                             .cr4 = registers.second,
+                                             .efer = registers.third});
+    if (!format) return format.error();
+    return arch::AnyFormat(format.value());
+  }
+  // The kernel loads its roots while the MMU is still off and turns it on next: decode them as they
+  // will be used (SCTLR_EL1.M, Arm ARM D19.2.132).
+  auto format = arch::arm64::format_from(
+      {.tcr = registers.first, .ttbr0 = 0, .ttbr1 = 0, .sctlr = registers.second | 1});
+  if (!format) return format.error();
+  return arch::AnyFormat(format.value());
+}
+
+Result<Registers> Registers::find(arch::Arch arch) {
+  const Handles handles = all_registers();
+  std::string missing;
+  const auto get = [&](const std::string& name) -> qemu_plugin_register* {
+    const auto found = handles.find(name);
+    if (found != handles.end()) return found->second;
+    missing += missing.empty() ? name : ", " + name;
+    return nullptr;
+  };
+  Registers registers;
+  registers.arch_ = arch;
+  registers.buffer_ = g_byte_array_new();
+  if (arch == arch::Arch::X86_64) {
+    for (const char* name : kX86General) registers.general_.push_back(get(name));
+    registers.first_ = get("cr0");
+    registers.second_ = get("cr4");
+    registers.third_ = get("efer");
+    registers.lower_root_ = get("cr3");
+    registers.mode_ = get("cs");
+  } else {
+    for (unsigned i = 0; i < 31; ++i) registers.general_.push_back(get("x" + std::to_string(i)));
+    registers.first_ = get("TCR_EL1");
+    registers.second_ = get("SCTLR");
+    registers.lower_root_ = get("TTBR0_EL1");
+    registers.upper_root_ = get("TTBR1_EL1");
+    registers.mode_ = get("cpsr");
+  }
+  if (!missing.empty()) {
+    return Error{ExitCode::HostLacks, "this QEMU does not show plugins the register(s) " + missing};
+  }
+  return registers;
+}
+
+std::uint64_t Registers::read(qemu_plugin_register* handle) const {
+  if (handle == nullptr) return 0;
+  g_byte_array_set_size(buffer_, 0);
+  const int size = qemu_plugin_read_register(handle, buffer_);
+  std::uint64_t value = 0;
+  if (size > 0) {
+    std::memcpy(&value, buffer_->data,
+                std::min<std::size_t>(sizeof(value), static_cast<std::size_t>(size)));
+  }
+  return value;
+}
+
+std::uint64_t Registers::general(unsigned number) const {
+  return number < general_.size() ? read(general_[number]) : 0;
+}
+
+PagingRegisters Registers::paging() const { return {read(first_), read(second_), read(third_)}; }
+
+std::uint64_t Registers::lower_root() const { return read(lower_root_); }
+
+std::uint64_t Registers::upper_root() const { return read(upper_root_); }
+
+bool Registers::user_mode() const {
+  // CS: bits 1:0 (Intel SDM vol. 3, 5.5). PSTATE.EL: bits 3:2 of the SPSR layout (Arm ARM C5.2.19).
+  return arch_ == arch::Arch::X86_64 ? (read(mode_) & 3) == 3 : (read(mode_) & 0xC) == 0;
+}
+
+}  // namespace sealvisor::engine::tcg

@@ -1,0 +1,66 @@
+// The second witness: page protection of the host, instead of QEMU's store callbacks.
+//
+// Audit mode only (`witness=on`): each store to a watched frame costs a signal and two mprotect
+// calls. QEMU's own mapping of a watched frame is kept read-only. A store to it faults; the handler
+// opens the page and notes it; at the next translation block the frame must equal the shadow that
+// the callbacks built, and is closed again. So a store that had no callback, by whatever
+// instruction, shows as a difference at once.
+#pragma once
+
+#include <array>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/result.h"
+#include "vmm/model/table_tracker.h"
+
+namespace sealvisor::engine::tcg {
+
+class Witness {
+ public:
+  /// `ram_fd` is the memory file that QEMU mapped; `own` our own mapping of it, which stays
+  /// writable. `base` is the gpa of its first byte.
+  Witness(int ram_fd, const Mapping& own, arch::Gpa base);
+  Witness(const Witness&) = delete;
+  Witness& operator=(const Witness&) = delete;
+  ~Witness() = default;
+
+  /// Finds QEMU's mapping and installs the handler. An error if there is none (yet).
+  [[nodiscard]] Status start();
+  void close(arch::Frame frame);  ///< Makes the frame read-only to QEMU.
+  void open(arch::Frame frame);   ///< No longer watched: writable again.
+  /// A callback reported a store to `frame`.
+  void reported(arch::Frame frame);
+  /// Whether a store was caught, or reported, since the last check.
+  [[nodiscard]] bool pending() const { return opened_count_ != 0 || !reported_.empty(); }
+  /// At a block boundary: compares each opened frame with the tracker's shadow, closes them.
+  void check(const model::TableTracker& tracker, const arch::TableReader& memory);
+
+  [[nodiscard]] std::uint64_t stores() const { return stores_; }
+  [[nodiscard]] std::uint64_t differences() const { return differences_; }
+
+ private:
+  static void on_fault(int number, siginfo_t* info, void* context);
+  void protect(arch::Frame frame, int protection);
+  [[nodiscard]] bool handle_fault(std::uintptr_t address);
+
+  // One instruction stores to at most two frames, but one block to many.
+  static constexpr std::size_t kMostOpened = 1024;
+
+  int ram_fd_;
+  const Mapping& own_;
+  arch::Gpa base_;
+  std::byte* qemu_ = nullptr;
+  std::size_t qemu_size_ = 0;
+  std::array<arch::Frame, kMostOpened> opened_{};
+  volatile std::size_t opened_count_ = 0;
+  std::vector<arch::Frame> reported_;
+  struct sigaction previous_ {};
+  std::uint64_t stores_ = 0;
+  std::uint64_t differences_ = 0;
+};
+
+}  // namespace sealvisor::engine::tcg

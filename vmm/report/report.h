@@ -1,0 +1,190 @@
+// Everything that one `verify` found, as plain values: what text, JSON and later formats print.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/arch.h"
+#include "vmm/base/result.h"
+
+namespace sealvisor::report {
+
+/// What the guest itself says. A claim, never an observation.
+struct Claim {
+  bool made = false;             ///< False: the operation never returned to the agent.
+  std::int64_t result = 0;       ///< Raw system call return: -errno, or 0, or an address.
+  std::string text;              ///< "EPERM", "ok", "ok -> 0x7f..".
+  std::optional<bool> sealed;    ///< `sl` in VmFlags of smaps before the operation.
+};
+
+/// What happened to a mapping, as user mode can see it. Order = severity, least first.
+enum class Change : std::uint8_t {
+  Unobserved,         ///< No page of it was ever populated: nothing can be said.
+  Unchanged,          ///< Every populated page is where it was, same frame, same permissions.
+  Refaulted,          ///< Unchanged, but the kernel zapped a page and faulted the same frame in.
+  Added,              ///< Still there, and its frames are now reachable at a second place too.
+  PermissionChanged,  ///< Same place, other permissions, or a non-present PROT_NONE entry.
+  Gone,               ///< A populated page is no longer reachable.
+  Replaced,           ///< Another frame is mapped in its place.
+  Moved,              ///< Gone from its place and reachable at another.
+};
+[[nodiscard]] const char* name_of(Change change);
+
+/// Verdict on a cell: claim, observation and expectation side by side.
+enum class Verdict : std::uint8_t {
+  Held,        ///< Sealed recipe: refused, and nothing user-visible changed, as expected.
+  AsExpected,  ///< Unsealed recipe: did what an unsealed kernel is expected to do.
+  Violation,   ///< Expected to be unchanged, observed changed.
+  Mismatch,    ///< Observation as expected, claim not; or an expected change did not happen.
+  Unobserved,  ///< Nothing could be observed. Never counted as held.
+  Skipped,     ///< The form does not exist for this mapping.
+};
+[[nodiscard]] const char* name_of(Verdict verdict);
+
+/// One write to a page-table entry on the path of a system mapping, or one to its code.
+struct EntryChange {
+  std::string mapping;
+  std::uint64_t gva = 0;  ///< Page of the mapping that the entry translates.
+  std::uint64_t gpa = 0;  ///< Of the entry.
+  unsigned level = 0;
+  std::uint64_t old_value = 0;
+  std::uint64_t new_value = 0;
+  std::string old_text;  ///< Decoded bit by bit.
+  std::string new_text;
+  std::uint64_t pc = 0;  ///< Of the instruction that wrote it.
+  std::string function;  ///< "ptep_clear+0x12", or "user mode".
+  std::string instruction;  ///< Disassembly.
+  std::uint64_t icount = 0;
+  std::uint64_t root = 0;
+  bool transient = false;  ///< Undone before user mode ran.
+};
+
+struct Pages {
+  std::uint32_t total = 0;
+  std::uint32_t observed = 0;    ///< Populated before the operation.
+  std::uint32_t kept = 0;
+  std::uint32_t refaulted = 0;
+  std::uint32_t changed = 0;
+};
+
+struct Observation {
+  Change change = Change::Unobserved;
+  Pages pages;
+  std::string text;  ///< One line: "2 of 2 pages kept", "moved to 0x7f.. (2 pages)".
+};
+
+struct Expected {
+  std::vector<int> errnos;  ///< Acceptable; 0 = success.
+  std::optional<Change> change;
+  std::string text;
+  std::string source;  ///< Kernel file and function, or document.
+};
+
+struct Cell {
+  std::uint32_t id = 0;
+  std::string mapping;
+  std::string operation;
+  std::string form;
+  Claim claim;
+  Observation observation;
+  std::optional<Expected> expectation;
+  Verdict verdict = Verdict::Unobserved;
+  std::vector<EntryChange> changes;
+  std::uint64_t changes_left_out = 0;  ///< Past the bound on kept changes.
+};
+
+/// A scenario without cells: processes that live and die under the invariants.
+struct Life {
+  std::string name;
+  std::int32_t status = 0;      ///< errno the agent reports, 0 = ran.
+  std::uint32_t count = 0;      ///< What the agent says it did.
+  std::uint64_t address_spaces = 0;  ///< Generations observed while it ran.
+  std::uint64_t user_entries = 0;    ///< Times that user mode was judged.
+  std::uint64_t violations = 0;
+  std::uint64_t pages_kept = 0;
+  std::uint64_t pages_refaulted = 0;
+  std::uint64_t pages_unobserved = 0;
+  std::uint64_t teardowns = 0;       ///< Removals that ended with their address space.
+  std::uint64_t inherited = 0;       ///< Mappings compared between parent and child (S8).
+};
+
+/// One thing that is wrong, or worth knowing, with its invariant.
+struct Finding {
+  std::string id;         ///< Stable: "arch/recipe/mapping/operation/form/invariant".
+  std::string invariant;  ///< "S1".."S8", "claim", "identity", "expectation", "monitor".
+  std::string text;
+  bool known = false;  ///< Listed in the reviewed file, with this reason.
+  std::string reason;
+};
+
+/// A system mapping that the monitor found in the first process.
+struct MappingInfo {
+  std::string name;
+  std::uint32_t pages = 0;
+  std::uint32_t populated = 0;
+  std::optional<bool> claims_sealed;
+  std::vector<std::string> identified_by;  ///< "announcement", "content", "kernel image".
+  std::vector<std::uint64_t> frames;       ///< gpa; 0 = never populated.
+};
+
+struct Counts {
+  std::uint64_t events = 0;
+  std::uint64_t table_writes = 0;
+  std::uint64_t content_writes = 0;
+  std::uint64_t user_entries = 0;
+  std::uint64_t roots = 0;       ///< Address-space generations.
+  std::uint64_t frames = 0;      ///< Most table frames watched at once.
+  std::uint64_t rewalks = 0;
+  std::uint64_t rewalked_tables = 0;
+  std::uint64_t mismatches = 0;
+  std::uint64_t doorbells = 0;
+  std::uint64_t transient = 0;
+  std::uint64_t teardowns = 0;
+  std::uint64_t violations = 0;
+  std::optional<std::uint64_t> witness_stores;       ///< Audit mode only.
+  std::optional<std::uint64_t> witness_differences;
+};
+
+/// How the guest ended.
+struct Ending {
+  bool good = false;     ///< The agent said goodbye and the machine reset.
+  std::string text;      ///< "agent finished", "kernel panic", "deadline of 60 s passed" ...
+  std::string console_tail;  ///< Last lines, when not good.
+};
+
+struct Run {
+  arch::Arch arch{};
+  std::string recipe;  ///< Or the path of the user's image.
+  bool sealed = false;         ///< What the recipe is expected to be.
+  bool control = false;        ///< A negative control: violations are what it is for.
+  std::string engine = "tcg";
+  std::string lane = "exact";
+  std::string kernel;          ///< uname -r and version, as the guest says.
+  std::string kernel_path;
+  std::string qemu_version;
+  std::string cpu_model;
+  std::vector<MappingInfo> mappings;
+  std::vector<Cell> cells;
+  std::vector<Life> lives;
+  Counts counts;
+  std::vector<std::string> blind_spots;
+  std::vector<Finding> findings;
+  Ending ending;
+  double seconds = 0;            ///< Wall time.
+  double cpu_seconds = 0;        ///< QEMU and VMM.
+  double start_to_init = 0;      ///< Wall seconds from start to the first message of the agent.
+  bool good = false;             ///< This run came out as its recipe says it must.
+  std::string summary;           ///< One line.
+};
+
+struct Report {
+  std::vector<Run> runs;
+  std::vector<Finding> findings;  ///< Over all runs, new ones first.
+  std::string conclusion;
+  ExitCode exit_code = ExitCode::AsExpected;
+  std::string threat_model;  ///< Printed with each verdict.
+};
+
+}  // namespace sealvisor::report
