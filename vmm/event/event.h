@@ -16,14 +16,16 @@ enum class Kind : std::uint8_t {
   /// A root was loaded. root = raw register value (CR3, TTBR0_EL1 or TTBR1_EL1), gpa = its frame's
   /// gpa, level = top level, flags & kUpperHalf for TTBR1.
   RootLoad = 2,
-  /// A table frame is watched from now on. gpa = frame, level = its level.
+  /// A table frame is watched from now on. gpa = frame, level = its level,
+  /// new_value = 1 for the upper half.
   TableAdded = 3,
   /// A non-zero entry that a table held when it was added. gpa = slot, new_value = entry.
   EntryFound = 4,
-  /// A table frame is no longer linked at this level. gpa = frame, level.
+  /// A table frame is no longer linked at this level. gpa = frame, level,
+  /// new_value = 1 for the upper half.
   TableRemoved = 5,
   /// A store changed, or rewrote, one 8-byte slot of a watched table frame. gpa = slot, old_value,
-  /// new_value = whole slot. A store that spans n slots makes n records: part 0..n-1 of parts.
+  /// new_value = whole slot, level = lowest one at which the frame is linked. A store that spans n slots makes n records: part 0..n-1 of parts.
   SlotWrite = 6,
   /// The same for a watched content frame (code of a system mapping).
   ContentWrite = 7,
@@ -43,7 +45,8 @@ enum class Kind : std::uint8_t {
   RunEnd = 12,
 };
 
-inline constexpr std::uint8_t kUpperHalf = 1;    ///< RootLoad: TTBR1_EL1.
+/// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.
+inline constexpr std::uint8_t kUpperHalf = 1;
 inline constexpr std::uint8_t kUserMode = 2;     ///< SlotWrite, ContentWrite: user mode stored.
 inline constexpr std::uint8_t kPredicted = 4;    ///< `dc zva`: value known from the architecture.
 inline constexpr std::uint8_t kWitness = 8;      ///< RunEnd: the second witness ran.

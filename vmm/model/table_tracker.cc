@@ -60,11 +60,12 @@ void TableTracker::unwatch_if_idle(Watched& watched) {
   watch_[watched.frame.number - ram_.first.number].reset();
 }
 
-void TableTracker::emit(Kind kind, Gpa gpa, unsigned level, std::uint64_t value) {
+void TableTracker::emit(Kind kind, Gpa gpa, unsigned level, std::uint64_t value, unsigned flags) {
   Event event{};
   event.kind = kind;
   event.level = static_cast<std::uint8_t>(level);
   event.vcpu = source_.vcpu;
+  event.flags = static_cast<std::uint8_t>(flags);
   event.icount = source_.icount;
   event.pc = source_.pc;
   event.root = source_.root;
@@ -114,7 +115,9 @@ void TableTracker::link(Frame frame, unsigned level, Half half) {
   // the stores that were seen are the truth and a difference is for the re-walk to find.
   const arch::Table content = watched->shadow;
   for (std::size_t i = 0; i < kTableEntries; ++i) {
-    if (content[i] != 0) emit(Kind::EntryFound, frame.slot(i), level, content[i]);
+    if (content[i] == 0) continue;
+    const bool upper = half_below(level, half, i) == Half::Upper;
+    emit(Kind::EntryFound, frame.slot(i), level, content[i], upper ? event::kUpperHalf : 0);
   }
   for (std::size_t i = 0; i < kTableEntries; ++i) {
     if (auto next = child(content[i], level, half)) {
@@ -139,6 +142,21 @@ void TableTracker::unlink(Frame frame, unsigned level, Half half) {
   }
   // The frame may have gone in the loop above if it linked itself.
   if (Watched* still = find(frame)) unwatch_if_idle(*still);
+}
+
+unsigned TableTracker::lowest_level(const Watched& watched) {
+  for (unsigned level = 1; level < kLevels; ++level) {
+    if (watched.links[level][0] != 0 || watched.links[level][1] != 0) return level;
+  }
+  return 0;
+}
+
+bool TableTracker::is_upper(const Watched& watched, std::size_t index) const {
+  const auto linked_upper = [](const auto& level) { return level[1] != 0; };
+  if (std::any_of(watched.links.begin(), watched.links.end(), linked_upper)) return true;
+  return std::any_of(roots_.begin(), roots_.end(), [&](const Root& root) {
+    return root.frame == watched.frame && index >= user_slots(root.half);
+  });
 }
 
 void TableTracker::relink(const Watched& watched, std::size_t index, std::uint64_t old_value,
@@ -229,14 +247,17 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     Event event{};
     const bool table = std::any_of(watched->links.begin(), watched->links.end(),
                                    [](const auto& l) { return l[0] + l[1] != 0; });
+    const bool upper = is_upper(*watched, i);
     event.kind = table ? Kind::SlotWrite : Kind::ContentWrite;
+    event.level = static_cast<std::uint8_t>(lowest_level(*watched));
     event.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(part.whole, 255));
     event.offset = static_cast<std::uint8_t>(i == first ? part.gpa.value & 7 : 0);
     event.part = static_cast<std::uint8_t>(number);
     event.parts = static_cast<std::uint8_t>(part.parts);
     event.vcpu = source.vcpu;
     event.flags = static_cast<std::uint8_t>((source.user_mode ? event::kUserMode : 0) |
-                                            (source.predicted ? event::kPredicted : 0));
+                                            (source.predicted ? event::kPredicted : 0) |
+                                            (upper ? event::kUpperHalf : 0));
     event.icount = source.icount;
     event.pc = source.pc;
     event.root = source.root;
@@ -245,11 +266,6 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     event.new_value = value;
     sink_.emit(event);
     if (!table) continue;
-    bool upper = std::any_of(watched->links.begin(), watched->links.end(),
-                             [](const auto& l) { return l[1] != 0; });
-    upper = upper || std::any_of(roots_.begin(), roots_.end(), [&](const Root& root) {
-              return root.frame == frame && i >= user_slots(root.half);
-            });
     if (upper) ++upper_changes_;
     if (old_value != value) relink(*watched, i, old_value, value);
   }

@@ -130,7 +130,11 @@ class TableTracker {
   /// Half that the child at `index` belongs to: one x86-64 root has both.
   [[nodiscard]] arch::Half half_below(unsigned level, arch::Half half, std::size_t index) const;
   void drop_root(std::size_t position);
-  void emit(event::Kind kind, arch::Gpa gpa, unsigned level, std::uint64_t value);
+  void emit(event::Kind kind, arch::Gpa gpa, unsigned level, std::uint64_t value,
+            unsigned flags = 0);
+  [[nodiscard]] static unsigned lowest_level(const Watched& watched);
+  /// Whether entry `index` translates addresses of the upper half.
+  [[nodiscard]] bool is_upper(const Watched& watched, std::size_t index) const;
 
   const arch::TableReader& memory_;
   RamRange ram_;

@@ -1,0 +1,54 @@
+#include "vmm/model/identity.h"
+
+#include <algorithm>
+
+namespace sealvisor::model {
+
+std::size_t Identities::add(SystemMapping mapping) {
+  const std::size_t index = mappings_.size();
+  for (std::uint32_t page = 0; page < mapping.frames.size(); ++page) {
+    auto& frame = mapping.frames[page];
+    if (frame && !by_frame_.emplace(*frame, MappingPage{index, page}).second) frame.reset();
+  }
+  mappings_.push_back(std::move(mapping));
+  return index;
+}
+
+bool Identities::learn(MappingPage page, arch::Frame frame) {
+  if (!by_frame_.emplace(frame, page).second) return false;
+  mappings_[page.mapping].frames[page.page] = frame;
+  return true;
+}
+
+std::optional<MappingPage> Identities::find(arch::Frame frame) const {
+  const auto found = by_frame_.find(frame);
+  if (found == by_frame_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<std::size_t> Identities::named(const std::string& name) const {
+  for (std::size_t i = 0; i < mappings_.size(); ++i) {
+    if (mappings_[i].name == name) return i;
+  }
+  return std::nullopt;
+}
+
+bool Identities::intersects(arch::Gpa gpa, std::uint64_t size) const {
+  if (size <= arch::kPageSize) return by_frame_.contains(arch::frame_of(gpa));
+  return std::any_of(by_frame_.begin(), by_frame_.end(), [&](const auto& item) {
+    return item.first.gpa().value - gpa.value < size;
+  });
+}
+
+std::vector<arch::Frame> Identities::code_frames() const {
+  std::vector<arch::Frame> frames;
+  for (const SystemMapping& mapping : mappings_) {
+    if (!mapping.code) continue;
+    for (const auto& frame : mapping.frames) {
+      if (frame) frames.push_back(*frame);
+    }
+  }
+  return frames;
+}
+
+}  // namespace sealvisor::model

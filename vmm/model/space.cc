@@ -1,0 +1,291 @@
+#include "vmm/model/space.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sealvisor::model {
+
+using arch::Frame;
+using arch::Gpa;
+using arch::Gva;
+using arch::Half;
+using arch::WalkEnd;
+using event::Event;
+using event::Kind;
+
+const Placement* AddressSpace::placement(std::size_t mapping) const {
+  for (const Placement& placement : placements) {
+    if (placement.mapping == mapping) return &placement;
+  }
+  return nullptr;
+}
+
+void Spaces::set_format(arch::Arch arch, const arch::AnyFormat& format) {
+  arch_ = arch;
+  format_ = format;
+  identities_changed();
+}
+
+AddressSpace* Spaces::find(Frame root) {
+  const auto found = spaces_.find(root);
+  return found == spaces_.end() ? nullptr : &found->second;
+}
+
+AddressSpace* Spaces::by_id(std::uint64_t id) {
+  for (auto& [root, space] : spaces_) {
+    if (space.id == id) return &space;
+  }
+  return nullptr;
+}
+
+std::vector<SpaceEnd> Spaces::take_ended() { return std::exchange(ended_, {}); }
+
+void Spaces::forget_paths(std::uint64_t space) {
+  for (auto it = paths_.begin(); it != paths_.end();) {
+    std::erase_if(it->second, [&](const PathUse& use) { return use.space == space; });
+    it = it->second.empty() ? paths_.erase(it) : std::next(it);
+  }
+}
+
+void Spaces::end_space(Frame root) {
+  const auto found = spaces_.find(root);
+  if (found == spaces_.end()) return;
+  const AddressSpace& space = found->second;
+  if (!space.placements.empty()) {
+    SpaceEnd end;
+    end.space = space.id;
+    for (const Placement& placement : space.placements) {
+      for (const PageRecord& page : placement.pages) {
+        end.refaults += page.refaults;
+        if (!page.first) {
+          ++end.pages_never;
+        } else if (page.now.end == WalkEnd::Leaf) {
+          ++end.pages_present;
+        } else {
+          ++end.pages_zapped;
+        }
+      }
+    }
+    ended_.push_back(end);
+    forget_paths(space.id);
+  }
+  spaces_.erase(found);
+}
+
+// Decides whether what is reachable where may have changed in a way that only a search finds.
+void Spaces::note_relevance(const Event& event) {
+  if (!format_ || identities_.empty() || event.new_value == 0) return;
+  const bool upper = (event.flags & event::kUpperHalf) != 0;
+  const Half half = upper ? Half::Upper : Half::Lower;
+  const arch::Entry entry = arch::decode(*format_, event.new_value, event.level, half);
+  bool relevant = false;
+  if (entry.kind == arch::EntryKind::Leaf) {
+    relevant = identities_.intersects(entry.output, entry.size);
+  } else if (entry.kind == arch::EntryKind::Table && event.kind == Kind::SlotWrite) {
+    // A fresh table brings its entries as events of its own; one that was there already, or a
+    // changed permission on the way, does not.
+    relevant = event.old_value != 0 || mirror_.table(arch::frame_of(entry.output)) != nullptr;
+  }
+  if (!relevant) return;
+  ++epoch_;
+  if (upper) ++upper_epoch_;
+}
+
+std::vector<MappingChange> Spaces::on_event(const Event& event) {
+  std::vector<MappingChange> changes;
+  const Frame frame = arch::frame_of(Gpa{event.gpa});
+  switch (event.kind) {
+    case Kind::RootLoad:
+      if ((event.flags & event::kUpperHalf) != 0) {
+        upper_root_ = frame;
+        break;
+      }
+      current_ = frame;
+      if (!spaces_.contains(frame)) {
+        AddressSpace space;
+        space.id = next_id_++;
+        space.root = frame;
+        space.born = event.icount;
+        spaces_.emplace(frame, std::move(space));
+      }
+      break;
+    case Kind::TableRemoved:
+      if (format_ && event.new_value == 0 &&
+          event.level == arch::top_level(*format_, Half::Lower)) {
+        end_space(frame);
+      }
+      break;
+    case Kind::EntryFound:
+      note_relevance(event);
+      break;
+    case Kind::SlotWrite: {
+      note_relevance(event);
+      if (const auto used = paths_.find(event.gpa); used != paths_.end()) {
+        for (const PathUse& use : used->second) {
+          const AddressSpace* space = by_id(use.space);
+          if (space == nullptr) continue;
+          const Placement& placement = space->placements[use.placement];
+          changes.push_back({use.space,
+                             {placement.mapping, use.page},
+                             placement.gva(use.page),
+                             event,
+                             use.level});
+        }
+      } else if (format_ && event.new_value != 0) {
+        const arch::Entry entry =
+            arch::decode(*format_, event.new_value, event.level, Half::Lower);
+        const AddressSpace* space = current_ ? find(*current_) : nullptr;
+        const auto page = identities_.find(arch::frame_of(entry.output));
+        if (entry.kind == arch::EntryKind::Leaf && page && space != nullptr) {
+          changes.push_back({space->id, *page, Gva{0}, event, event.level});
+        }
+      }
+      break;
+    }
+    default:
+      break;
+  }
+  return changes;
+}
+
+namespace {
+
+/// Collects user-reachable leaves that show a frame of a system mapping.
+class Collector final : public arch::Visitor {
+ public:
+  explicit Collector(const Identities& identities) : identities_(identities) {}
+
+  void leaf(const arch::LeafMapping& mapping) override {
+    const arch::Permissions& may = mapping.permissions;
+    if (!may.read && !may.write && !may.exec) return;
+    if (mapping.size == arch::kPageSize) {
+      if (const auto page = identities_.find(arch::frame_of(mapping.gpa))) {
+        found.push_back({*page, mapping.gva, may, mapping.size});
+      }
+      return;
+    }
+    for (const auto& [frame, page] : identities_.frames()) {
+      const std::uint64_t offset = frame.gpa().value - mapping.gpa.value;
+      if (offset < mapping.size) {
+        found.push_back({page, Gva{mapping.gva.value + offset}, may, mapping.size});
+      }
+    }
+  }
+
+  std::vector<Elsewhere> found;
+
+ private:
+  const Identities& identities_;
+};
+
+}  // namespace
+
+void Spaces::search(AddressSpace& space, Look& look) {
+  Collector collector(identities_);
+  const bool upper_changed = space.seen_upper_epoch != upper_epoch_;
+  const bool one_root = arch_ == arch::Arch::X86_64;
+  arch::visit(*format_, mirror_, space.root, Half::Lower, collector,
+              {.scope = upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf});
+  if (upper_changed && !one_root && upper_root_) {
+    arch::visit(*format_, mirror_, *upper_root_, Half::Upper, collector, {});
+  }
+  std::vector<Elsewhere> elsewhere;
+  for (const Elsewhere& found : collector.found) {
+    const Placement* placed = space.placement(found.page.mapping);
+    if (placed == nullptr) {
+      Placement placement;
+      placement.mapping = found.page.mapping;
+      placement.base = Gva{found.gva.value - found.page.page * arch::kPageSize};
+      placement.pages.resize(identities_.all()[found.page.mapping].frames.size());
+      space.placements.push_back(std::move(placement));
+      continue;
+    }
+    if (placed->gva(found.page.page) == found.gva) continue;
+    elsewhere.push_back(found);
+    if (std::find(space.elsewhere.begin(), space.elsewhere.end(), found) ==
+        space.elsewhere.end()) {
+      look.new_elsewhere.push_back(found);
+    }
+  }
+  if (!upper_changed) {
+    // The upper half was not searched again: what was found there still stands.
+    for (const Elsewhere& known : space.elsewhere) {
+      if (arch::is_upper(*format_, known.gva)) elsewhere.push_back(known);
+    }
+  }
+  space.elsewhere = std::move(elsewhere);
+  space.seen_epoch = epoch_;
+  space.seen_upper_epoch = upper_epoch_;
+}
+
+void Spaces::follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,
+                         PageRecord& record, const arch::Walk& walk) {
+  bool same = record.path_length == walk.count;
+  for (unsigned i = 0; same && i < walk.count; ++i) same = record.path[i] == walk.steps[i].slot;
+  if (same) return;
+  for (unsigned i = 0; i < record.path_length; ++i) {
+    const auto used = paths_.find(record.path[i].value);
+    if (used == paths_.end()) continue;
+    std::erase_if(used->second, [&](const PathUse& use) {
+      return use.space == space.id && use.placement == placement && use.page == page;
+    });
+    if (used->second.empty()) paths_.erase(used);
+  }
+  for (unsigned i = 0; i < walk.count; ++i) {
+    record.path[i] = walk.steps[i].slot;
+    paths_[walk.steps[i].slot.value].push_back({space.id, placement, page, walk.steps[i].level});
+  }
+  record.path_length = walk.count;
+}
+
+void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::uint32_t page,
+                       Look& look) {
+  Placement& placement = space.placements[placement_index];
+  const Gva gva = placement.gva(page);
+  const arch::Walk walk = arch::walk(*format_, mirror_, space.root, gva);
+  follow_path(space, placement_index, page, placement.pages[page], walk);
+  PageView view;
+  view.end = walk.end;
+  view.level = walk.level;
+  view.value = walk.count == 0 ? 0 : walk.last().value;
+  if (walk.end == WalkEnd::Leaf) {
+    view.frame = arch::frame_of(walk.output);
+    view.permissions = walk.permissions;
+    view.value &= ~arch::hardware_bits(*format_, walk.level);
+  }
+  PageRecord& record = placement.pages[page];
+  if (record.first && record.now == view) return;
+  if (!record.first && view.end == WalkEnd::Absent) {
+    record.now = view;
+    return;
+  }
+  PageTransition transition{space.id, {placement.mapping, page}, gva, record.now, view, false};
+  if (!record.first) {
+    if (view.end == WalkEnd::Leaf) {
+      record.first = view;
+      transition.baseline = true;
+    }
+  } else if (view.end == WalkEnd::Absent) {
+    ++record.zaps;
+  } else if (record.now.end == WalkEnd::Absent && view.frame == record.first->frame &&
+             view.permissions == record.first->permissions) {
+    ++record.refaults;
+  }
+  record.now = view;
+  look.transitions.push_back(transition);
+}
+
+AddressSpace* Spaces::look(Frame root, Look& look) {
+  AddressSpace* space = find(root);
+  if (space == nullptr || !format_) return space;
+  if (space->seen_epoch != epoch_ || space->seen_upper_epoch != upper_epoch_) {
+    search(*space, look);
+  }
+  for (std::size_t i = 0; i < space->placements.size(); ++i) {
+    const auto pages = static_cast<std::uint32_t>(space->placements[i].pages.size());
+    for (std::uint32_t page = 0; page < pages; ++page) walk_page(*space, i, page, look);
+  }
+  return space;
+}
+
+}  // namespace sealvisor::model

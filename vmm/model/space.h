@@ -1,0 +1,171 @@
+// Address spaces, where system mappings lie in them, and how that changes. No opinion on right or
+// wrong: that is vmm/seal.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "arch/any_format.h"
+#include "vmm/event/event.h"
+#include "vmm/model/identity.h"
+#include "vmm/model/mirror.h"
+
+namespace sealvisor::model {
+
+/// What the tables say of one page of a placed mapping, at one moment.
+struct PageView {
+  arch::WalkEnd end = arch::WalkEnd::Absent;
+  arch::Frame frame{};              ///< Leaf only.
+  arch::Permissions permissions{};  ///< Leaf only.
+  std::uint64_t value = 0;          ///< The entry where the walk ended.
+  unsigned level = 0;
+  friend bool operator==(const PageView&, const PageView&) = default;
+};
+
+/// One page of a placed mapping, over the life of its address space.
+struct PageRecord {
+  PageView now;
+  std::optional<PageView> first;  ///< As first seen populated: the baseline.
+  std::uint32_t zaps = 0;         ///< Times that user mode ran while it was absent again.
+  std::uint32_t refaults = 0;     ///< Times that it came back as it was.
+  /// Entries that the last walk read, root first.
+  std::array<arch::Gpa, arch::kMaxLevels> path{};
+  unsigned path_length = 0;
+};
+
+/// A system mapping at its place in one address space.
+struct Placement {
+  std::size_t mapping = 0;
+  arch::Gva base{};
+  std::vector<PageRecord> pages;
+  [[nodiscard]] arch::Gva gva(std::size_t page) const {
+    return arch::Gva{base.value + page * arch::kPageSize};
+  }
+};
+
+/// A user-reachable translation of a system mapping's frame that is not at its place.
+struct Elsewhere {
+  MappingPage page;
+  arch::Gva gva{};
+  arch::Permissions permissions{};
+  std::uint64_t size = 0;
+  friend bool operator==(const Elsewhere&, const Elsewhere&) = default;
+};
+
+/// One address space: a root frame in one generation.
+struct AddressSpace {
+  std::uint64_t id = 0;  ///< Unique in a run.
+  arch::Frame root{};
+  std::uint64_t born = 0;  ///< icount of the first load.
+  std::uint64_t user_entries = 0;
+  std::vector<Placement> placements;
+  std::vector<Elsewhere> elsewhere;
+  std::uint64_t seen_epoch = 0;
+  std::uint64_t seen_upper_epoch = 0;
+
+  [[nodiscard]] const Placement* placement(std::size_t mapping) const;
+};
+
+/// A page's view changed between two moments at which user mode could look.
+struct PageTransition {
+  std::uint64_t space = 0;
+  MappingPage page;
+  arch::Gva gva{};
+  PageView before;
+  PageView after;
+  bool baseline = false;  ///< First time populated in this address space: `after` is the baseline.
+};
+
+/// What one look at an address space found.
+struct Look {
+  std::vector<PageTransition> transitions;
+  std::vector<Elsewhere> new_elsewhere;
+};
+
+/// A write on the path of a placed page, or one that maps a system mapping's frame somewhere.
+struct MappingChange {
+  std::uint64_t space = 0;
+  MappingPage page;
+  arch::Gva gva{};  ///< 0 where the address is not known (a new translation not yet walked).
+  event::Event write{};
+  unsigned level = 0;
+};
+
+/// What an address space that ended had.
+struct SpaceEnd {
+  std::uint64_t space = 0;
+  std::uint64_t pages_present = 0;  ///< Populated at the last look: their removal is teardown.
+  std::uint64_t pages_zapped = 0;   ///< Absent again at the last look and never touched since.
+  std::uint64_t pages_never = 0;
+  std::uint64_t refaults = 0;
+};
+
+/// Follows address spaces through the event stream.
+class Spaces {
+ public:
+  Spaces(const Mirror& mirror, const Identities& identities)
+      : mirror_(mirror), identities_(identities) {}
+
+  void set_format(arch::Arch arch, const arch::AnyFormat& format);
+  [[nodiscard]] const std::optional<arch::AnyFormat>& format() const { return format_; }
+
+  /// Applies one event. Precondition: the mirror has applied all earlier events and not this one.
+  /// Returns the changes that it makes to system mappings.
+  std::vector<MappingChange> on_event(const event::Event& event);
+
+  /// Address spaces that ended since the last call.
+  [[nodiscard]] std::vector<SpaceEnd> take_ended();
+
+  /// Looks at the space of `root` as user mode would now: finds new placements and second
+  /// translations if anything relevant changed, and walks every placed page. Precondition: the
+  /// mirror is up to date. nullptr if the root was never loaded.
+  AddressSpace* look(arch::Frame root, Look& look);
+  /// Identities were added: every space is searched at its next look.
+  void identities_changed() {
+    ++epoch_;
+    ++upper_epoch_;
+  }
+
+  [[nodiscard]] AddressSpace* find(arch::Frame root);
+  [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
+  [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
+  [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
+
+ private:
+  struct PathUse {
+    std::uint64_t space;
+    std::size_t placement;
+    std::uint32_t page;
+    unsigned level;
+  };
+
+  void search(AddressSpace& space, Look& look);
+  void walk_page(AddressSpace& space, std::size_t placement, std::uint32_t page, Look& look);
+  void follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,
+                   PageRecord& record, const arch::Walk& walk);
+  void end_space(arch::Frame root);
+  void forget_paths(std::uint64_t space);
+  void note_relevance(const event::Event& event);
+
+  const Mirror& mirror_;
+  const Identities& identities_;
+  arch::Arch arch_{};
+  std::optional<arch::AnyFormat> format_;
+  std::map<arch::Frame, AddressSpace> spaces_;
+  std::optional<arch::Frame> current_;
+  std::optional<arch::Frame> upper_root_;
+  // Slots on the path of placed pages -> who uses them. Watching every level of the path is what
+  // makes an upper-level change count as a change to the page (S6).
+  std::unordered_map<std::uint64_t, std::vector<PathUse>> paths_;
+  std::vector<SpaceEnd> ended_;
+  std::uint64_t next_id_ = 1;
+  std::uint64_t epoch_ = 1;
+  std::uint64_t upper_epoch_ = 1;
+};
+
+}  // namespace sealvisor::model

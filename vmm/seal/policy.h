@@ -1,0 +1,64 @@
+// The invariants S1 to S8 as pure functions: what was observed in, violations out.
+//
+// S1 presence     a populated page stays reachable (judged where the guest touched it again)
+// S2 frame        a populated page keeps its frame
+// S3 permission   no gain of write or execute, no loss of read, no change of key
+// S4 place        the mapping does not move; no second user-reachable translation of its frames
+// S5 content      code frames do not change
+// S6 path         changes at upper levels count by what they do to S1-S4: the views that are judged
+//                 here come from whole walks
+// S7 teardown     a removal is pending until user mode runs, or the address space ends: only looks
+//                 taken when user mode runs are judged here
+// S8 inheritance  a forked child has its parent's mappings, same place, same frames
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/model/space.h"
+
+namespace sealvisor::seal {
+
+/// One broken invariant, at one page of one mapping.
+struct Violation {
+  const char* invariant = "";  ///< "S1".."S8".
+  std::uint64_t space = 0;
+  model::MappingPage page;
+  arch::Gva gva{};
+  std::string text;  ///< What is there and what was expected.
+};
+
+/// S2, S3 (and S1 for entries that no longer translate): judges one change of a page's view that
+/// user mode can see. An absent entry alone is no violation: the kernel may zap a page and fault
+/// the same frame in again; see judge_gone.
+[[nodiscard]] std::vector<Violation> judge_transition(arch::Arch arch,
+                                                      const model::Identities& identities,
+                                                      const model::AddressSpace& space,
+                                                      const model::PageTransition& transition);
+
+/// S4: a frame of a system mapping is user-reachable away from its mapping's place.
+[[nodiscard]] Violation judge_elsewhere(const model::Identities& identities,
+                                        const model::AddressSpace& space,
+                                        const model::Elsewhere& elsewhere);
+
+/// S1: user mode has just touched every page of the placement; one that was populated before and
+/// has no translation now is gone.
+[[nodiscard]] std::vector<Violation> judge_gone(const model::Identities& identities,
+                                                const model::AddressSpace& space,
+                                                const model::Placement& placement);
+
+/// S5: a store to a code frame of a system mapping.
+[[nodiscard]] Violation judge_content(const model::Identities& identities, model::MappingPage page,
+                                      const event::Event& write);
+
+/// S8: `parent` as it was at the fork, `child` after it touched every page.
+[[nodiscard]] std::vector<Violation> judge_inheritance(const model::Identities& identities,
+                                                       const model::AddressSpace& parent,
+                                                       const model::AddressSpace& child);
+
+/// "[vdso] page 1 at 0x7fff..".
+[[nodiscard]] std::string name_page(const model::Identities& identities, model::MappingPage page,
+                                    arch::Gva gva);
+
+}  // namespace sealvisor::seal
