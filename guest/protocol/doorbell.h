@@ -131,6 +131,8 @@ struct Fork {
 enum class Pattern : std::uint32_t {
   Counting = 0,  ///< store_pattern_byte(i, k): even, never zero, so that no entry becomes valid.
   Zeros = 1,
+  Same = 2,       ///< Every store leaves what store 0 of Counting would (rep stos).
+  Unchanged = 3,  ///< A compare that fails: what is there stays, whether or not it is written back.
 };
 
 /// Byte `k` of store `i` (both 0-based) of a block with Pattern::Counting.

@@ -1,0 +1,39 @@
+// What the VMM tells the agent on the kernel command line. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace sealvisor::agent {
+
+struct BootWords {
+  std::uint64_t doorbell = 0;  ///< `sealvisor.doorbell=0x<gpa>`; 0: missing or not a number.
+  bool verbose = false;        ///< `sealvisor.verbose`: trace messages to the console.
+};
+
+/// Reads the words of ours from the text of /proc/cmdline. A word that is there twice counts as
+/// its last copy, as the kernel itself does it.
+[[nodiscard]] constexpr BootWords parse_boot_words(std::string_view text) {
+  constexpr std::string_view kDoorbell = "sealvisor.doorbell=0x";
+  BootWords words;
+  while (!text.empty()) {
+    const std::size_t end = text.find_first_of(" \n");
+    const std::string_view word = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
+    if (word == "sealvisor.verbose") words.verbose = true;
+    if (!word.starts_with(kDoorbell)) continue;
+    const std::string_view digits = word.substr(kDoorbell.size());
+    std::uint64_t value = 0;
+    bool good = !digits.empty() && digits.size() <= 16;
+    for (const char c : digits) {
+      const bool decimal = c >= '0' && c <= '9';
+      const bool letter = c >= 'a' && c <= 'f';
+      good = good && (decimal || letter);
+      value = value << 4 | static_cast<std::uint64_t>(decimal ? c - '0' : c - 'a' + 10);
+    }
+    words.doorbell = good ? value : 0;
+  }
+  return words;
+}
+
+}  // namespace sealvisor::agent

@@ -1,0 +1,147 @@
+#include "guest/agent/controls.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "guest/agent/announce.h"
+#include "guest/agent/console.h"
+#include "guest/agent/stores.h"
+#include "guest/agent/touch.h"
+#include "guest/agent/vdso_copy.h"
+
+namespace sealvisor::agent {
+namespace {
+
+/// Runs `work(token)` in one forked child.
+template <typename Work>
+int in_child(Agent& agent, Work work) {
+  std::uint64_t token = 0;
+  const pid_t child = announced_fork(agent, token);
+  if (child < 0) return EAGAIN;
+  if (child == 0) ::_exit(work(token));
+  return wait_for(child).status();
+}
+
+int run_stores(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  // Shared, so that the child's count comes back.
+  void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return errno;
+  auto& total = *static_cast<volatile std::uint32_t*>(page);
+  const int status = in_child(agent, [&](std::uint64_t token) {
+    MappingTable table;
+    if (!announce_mappings(agent.doorbell, token, table)) return EIO;
+    std::uint32_t stores = 0;
+    const int error = store_to_tables(agent.doorbell, count, stores);
+    total = stores;
+    return error;
+  });
+  done = total;
+  ::munmap(page, 4096);
+  return status;
+}
+
+int run_copy(Agent& agent, std::uint32_t, std::uint32_t& done) {
+  const int status = in_child(agent, [&](std::uint64_t token) {
+    MappingTable table;
+    if (!announce_mappings(agent.doorbell, token, table)) return EIO;
+    VdsoCopy copy;
+    if (const int error = copy.make(table); error != 0) return error;
+    if (const int error = copy.run(); error != 0) return error;
+    touch_mappings(table);
+    return 0;
+  });
+  if (status == 0) done = 1;
+  return status;
+}
+
+int lie_about_mapping(Agent& agent, std::uint32_t, std::uint32_t& done) {
+  const int status = in_child(agent, [&](std::uint64_t token) {
+    MappingTable table;
+    if (!read_mappings(table)) return EIO;
+    VdsoCopy copy;
+    if (const int error = copy.make(table); error != 0) return error;
+    std::uint32_t index = 0;
+    for (SystemMapping mapping : table) {
+      if (mapping.name_view() == "[vdso]") {
+        const std::uint64_t size = mapping.end - mapping.start;
+        mapping.start = copy.vdso();
+        mapping.end = mapping.start + size;
+      }
+      agent.doorbell.mapping(token, index++, mapping);
+    }
+    agent.doorbell.mappings_end(token, index);
+    return 0;
+  });
+  if (status == 0) done = 1;
+  return status;
+}
+
+int run_panic(Agent&, std::uint32_t, std::uint32_t&) {
+  say("init ends on purpose");
+  ::_exit(1);
+}
+
+int run_hang(Agent&, std::uint32_t, std::uint32_t&) {
+  for (;;) ::pause();
+}
+
+int run_flood_console(Agent&, std::uint32_t, std::uint32_t&) {
+  for (;;) say("flood: one of very many lines that nobody asked for");
+}
+
+int run_flood_doorbell(Agent& agent, std::uint32_t, std::uint32_t&) {
+  for (;;) agent.doorbell.mappings_end(0, 0);
+}
+
+int run_bad_message(Agent& agent, std::uint32_t, std::uint32_t& done) {
+  agent.doorbell.bad_message();
+  done = 1;
+  return 0;
+}
+
+int run_bad_pointer(Agent& agent, std::uint32_t, std::uint32_t& done) {
+  agent.doorbell.bad_pointer(0x10);  // Below vm.mmap_min_addr: never mapped.
+  done = 1;
+  return 0;
+}
+
+struct Control {
+  std::string_view name;
+  int (*run)(Agent&, std::uint32_t, std::uint32_t&);
+};
+
+constexpr auto kControls = std::to_array<Control>({
+    {"control/stores", run_stores},
+    {"control/copy-vdso", run_copy},
+    {"control/panic", run_panic},
+    {"control/hang", run_hang},
+    {"control/flood-console", run_flood_console},
+    {"control/flood-doorbell", run_flood_doorbell},
+    {"control/bad-message", run_bad_message},
+    {"control/bad-pointer", run_bad_pointer},
+    {"lie/mapping", lie_about_mapping},
+});
+
+/// Every scenario of these kinds has its function: checked when this is compiled.
+static_assert(std::ranges::all_of(scenario::kScenarios, [](const scenario::Scenario& scenario) {
+  return (scenario.kind != scenario::Kind::Control && scenario.kind != scenario::Kind::Lie) ||
+         std::ranges::any_of(kControls,
+                             [&](const Control& control) { return control.name == scenario.name; });
+}));
+
+}  // namespace
+
+int run_control(Agent& agent, const scenario::Scenario& scenario, std::uint32_t count,
+                std::uint32_t& done) {
+  for (const Control& control : kControls) {
+    if (control.name == scenario.name) return control.run(agent, count, done);
+  }
+  return EINVAL;
+}
+
+}  // namespace sealvisor::agent

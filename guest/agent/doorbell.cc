@@ -1,0 +1,217 @@
+#include "guest/agent/doorbell.h"
+
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "guest/agent/console.h"
+#include "guest/agent/trace.h"
+
+namespace sealvisor::agent {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+
+template <std::size_t N>
+void copy_name(char (&to)[N], std::string_view from) {
+  from.copy(to, std::min(from.size(), N - 1));
+}
+
+/// The one store. Written out so that no compiler splits it, merges it, or picks an addressing mode
+/// with write-back, which KVM can't decode on arm64 (Arm ARM, ESR_EL2.ISV).
+void store(std::byte* at, std::uintptr_t value) {
+#if defined(__x86_64__)
+  asm volatile("movq %1, (%0)" : : "r"(at), "r"(value) : "memory");
+#elif defined(__aarch64__)
+  asm volatile("str %1, [%0]" : : "r"(at), "r"(value) : "memory");
+#elif defined(__i386__)
+  asm volatile("movl %1, (%0)" : : "r"(at), "r"(value) : "memory");
+#elif defined(__arm__)
+  asm volatile("str %1, [%0]" : : "r"(at), "r"(value) : "memory");
+#else
+#error "no doorbell for this architecture"
+#endif
+}
+
+constexpr std::uint64_t kRegister =
+    sizeof(void*) == 8 ? protocol::kRegister64 : protocol::kRegister32;
+
+}  // namespace
+
+Doorbell::~Doorbell() {
+  if (page_ != nullptr) ::munmap(page_, kPage);
+}
+
+bool Doorbell::open(std::uint64_t gpa, bool verbose) {
+  gpa_ = gpa;
+  verbose_ = verbose;
+  if (gpa == 0 || gpa % kPage != 0) {
+    say("doorbell at 0x%llx: expected the address of a page", static_cast<unsigned long long>(gpa));
+    return false;
+  }
+  const int fd = ::open("/dev/mem", O_RDWR | O_SYNC | O_CLOEXEC);
+  if (fd < 0) {
+    say("opening /dev/mem: %s", std::strerror(errno));
+    return false;
+  }
+  void* page =
+      ::mmap64(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off64_t>(gpa));
+  const int error = errno;
+  ::close(fd);
+  if (page == MAP_FAILED) {
+    say("mapping the doorbell at 0x%llx: %s", static_cast<unsigned long long>(gpa),
+        std::strerror(error));
+    return false;
+  }
+  page_ = static_cast<std::byte*>(page);
+  return true;
+}
+
+protocol::Message& Doorbell::fresh(protocol::Type type, std::uint64_t token, std::size_t length) {
+  std::memset(&message_, 0, sizeof message_);
+  message_.magic = protocol::kMagic;
+  message_.version = protocol::kVersion;
+  message_.type = type;
+  message_.token = token;
+  message_.pid = static_cast<std::uint32_t>(::getpid());
+  message_.length = static_cast<std::uint32_t>(length);
+  return message_;
+}
+
+void Doorbell::ring() {
+  message_.sequence = sequence_++;
+  if (verbose_) trace_message(message_);
+  if (page_ == nullptr) return;
+  // The message must be in memory before the store that tells of it.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  store(page_ + kRegister, reinterpret_cast<std::uintptr_t>(&message_));
+}
+
+void Doorbell::hello() {
+  protocol::Hello& hello = fresh(protocol::Type::Hello, 0, sizeof(protocol::Hello)).body.hello;
+  hello.bits = sizeof(void*) * 8;
+  hello.page_size = static_cast<std::uint32_t>(::getauxval(AT_PAGESZ));
+  hello.vdso = ::getauxval(AT_SYSINFO_EHDR);
+  utsname names{};
+  if (::uname(&names) == 0) copy_name(hello.release, names.release);
+  ring();
+}
+
+void Doorbell::mapping(std::uint64_t token, std::uint32_t index, const SystemMapping& mapping) {
+  protocol::MappingClaim& claim =
+      fresh(protocol::Type::Mapping, token, sizeof(protocol::MappingClaim)).body.mapping;
+  claim.start = mapping.start;
+  claim.end = mapping.end;
+  claim.index = index;
+  claim.readable = mapping.readable;
+  claim.writable = mapping.writable;
+  claim.executable = mapping.executable;
+  claim.sealed = mapping.sealed;
+  copy_name(claim.name, mapping.name_view());
+  ring();
+}
+
+void Doorbell::mappings_end(std::uint64_t token, std::uint32_t count) {
+  protocol::MappingsEnd& end =
+      fresh(protocol::Type::MappingsEnd, token, sizeof(protocol::MappingsEnd)).body.mappings_end;
+  end.count = count;
+  end.vdso = ::getauxval(AT_SYSINFO_EHDR);
+  ring();
+}
+
+void Doorbell::scenario_begin(std::string_view name) {
+  protocol::Scenario& scenario =
+      fresh(protocol::Type::ScenarioBegin, 0, sizeof(protocol::Scenario)).body.scenario;
+  copy_name(scenario.name, name);
+  ring();
+}
+
+void Doorbell::scenario_end(std::string_view name, int status, std::uint32_t count) {
+  protocol::Scenario& scenario =
+      fresh(protocol::Type::ScenarioEnd, 0, sizeof(protocol::Scenario)).body.scenario;
+  copy_name(scenario.name, name);
+  scenario.status = status;
+  scenario.count = count;
+  ring();
+}
+
+void Doorbell::cell_begin(std::uint64_t token, std::string_view mapping, std::string_view operation,
+                          std::string_view form, std::uint64_t start, std::uint64_t end) {
+  protocol::Cell& cell = fresh(protocol::Type::CellBegin, token, sizeof(protocol::Cell)).body.cell;
+  copy_name(cell.mapping, mapping);
+  copy_name(cell.operation, operation);
+  copy_name(cell.form, form);
+  cell.start = start;
+  cell.end = end;
+  ring();
+}
+
+void Doorbell::touched(std::uint64_t token, protocol::Moment moment, std::uint64_t start,
+                       std::span<const protocol::Touch> outcomes) {
+  protocol::Touched& touched =
+      fresh(protocol::Type::Touched, token, sizeof(protocol::Touched)).body.touched;
+  touched.start = start;
+  touched.pages =
+      static_cast<std::uint32_t>(std::min<std::size_t>(outcomes.size(), protocol::kMaxPages));
+  touched.moment = moment;
+  std::copy_n(outcomes.begin(), touched.pages, touched.outcome);
+  ring();
+}
+
+void Doorbell::before(std::uint64_t token) {
+  fresh(protocol::Type::Before, token, 0);
+  ring();
+}
+
+void Doorbell::after(std::uint64_t token, std::int64_t result, std::uint64_t new_start) {
+  protocol::After& after = fresh(protocol::Type::After, token, sizeof(protocol::After)).body.after;
+  after.result = result;
+  after.new_start = new_start;
+  ring();
+}
+
+void Doorbell::cell_end(std::uint64_t token, int signal, protocol::Skip skipped) {
+  protocol::CellEnd& end =
+      fresh(protocol::Type::CellEnd, token, sizeof(protocol::CellEnd)).body.cell_end;
+  end.signal = signal;
+  end.skipped = skipped;
+  ring();
+}
+
+void Doorbell::fork_parent(std::uint64_t token, bool vfork) {
+  fresh(protocol::Type::ForkParent, token, sizeof(protocol::Fork)).body.fork.vfork = vfork;
+  ring();
+}
+
+void Doorbell::fork_child(std::uint64_t token, bool vfork) {
+  fresh(protocol::Type::ForkChild, token, sizeof(protocol::Fork)).body.fork.vfork = vfork;
+  ring();
+}
+
+void Doorbell::store_block(const protocol::StoreBlock& block) {
+  fresh(protocol::Type::StoreBlock, 0, sizeof(protocol::StoreBlock)).body.store_block = block;
+  ring();
+}
+
+void Doorbell::bye() {
+  fresh(protocol::Type::Bye, 0, 0);
+  ring();
+}
+
+void Doorbell::bad_message() {
+  fresh(static_cast<protocol::Type>(0x7fff), 0, 0);
+  ring();
+}
+
+void Doorbell::bad_pointer(std::uint64_t address) {
+  if (page_ != nullptr) store(page_ + kRegister, static_cast<std::uintptr_t>(address));
+}
+
+}  // namespace sealvisor::agent

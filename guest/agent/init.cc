@@ -1,0 +1,178 @@
+#include "guest/agent/init.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "guest/agent/announce.h"
+#include "guest/agent/boot_words.h"
+#include "guest/agent/cells.h"
+#include "guest/agent/console.h"
+#include "guest/agent/controls.h"
+#include "guest/agent/life.h"
+#include "guest/agent/machine.h"
+#include "guest/agent/process.h"
+#include "guest/agent/touch.h"
+#include "guest/scenario/plan.h"
+
+namespace sealvisor::agent {
+namespace {
+
+bool mount_at(const char* what, const char* where) {
+  ::mkdir(where, 0755);  // The initramfs may have it; mount says if it has not.
+  // EBUSY: CONFIG_DEVTMPFS_MOUNT and the like were there first.
+  if (::mount(what, where, what, 0, nullptr) == 0 || errno == EBUSY) return true;
+  say("mounting %s at %s: %s", what, where, std::strerror(errno));
+  return false;
+}
+
+/// Makes /dev/console the standard streams. The kernel did so if the initramfs has the node.
+void take_console() {
+  const int fd = ::open("/dev/console", O_RDWR);
+  if (fd < 0) return;
+  for (int stream = 0; stream <= 2; ++stream) ::dup2(fd, stream);
+  if (fd > 2) ::close(fd);
+}
+
+/// Reads a file of at most `room.size()` bytes. Its length; -1: said on the console.
+ssize_t read_whole(const char* path, std::span<char> room) {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    say("opening %s: %s", path, std::strerror(errno));
+    return -1;
+  }
+  std::size_t size = 0;
+  ssize_t got = 0;
+  while (size < room.size()) {
+    got = ::read(fd, room.data() + size, room.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  const int error = errno;
+  ::close(fd);
+  if (got < 0) {
+    say("reading %s: %s", path, std::strerror(error));
+    return -1;
+  }
+  return static_cast<ssize_t>(size);
+}
+
+/// A plan that can't be run is a scenario that failed, so that the VMM sees it too.
+void refuse_plan(Doorbell& doorbell, int status) {
+  doorbell.scenario_begin("plan");
+  doorbell.scenario_end("plan", status, 0);
+}
+
+bool load_plan(Doorbell& doorbell, scenario::Plan& plan) {
+  // One byte more than a plan may have, so that a longer one shows.
+  static std::array<char, scenario::kMaxPlanSize + 1> text;
+  const ssize_t size = read_whole("/plan", text);
+  if (size < 0) {
+    refuse_plan(doorbell, ENOENT);
+    return false;
+  }
+  if (!scenario::parse_plan({text.data(), static_cast<std::size_t>(size)}, plan)) {
+    const std::size_t shown = std::min<std::size_t>(plan.text.size(), 64);
+    say("/plan line %zu: %.*s: \"%.*s\"", plan.line, static_cast<int>(plan.error.size()),
+        plan.error.data(), static_cast<int>(shown), plan.text.data());
+    refuse_plan(doorbell, EINVAL);
+    return false;
+  }
+  return true;
+}
+
+/// Cells of one scenario that follow each other make one run of that scenario. The index of the
+/// first item behind them.
+std::size_t run_cells(Agent& agent, const MappingTable& known, const scenario::Plan& plan,
+                      std::size_t first) {
+  const scenario::Scenario& scenario = *plan.items[first].scenario;
+  agent.doorbell.scenario_begin(scenario.name);
+  int status = 0;
+  std::uint32_t done = 0;
+  std::size_t i = first;
+  for (; i < plan.size && plan.items[i].scenario == &scenario; ++i) {
+    const int error = run_cell(agent, known, plan.items[i]);
+    if (error == 0) ++done;
+    if (status == 0) status = error;
+  }
+  agent.doorbell.scenario_end(scenario.name, status, done);
+  return i;
+}
+
+void run_item(Agent& agent, const scenario::PlanItem& item) {
+  const scenario::Scenario& scenario = *item.scenario;
+  agent.doorbell.scenario_begin(scenario.name);
+  int status = 0;
+  std::uint32_t done = 0;
+  switch (scenario.kind) {
+    case scenario::Kind::Life:
+      status = run_life(agent, scenario, item.count, done);
+      break;
+    case scenario::Kind::Control:
+    case scenario::Kind::Lie:
+      status = run_control(agent, scenario, item.count, done);
+      break;
+    case scenario::Kind::Benchmark:
+      status = run_fork_exec(item.count, done);
+      break;
+    case scenario::Kind::Cells:
+      status = EINVAL;  // run_cells takes these.
+      break;
+  }
+  if (status != 0) {
+    say("%.*s: stopped after %u: %s", static_cast<int>(scenario.name.size()), scenario.name.data(),
+        done, std::strerror(status));
+  }
+  agent.doorbell.scenario_end(scenario.name, status, done);
+}
+
+void run_plan(Agent& agent, const MappingTable& known, const scenario::Plan& plan) {
+  for (std::size_t i = 0; i < plan.size;) {
+    if (plan.items[i].scenario->kind == scenario::Kind::Cells) {
+      i = run_cells(agent, known, plan, i);
+    } else {
+      run_item(agent, plan.items[i++]);
+    }
+  }
+}
+
+/// Everything between set-up and reset.
+void work() {
+  if (!mount_at("proc", "/proc") || !mount_at("devtmpfs", "/dev")) return;
+  take_console();
+  if (!mount_at("tmpfs", "/tmp")) return;
+  std::array<char, 4096> command_line{};
+  const ssize_t size = read_whole("/proc/cmdline", command_line);
+  if (size < 0) return;
+  const BootWords words = parse_boot_words({command_line.data(), static_cast<std::size_t>(size)});
+  if (words.doorbell == 0) {
+    say("kernel command line: expected sealvisor.doorbell=0x<gpa>");
+    return;
+  }
+  static Agent agent;
+  if (!agent.doorbell.open(words.doorbell, words.verbose) || !install_guard()) return;
+  agent.doorbell.hello();
+  MappingTable known;
+  static scenario::Plan plan;
+  if (announce_mappings(agent.doorbell, 0, known) && load_plan(agent.doorbell, plan)) {
+    run_plan(agent, known, plan);
+  }
+  agent.doorbell.bye();
+}
+
+}  // namespace
+
+void init_main() {
+  work();
+  reset_machine();
+}
+
+}  // namespace sealvisor::agent

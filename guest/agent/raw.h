@@ -1,0 +1,49 @@
+// System calls without the C library: no errno, no vdso, no wrapper that might use either. What a
+// victim does after it lost its vdso goes this way.
+#pragma once
+
+#include <concepts>
+
+namespace sealvisor::agent {
+
+/// One system call; the result as the kernel returned it, -errno on failure.
+/// Registers: x86-64 psABI, A.2.1; arm64: syscall(2), "Architecture calling conventions".
+[[nodiscard]] inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                                   long e = 0, long f = 0) {
+#if defined(__x86_64__)
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result;
+#elif defined(__aarch64__)
+  register long x8 asm("x8") = number;
+  register long x0 asm("x0") = a;
+  register long x1 asm("x1") = b;
+  register long x2 asm("x2") = c;
+  register long x3 asm("x3") = d;
+  register long x4 asm("x4") = e;
+  register long x5 asm("x5") = f;
+  asm volatile("svc #0"
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+               : "memory");
+  return x0;
+#else
+#error "no raw system calls for this architecture"
+#endif
+}
+
+/// An address or a length as a system call argument.
+[[nodiscard]] constexpr long arg(std::unsigned_integral auto value) {
+  return static_cast<long>(value);
+}
+
+/// True if `result` is -errno (the kernel's IS_ERR_VALUE: -4095 to -1).
+[[nodiscard]] constexpr bool is_error(long result) { return result < 0 && result >= -4095; }
+
+}  // namespace sealvisor::agent

@@ -1,0 +1,332 @@
+#include "guest/agent/stores.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+
+#include "guest/agent/console.h"
+#include "guest/agent/store_class.h"
+
+namespace sealvisor::agent {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kTableReach = 2 * 1024 * 1024;  ///< Bytes that a last-level table maps.
+/// Far from where the kernel puts anything by itself, and within 39 bits.
+constexpr std::uintptr_t kFirstRegion = 0x10'0000'0000;
+/// The one slot of a table that is in use; blocks and straddling stores stay away from it.
+constexpr std::size_t kUsedSlot = 100;
+/// The slots that blocks use: the upper half of a table.
+constexpr std::uint32_t kAreaOffset = 2048;
+constexpr std::uint32_t kAreaSize = 2048;
+
+/// Bits of a leaf entry that hold the frame's address: Intel SDM vol. 3A table 4-20 (51:12), Arm
+/// ARM D8.3.1 (47:12, 4 KiB granule).
+#if defined(__aarch64__)
+constexpr std::uint64_t kAddressBits = 0x0000'FFFF'FFFF'F000;
+#else
+constexpr std::uint64_t kAddressBits = 0x000F'FFFF'FFFF'F000;
+#endif
+
+class File {
+ public:
+  File(const char* path, int flags) : fd_(::open(path, flags | O_CLOEXEC)) {
+    if (fd_ < 0) say("opening %s: %s", path, std::strerror(errno));
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] bool good() const { return fd_ >= 0; }
+  [[nodiscard]] int get() const { return fd_; }
+  /// The 8 bytes at `offset`; nothing if they can't be read.
+  [[nodiscard]] std::optional<std::uint64_t> word(std::uint64_t offset) const {
+    std::uint64_t value = 0;
+    if (::pread64(fd_, &value, sizeof value, static_cast<off64_t>(offset)) != sizeof value) {
+      return std::nullopt;
+    }
+    return value;
+  }
+
+ private:
+  int fd_;
+};
+
+/// The gpa of the frame that `page` of this process lies in, 0 if it is not known.
+/// Documentation/admin-guide/mm/pagemap.rst: bits 54:0 frame number, bit 63 present.
+std::uint64_t gpa_of(const File& pagemap, std::uintptr_t page) {
+  const auto entry = pagemap.word(page / kPage * 8);
+  if (!entry || (*entry >> 63) == 0) return 0;
+  return (*entry & ((std::uint64_t{1} << 55) - 1)) * kPage;
+}
+
+/// A last-level table of this process with one slot in use.
+struct Table {
+  std::uintptr_t page = 0;  ///< The page that the slot maps.
+  std::uint64_t leaf = 0;   ///< Its gpa.
+  std::uint64_t gpa = 0;    ///< Of the table, 0: not found yet.
+};
+
+bool populate(Table& table, const File& pagemap) {
+  void* at = ::mmap(reinterpret_cast<void*>(table.page), kPage, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (at != reinterpret_cast<void*>(table.page)) {
+    say("a page at 0x%zx: %s", static_cast<std::size_t>(table.page), std::strerror(errno));
+    return false;
+  }
+  *static_cast<volatile unsigned char*>(at) = 1;
+  table.leaf = gpa_of(pagemap, table.page);
+  if (table.leaf == 0) say("/proc/self/pagemap does not tell the frame of a page");
+  return table.leaf != 0;
+}
+
+bool leads_to(std::uint64_t entry, const Table& table) {
+  return (entry & 1) != 0 && (entry & kAddressBits) == table.leaf;
+}
+
+/// True if the frame at `gpa` is the table: nothing but the one slot in it.
+bool is_table(const File& memory, std::uint64_t gpa, const Table& table) {
+  std::array<std::uint64_t, kPage / 8> slots{};
+  if (::pread64(memory.get(), slots.data(), kPage, static_cast<off64_t>(gpa)) !=
+      static_cast<ssize_t>(kPage)) {
+    return false;
+  }
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (i == kUsedSlot ? !leads_to(slots[i], table) : slots[i] != 0) return false;
+  }
+  return true;
+}
+
+/// Looks for the tables in the RAM from `start` to `end`. False: one of them is there twice.
+bool search_range(const File& memory, std::uint64_t start, std::uint64_t end,
+                  std::span<Table> tables) {
+  for (std::uint64_t gpa = (start + kPage - 1) / kPage * kPage; gpa + kPage <= end; gpa += kPage) {
+    const auto entry = memory.word(gpa + kUsedSlot * 8);
+    if (!entry) continue;  // A hole, or memory that the kernel keeps to itself.
+    for (Table& table : tables) {
+      if (!leads_to(*entry, table) || !is_table(memory, gpa, table)) continue;
+      if (table.gpa != 0) {
+        say("two frames look like one page table: 0x%llx, 0x%llx",
+            static_cast<unsigned long long>(table.gpa), static_cast<unsigned long long>(gpa));
+        return false;
+      }
+      table.gpa = gpa;
+    }
+  }
+  return true;
+}
+
+/// Looks for the tables in all of RAM ("System RAM" of /proc/iomem, the outermost lines).
+bool find_tables(const File& memory, std::span<Table> tables) {
+  std::FILE* iomem = std::fopen("/proc/iomem", "re");
+  if (iomem == nullptr) {
+    say("opening /proc/iomem: %s", std::strerror(errno));
+    return false;
+  }
+  char line[256];
+  bool good = true;
+  while (good && std::fgets(line, sizeof line, iomem) != nullptr) {
+    unsigned long long first = 0;
+    unsigned long long last = 0;
+    if (line[0] == ' ' || std::strstr(line, ": System RAM") == nullptr) continue;
+    if (std::sscanf(line, "%llx-%llx", &first, &last) != 2) continue;
+    good = search_range(memory, first, last + 1, tables);
+  }
+  std::fclose(iomem);
+  for (const Table& table : tables) {
+    if (good && table.gpa == 0) {
+      say("no frame of RAM looks like the page table of 0x%zx",
+          static_cast<std::size_t>(table.page));
+      good = false;
+    }
+  }
+  return good;
+}
+
+/// Four pages side by side: scratch, first table, second table, scratch. Unmapped with the process.
+struct Window {
+  std::uintptr_t start = 0;
+  std::array<std::uint64_t, 4> gpas{};
+
+  [[nodiscard]] std::uintptr_t page(std::size_t i) const { return start + i * kPage; }
+  [[nodiscard]] volatile std::uint64_t& slot(std::size_t page_index, std::size_t i) const {
+    return reinterpret_cast<volatile std::uint64_t*>(page(page_index))[i];
+  }
+};
+
+bool open_window(const File& memory, const File& pagemap, std::span<const Table, 2> tables,
+                 Window& window) {
+  void* place =
+      ::mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (place == MAP_FAILED) {
+    say("memory for the window: %s", std::strerror(errno));
+    return false;
+  }
+  window.start = reinterpret_cast<std::uintptr_t>(place);
+  for (std::size_t i = 0; i < 2; ++i) {
+    // Without O_SYNC: ordinary cacheable memory, as every store class needs it.
+    if (::mmap64(reinterpret_cast<void*>(window.page(i + 1)), kPage, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_FIXED, memory.get(),
+                 static_cast<off64_t>(tables[i].gpa)) == MAP_FAILED) {
+      say("mapping the page table at 0x%llx: %s", static_cast<unsigned long long>(tables[i].gpa),
+          std::strerror(errno));
+      return false;
+    }
+    window.gpas[i + 1] = tables[i].gpa;
+  }
+  for (const std::size_t scratch : {std::size_t{0}, std::size_t{3}}) {
+    window.slot(scratch, 0) = 0;
+    window.gpas[scratch] = gpa_of(pagemap, window.page(scratch));
+    if (window.gpas[scratch] == 0) return false;
+  }
+  return true;
+}
+
+/// Sees the slot go and come back with the page: then it is the live table, not a stale copy.
+bool is_live(const Window& window, std::size_t page_index, const Table& table) {
+  if (::madvise(reinterpret_cast<void*>(table.page), kPage, MADV_DONTNEED) != 0) return false;
+  if (window.slot(page_index, kUsedSlot) != 0) return false;
+  *reinterpret_cast<volatile unsigned char*>(table.page) = 1;
+  return (window.slot(page_index, kUsedSlot) & 1) != 0;
+}
+
+/// Clears every slot of both tables but the used one, and the scratch pages.
+void clear(const Window& window) {
+  for (std::size_t page = 0; page < 4; ++page) {
+    const bool table = page == 1 || page == 2;
+    for (std::size_t i = 0; i < kPage / 8; ++i) {
+      if (table && i == kUsedSlot) continue;
+      if (window.slot(page, i) != 0) window.slot(page, i) = 0;
+    }
+  }
+}
+
+/// Rings, stores, rings.
+void block(Doorbell& doorbell, protocol::StoreBlock& message, const StoreClass& store_class,
+           std::uintptr_t at, std::uint32_t& total) {
+  const StoreRun run{at, message.step, message.stores};
+  message.end = 0;
+  doorbell.store_block(message);
+  store_class.run(run);
+  message.end = 1;
+  doorbell.store_block(message);
+  total += message.stores;
+}
+
+protocol::StoreBlock message_for(const StoreClass& store_class, std::uint32_t width) {
+  protocol::StoreBlock message{};
+  std::strncpy(message.store_class, store_class.name, sizeof message.store_class - 1);
+  message.width = width;
+  switch (store_class.setup) {
+    case Setup::Plain:
+      message.pattern = protocol::Pattern::Counting;
+      break;
+    case Setup::Same:
+      message.pattern = protocol::Pattern::Same;
+      break;
+    case Setup::Filled:
+      message.pattern = protocol::Pattern::Zeros;
+      break;
+    case Setup::Kept:
+      message.pattern = protocol::Pattern::Unchanged;
+      break;
+  }
+  return message;
+}
+
+/// Fills the area of the first table, slot by slot, as a block of its own.
+void fill(Doorbell& doorbell, const Window& window, std::uint32_t& total) {
+  const StoreClass filling{.name = "fill", .width = 8, .run = [](const StoreRun& run) {
+                             each(run, [](void* place, std::uint32_t i) {
+                               *static_cast<volatile std::uint64_t*>(place) =
+                                   pattern<std::uint64_t>(i);
+                             });
+                           }};
+  protocol::StoreBlock message = message_for(filling, 8);
+  message.gpa = window.gpas[1];
+  message.offset = kAreaOffset;
+  message.step = 8;
+  message.stores = kAreaSize / 8;
+  block(doorbell, message, filling, window.page(1) + kAreaOffset, total);
+}
+
+void straddle(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
+              std::uint32_t count, std::uint32_t& total) {
+  for (std::size_t first = 0; first < 3; ++first) {
+    protocol::StoreBlock message = message_for(store_class, store_class.width);
+    message.gpa = window.gpas[first];
+    message.next_gpa = window.gpas[first + 1];
+    message.offset = static_cast<std::uint32_t>(kPage) - store_class.offset;
+    message.stores = count;
+    block(doorbell, message, store_class, window.page(first) + message.offset, total);
+    clear(window);
+  }
+}
+
+void run_class(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
+               std::uint32_t count, std::uint32_t& total) {
+  const std::uint32_t width = store_class.width != 0 ? store_class.width : zero_block_size();
+  if (width == 0 || (store_class.available != nullptr && !store_class.available())) return;
+  if (store_class.reach == Reach::Straddling) {
+    straddle(doorbell, window, store_class, count, total);
+    return;
+  }
+  if (store_class.setup == Setup::Filled || store_class.setup == Setup::Kept) {
+    fill(doorbell, window, total);
+  }
+  protocol::StoreBlock message = message_for(store_class, width);
+  const std::uint32_t fit = (kAreaSize - store_class.offset) / width;
+  message.gpa = window.gpas[1];
+  message.offset = kAreaOffset + store_class.offset;
+  message.stores = count;
+  message.step = static_cast<std::int32_t>(width);
+  if (store_class.reach == Reach::Spread) {
+    if (count > fit) message.step = 0;
+  } else {
+    message.stores = std::min(count, fit);
+  }
+  if (store_class.reach == Reach::Down) {
+    message.offset += (message.stores - 1) * width;
+    message.step = -message.step;
+  }
+  block(doorbell, message, store_class, window.page(1) + message.offset, total);
+  clear(window);
+}
+
+}  // namespace
+
+int store_to_tables(Doorbell& doorbell, std::uint32_t count, std::uint32_t& stores) {
+  const File memory("/dev/mem", O_RDWR);
+  const File pagemap("/proc/self/pagemap", O_RDONLY);
+  if (!memory.good() || !pagemap.good()) return EIO;
+  std::array<Table, 2> tables{};
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    tables[i].page = kFirstRegion + i * 2 * kTableReach + kUsedSlot * kPage;
+    if (!populate(tables[i], pagemap)) return EIO;
+  }
+  if (!find_tables(memory, tables)) return EIO;
+  Window window;
+  if (!open_window(memory, pagemap, tables, window)) return EIO;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    if (!is_live(window, i + 1, tables[i])) {
+      say("the frame at 0x%llx is not the page table of 0x%zx",
+          static_cast<unsigned long long>(tables[i].gpa), static_cast<std::size_t>(tables[i].page));
+      return EIO;
+    }
+  }
+  for (const StoreClass& store_class : store_classes()) {
+    run_class(doorbell, window, store_class, count, stores);
+  }
+  clear(window);
+  return 0;
+}
+
+}  // namespace sealvisor::agent

@@ -1,0 +1,94 @@
+#include "guest/agent/trace.h"
+
+#include <algorithm>
+
+#include "guest/agent/console.h"
+
+namespace sealvisor::agent {
+namespace {
+
+using Long = unsigned long long;
+
+void trace_touched(const protocol::Message& message) {
+  constexpr char kLetters[] = {'-', 'r', 'S', 'B'};
+  constexpr const char* kMoments[] = {"before", "after", "new-place"};
+  const protocol::Touched& touched = message.body.touched;
+  char letters[protocol::kMaxPages + 1] = {};
+  for (std::uint32_t i = 0; i < std::min(touched.pages, protocol::kMaxPages); ++i) {
+    letters[i] = kLetters[static_cast<unsigned>(touched.outcome[i]) & 3U];
+  }
+  trace("%llu touched %s 0x%llx %s", static_cast<Long>(message.token),
+        kMoments[static_cast<unsigned>(touched.moment) % 3U], static_cast<Long>(touched.start),
+        letters);
+}
+
+void trace_store_block(const protocol::StoreBlock& block) {
+  if (block.end != 0) return;
+  trace("stores %s: %u of %u bytes at 0x%llx+0x%x step %d next 0x%llx pattern %u",
+        block.store_class, block.stores, block.width, static_cast<Long>(block.gpa), block.offset,
+        block.step, static_cast<Long>(block.next_gpa), static_cast<unsigned>(block.pattern));
+}
+
+}  // namespace
+
+void trace_message(const protocol::Message& message) {
+  const Long token = message.token;
+  const auto& body = message.body;
+  switch (message.type) {
+    case protocol::Type::Hello:
+      trace("hello %u bits, page %u, vdso 0x%llx, %s", body.hello.bits, body.hello.page_size,
+            static_cast<Long>(body.hello.vdso), body.hello.release);
+      return;
+    case protocol::Type::Mapping:
+      trace("%llu pid %u mapping %u 0x%llx-0x%llx %c%c%c%s %s", token, message.pid,
+            body.mapping.index, static_cast<Long>(body.mapping.start),
+            static_cast<Long>(body.mapping.end), body.mapping.readable ? 'r' : '-',
+            body.mapping.writable ? 'w' : '-', body.mapping.executable ? 'x' : '-',
+            body.mapping.sealed ? " sl" : "", body.mapping.name);
+      return;
+    case protocol::Type::MappingsEnd:
+      trace("%llu pid %u mappings end %u, vdso 0x%llx", token, message.pid, body.mappings_end.count,
+            static_cast<Long>(body.mappings_end.vdso));
+      return;
+    case protocol::Type::ScenarioBegin:
+      trace("scenario %s begins", body.scenario.name);
+      return;
+    case protocol::Type::ScenarioEnd:
+      trace("scenario %s ends: status %d count %u", body.scenario.name, body.scenario.status,
+            body.scenario.count);
+      return;
+    case protocol::Type::CellBegin:
+      trace("%llu cell %s %s %s 0x%llx-0x%llx", token, body.cell.mapping, body.cell.operation,
+            body.cell.form, static_cast<Long>(body.cell.start), static_cast<Long>(body.cell.end));
+      return;
+    case protocol::Type::Touched:
+      trace_touched(message);
+      return;
+    case protocol::Type::Before:
+      trace("%llu before", token);
+      return;
+    case protocol::Type::After:
+      trace("%llu after: %lld new 0x%llx", token, static_cast<long long>(body.after.result),
+            static_cast<Long>(body.after.new_start));
+      return;
+    case protocol::Type::CellEnd:
+      trace("%llu cell end: signal %d skipped %u", token, body.cell_end.signal,
+            static_cast<unsigned>(body.cell_end.skipped));
+      return;
+    case protocol::Type::ForkParent:
+      trace("%llu fork parent%s", token, body.fork.vfork ? " (vfork)" : "");
+      return;
+    case protocol::Type::ForkChild:
+      trace("%llu fork child%s, pid %u", token, body.fork.vfork ? " (vfork)" : "", message.pid);
+      return;
+    case protocol::Type::StoreBlock:
+      trace_store_block(body.store_block);
+      return;
+    case protocol::Type::Bye:
+      trace("bye");
+      return;
+  }
+  trace("message of type %u", static_cast<unsigned>(message.type));
+}
+
+}  // namespace sealvisor::agent
