@@ -244,7 +244,7 @@ void Monitor::obey() {
 
 void Monitor::read_paging(const Site& site) {
   paging_stale_ = false;
-  const PagingRegisters now = registers_->paging();
+  const model::PagingRegisters now = registers_->paging();
   if (paging_ == now) return;
   paging_ = now;
   Event event = stamp(Kind::Registers, site);
@@ -252,7 +252,7 @@ void Monitor::read_paging(const Site& site) {
   event.new_value = now.second;
   event.aux = now.third;
   sink_.emit(event);
-  auto format = format_of(options_.arch, now);
+  auto format = model::format_of(options_.arch, now);
   // Paging is off, or of a kind that the VMM names when it sees the registers.
   if (format) tracker_.set_format(format.value());
 }
@@ -260,9 +260,9 @@ void Monitor::read_paging(const Site& site) {
 void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   read_paging(site);
   std::uint64_t& current = half == Half::Upper ? upper_root_ : lower_root_;
-  const Frame frame = arch::root_of(options_.arch, raw);
+  const Frame frame = model::root_of(options_.arch, raw);
   const bool same = tracker_.format().has_value() &&
-                    arch::root_of(options_.arch, current) == frame && current != 0;
+                    model::root_of(options_.arch, current) == frame && current != 0;
   current = raw;
   cache_.invalidate_all();
   if (same || !tracker_.format().has_value()) return;
@@ -311,7 +311,7 @@ void Monitor::on_zero_block(const Site& site) {
   ++slow_stores_;
   const std::uint64_t root = is_user_address(vaddr) ? lower_root_ : upper_root_;
   const arch::Walk walk = arch::walk(*tracker_.format(), ram_,
-                                     arch::root_of(options_.arch, root), arch::Gva{vaddr});
+                                     model::root_of(options_.arch, root), arch::Gva{vaddr});
   if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
   if (!tracker_.is_watched(arch::frame_of(walk.output))) {
     cache_.insert(vaddr);

@@ -95,7 +95,7 @@ class Monitor {
   model::TableTracker tracker_;
   std::unique_ptr<Witness> witness_;
   std::optional<Registers> registers_;
-  std::optional<PagingRegisters> paging_;
+  std::optional<model::PagingRegisters> paging_;
   PageCache cache_;
   std::uint64_t seen_changes_ = 0;
   std::uint64_t seen_upper_changes_ = 0;

@@ -1,5 +1,6 @@
 #include "vmm/engine/tcg/plugin/registers.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -27,23 +28,6 @@ Handles all_registers() {
 }
 
 }  // namespace
-
-Result<arch::AnyFormat> format_of(arch::Arch arch, const PagingRegisters& registers) {
-  if (arch == arch::Arch::X86_64) {
-    auto format = arch::x86_64::format_from({.cr0 = registers.first,
-                                             .cr3 = 0,
-                                             .cr4 = registers.second,
-                                             .efer = registers.third});
-    if (!format) return format.error();
-    return arch::AnyFormat(format.value());
-  }
-  // The kernel loads its roots while the MMU is still off and turns it on next: decode them as they
-  // will be used (SCTLR_EL1.M, Arm ARM D19.2.132).
-  auto format = arch::arm64::format_from(
-      {.tcr = registers.first, .ttbr0 = 0, .ttbr1 = 0, .sctlr = registers.second | 1});
-  if (!format) return format.error();
-  return arch::AnyFormat(format.value());
-}
 
 Result<Registers> Registers::find(arch::Arch arch) {
   const Handles handles = all_registers();
@@ -94,7 +78,7 @@ std::uint64_t Registers::general(unsigned number) const {
   return number < general_.size() ? read(general_[number]) : 0;
 }
 
-PagingRegisters Registers::paging() const { return {read(first_), read(second_), read(third_)}; }
+model::PagingRegisters Registers::paging() const { return {read(first_), read(second_), read(third_)}; }
 
 std::uint64_t Registers::lower_root() const { return read(lower_root_); }
 

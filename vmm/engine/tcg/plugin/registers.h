@@ -7,23 +7,12 @@
 #include <unordered_map>
 #include <vector>
 
-#include "arch/any_format.h"
 #include "arch/arch.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/tcg/plugin/qemu_api.h"
+#include "vmm/model/paging.h"
 
 namespace sealvisor::engine::tcg {
-
-/// The registers that decide how addresses are translated. Fields as in event::Kind::Registers.
-struct PagingRegisters {
-  std::uint64_t first = 0;   ///< x86-64 CR0, arm64 TCR_EL1.
-  std::uint64_t second = 0;  ///< x86-64 CR4, arm64 SCTLR_EL1.
-  std::uint64_t third = 0;   ///< x86-64 EFER, arm64 0.
-  friend bool operator==(const PagingRegisters&, const PagingRegisters&) = default;
-};
-
-/// The format that these registers select; an error while paging is off or unsupported.
-[[nodiscard]] Result<arch::AnyFormat> format_of(arch::Arch arch, const PagingRegisters& registers);
 
 /// Handles of the registers that the plugin reads. Reads are valid only in callbacks that were
 /// registered with QEMU_PLUGIN_CB_R_REGS, on the vCPU's own thread.
@@ -36,7 +25,7 @@ class Registers {
   /// General register `number` as an instruction encodes it: x86-64 rax rcx rdx rbx rsp rbp rsi rdi
   /// r8..r15; arm64 x0..x30, 31 = xzr.
   [[nodiscard]] std::uint64_t general(unsigned number) const;
-  [[nodiscard]] PagingRegisters paging() const;
+  [[nodiscard]] model::PagingRegisters paging() const;
   /// CR3, or TTBR0_EL1.
   [[nodiscard]] std::uint64_t lower_root() const;
   /// TTBR1_EL1; 0 on x86-64.

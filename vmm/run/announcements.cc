@@ -1,0 +1,123 @@
+#include "vmm/run/announcements.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/image/vdso.h"
+#include "vmm/run/protocol_reader.h"
+
+namespace sealvisor::run {
+
+using arch::Frame;
+using arch::Gva;
+using arch::WalkEnd;
+
+void Announcements::add(const protocol::MappingClaim& claim) {
+  if (pending_.size() < protocol::kMaxMappings) pending_.push_back(claim);
+}
+
+std::optional<protocol::MappingClaim> Announcements::claim(const std::string& name) const {
+  for (const auto& claim : last_) {
+    if (text_of(claim.name) == name) return claim;
+  }
+  return std::nullopt;
+}
+
+Announcements::Seen Announcements::see(const arch::AnyFormat& format,
+                                       const model::AddressSpace& space,
+                                       const protocol::MappingClaim& claim) const {
+  Seen seen;
+  std::vector<std::byte> bytes;
+  for (std::uint64_t at = claim.start; at < claim.end; at += arch::kPageSize) {
+    const arch::Walk walk = arch::walk(format, memory_, space.root, Gva{at});
+    const bool reachable = walk.end == WalkEnd::Leaf &&
+                           (walk.permissions.read || walk.permissions.exec);
+    if (!reachable) {
+      seen.frames.emplace_back();
+      continue;
+    }
+    const Frame frame = arch::frame_of(walk.output);
+    if (seen.populated++ == 0) seen.permissions = walk.permissions;
+    if (kernel_ && !kernel_->contains(frame)) seen.user_copy = true;
+    seen.frames.emplace_back(frame);
+    std::vector<std::byte> page(arch::kPageSize);
+    if (walk.permissions.exec && memory_.read(frame.gpa(), page)) {
+      bytes.insert(bytes.end(), page.begin(), page.end());
+    }
+  }
+  seen.soname = image::elf_soname(bytes).value_or("");
+  return seen;
+}
+
+void Announcements::learn(const protocol::MappingClaim& claim, const std::string& name,
+                          const Seen& seen, std::vector<IdentityDoubt>& doubts) {
+  model::SystemMapping mapping;
+  mapping.name = name;
+  mapping.frames = seen.frames;
+  mapping.permissions = seen.permissions;
+  mapping.code = seen.permissions.exec;
+  mapping.claims_sealed = claim.sealed != 0;
+  mapping.identified_by.emplace_back("announcement");
+  const bool vdso = name.starts_with("[vdso]");
+  const bool known_soname = seen.soname.starts_with("linux-vdso") ||
+                            seen.soname.starts_with("linux-gate");
+  if (vdso && known_soname) mapping.identified_by.emplace_back("content");
+  if (kernel_ && !seen.user_copy) mapping.identified_by.emplace_back("kernel image");
+  if (vdso && !known_soname) {
+    doubts.push_back({name, fmt::format("announced at {:#x}, but its bytes are no vdso (SONAME "
+                                        "'{}')",
+                                        claim.start, seen.soname)});
+  }
+  if (vdso && kernel_ && seen.user_copy) {
+    doubts.push_back({name, fmt::format("announced at {:#x}, but its frames lie outside the "
+                                        "kernel's image",
+                                        claim.start)});
+  }
+  identities_.add(std::move(mapping));
+}
+
+std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
+                                              const model::AddressSpace& space, bool compat,
+                                              bool& learned) {
+  std::vector<IdentityDoubt> doubts;
+  learned = false;
+  last_ = std::exchange(pending_, {});
+  for (const protocol::MappingClaim& claim : last_) {
+    const std::string name = text_of(claim.name) + (compat ? " (32-bit)" : "");
+    const Seen seen = see(format, space, claim);
+    if (seen.populated == 0) continue;  // nothing to compare: unobserved
+    const auto known = identities_.named(name);
+    if (!known) {
+      const bool all_new = std::none_of(
+          seen.frames.begin(), seen.frames.end(),
+          [&](const auto& frame) { return frame && identities_.find(*frame).has_value(); });
+      if (!all_new) continue;  // the same frames under another process's name for them
+      learn(claim, name, seen, doubts);
+      learned = true;
+      continue;
+    }
+    const std::size_t pages = identities_.all()[*known].frames.size();
+    for (std::uint32_t page = 0; page < seen.frames.size(); ++page) {
+      if (!seen.frames[page]) continue;
+      const Frame frame = *seen.frames[page];
+      const auto id = identities_.find(frame);
+      if (id && *id == model::MappingPage{*known, page}) continue;
+      if (!id && page < pages && !identities_.all()[*known].frames[page] &&
+          (!kernel_ || kernel_->contains(frame))) {
+        learned = identities_.learn({*known, page}, frame) || learned;
+        continue;
+      }
+      doubts.push_back(
+          {name, fmt::format("announced at {:#x}, but page {} shows frame {:#x}, which is {}",
+                             claim.start, page, frame.gpa().value,
+                             id ? "another page of a system mapping"
+                                : "no frame of a system mapping")});
+      break;
+    }
+  }
+  return doubts;
+}
+
+}  // namespace sealvisor::run

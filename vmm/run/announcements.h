@@ -1,0 +1,73 @@
+// What a guest process says its system mappings are, held against what is in memory.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "guest/protocol/doorbell.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/model/identity.h"
+#include "vmm/model/space.h"
+
+namespace sealvisor::run {
+
+/// Guest-physical bytes that the kernel image occupies: [first, last).
+struct KernelRange {
+  arch::Gpa first{};
+  arch::Gpa last{};
+  [[nodiscard]] bool contains(arch::Frame frame) const {
+    return frame.gpa() >= first && frame.gpa() < last;
+  }
+};
+
+/// Something about identity that does not fit; becomes a finding with invariant "identity".
+struct IdentityDoubt {
+  std::string mapping;
+  std::string text;
+};
+
+/// Collects one process's Mapping messages and judges them at MappingsEnd.
+///
+/// The first process that announces a mapping teaches its frames, if they stand up to what the guest
+/// cannot choose: a [vdso] must hold an ELF file whose SONAME is a vdso's (content), and lie inside
+/// the kernel's own image (where the kernel keeps it). Every later announcement is compared with
+/// what was learned; it never changes it.
+class Announcements {
+ public:
+  Announcements(const memory::GuestMemory& memory, model::Identities& identities)
+      : memory_(memory), identities_(identities) {}
+
+  void set_kernel_range(KernelRange range) { kernel_ = range; }
+
+  /// A Mapping message (checked). More than the protocol's bound are dropped with a doubt.
+  void add(const protocol::MappingClaim& claim);
+  /// MappingsEnd of the process that runs on `space`. `compat`: a 32-bit process. Returns doubts;
+  /// sets `learned` if identities were added.
+  [[nodiscard]] std::vector<IdentityDoubt> end(const arch::AnyFormat& format,
+                                               const model::AddressSpace& space, bool compat,
+                                               bool& learned);
+  /// Claims of the last announcement, by mapping name.
+  [[nodiscard]] std::optional<protocol::MappingClaim> claim(const std::string& name) const;
+
+ private:
+  struct Seen {
+    std::vector<std::optional<arch::Frame>> frames;
+    arch::Permissions permissions{};
+    std::size_t populated = 0;
+    bool user_copy = false;  ///< Outside the kernel image although that is known.
+    std::string soname;
+  };
+  [[nodiscard]] Seen see(const arch::AnyFormat& format, const model::AddressSpace& space,
+                         const protocol::MappingClaim& claim) const;
+  void learn(const protocol::MappingClaim& claim, const std::string& name, const Seen& seen,
+             std::vector<IdentityDoubt>& doubts);
+
+  const memory::GuestMemory& memory_;
+  model::Identities& identities_;
+  std::optional<KernelRange> kernel_;
+  std::vector<protocol::MappingClaim> pending_;
+  std::vector<protocol::MappingClaim> last_;
+};
+
+}  // namespace sealvisor::run

@@ -1,0 +1,26 @@
+#include "vmm/run/blind_spots.h"
+
+namespace sealvisor::run {
+
+std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
+  std::vector<std::string> spots = {
+      "accessed and dirty bits: the table walker sets them without a store; they are not judged",
+      "stale TLB entries and DMA: out of scope",
+      "kernel access to user memory through a transient state: recorded, not judged",
+  };
+  if (request.arch == arch::Arch::X86_64) {
+    spots.emplace_back(
+        "stack pushes by interrupts, syscalls and iret have no callback: one that hits a table frame "
+        "shows in the next re-walk only");
+  } else {
+    spots.emplace_back(
+        "memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
+    spots.emplace_back("'dc zva' is reported from its address, before it stores");
+  }
+  if (!run.counts.witness_stores) {
+    spots.emplace_back("no second witness in this run (--witness adds it)");
+  }
+  return spots;
+}
+
+}  // namespace sealvisor::run

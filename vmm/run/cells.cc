@@ -1,0 +1,234 @@
+#include "vmm/run/cells.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/run/protocol_reader.h"
+#include "vmm/seal/verdict.h"
+
+namespace sealvisor::run {
+
+using report::Change;
+using report::Verdict;
+
+Course::Course(const RunRequest& request, const model::Identities& identities)
+    : request_(request), identities_(identities) {
+  for (const scenario::PlanItem& item : request.plan) {
+    if (item.scenario->kind != scenario::Kind::Cells) continue;
+    report::Cell cell;
+    cell.id = item.cell;
+    cell.mapping = item.mapping;
+    cell.operation = scenario::name_of(item.scenario->operation);
+    cell.form = scenario::name_of(item.scenario->form);
+    planned_.emplace(item.cell, std::move(cell));
+  }
+}
+
+std::string Course::finding_id(const std::string& what, const std::string& invariant) const {
+  return fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant);
+}
+
+void Course::finding(std::string invariant, const std::string& what, std::string text) {
+  report::Finding finding;
+  finding.id = finding_id(what, invariant);
+  finding.invariant = std::move(invariant);
+  finding.text = std::move(text);
+  // The same thing seen again is one finding: the first text stands for all.
+  const bool known = std::any_of(findings_.begin(), findings_.end(),
+                                 [&](const auto& other) { return other.id == finding.id; });
+  if (!known) findings_.push_back(std::move(finding));
+}
+
+std::optional<std::uint64_t> Course::victim() const {
+  return active_ && active_->before ? std::optional(active_->space) : std::nullopt;
+}
+
+void Course::violation(const seal::Violation& violation) {
+  ++violations_;
+  if (active_ && active_->before && active_->space == violation.space) {
+    active_->violations.push_back(violation);
+    return;
+  }
+  finding(violation.invariant,
+          fmt::format("{}/{}", where_, identities_.all()[violation.page.mapping].name),
+          violation.text);
+}
+
+bool Course::wants_change(std::uint64_t space) const {
+  return active_ && active_->before && active_->space == space &&
+         active_->cell.changes.size() < kMostChanges;
+}
+
+void Course::change(std::uint64_t space, report::EntryChange change) {
+  if (!active_ || !active_->before || active_->space != space) return;
+  if (active_->cell.changes.size() < kMostChanges) {
+    active_->cell.changes.push_back(std::move(change));
+  } else {
+    ++active_->cell.changes_left_out;
+  }
+}
+
+void Course::scenario_begin(const protocol::Scenario& scenario, const Totals& totals) {
+  where_ = text_of(scenario.name);
+  life_.emplace();
+  life_->name = where_;
+  life_start_ = totals;
+}
+
+void Course::scenario_end(const protocol::Scenario& scenario, const Totals& totals) {
+  const std::string name = text_of(scenario.name);
+  if (scenario.status != 0) {
+    finding("monitor", name,
+            fmt::format("the agent could not run {}: {}", name, std::strerror(scenario.status)));
+  }
+  if (!life_ || life_->name != name) {
+    finding("monitor", name, "the agent ended a scenario that it did not begin");
+    return;
+  }
+  life_->status = scenario.status;
+  life_->count = scenario.count;
+  life_->address_spaces = totals.spaces - life_start_.spaces;
+  life_->user_entries = totals.user_entries - life_start_.user_entries;
+  life_->violations = totals.violations - life_start_.violations;
+  life_->pages_kept = totals.pages_kept - life_start_.pages_kept;
+  life_->pages_refaulted = totals.refaults - life_start_.refaults;
+  life_->pages_unobserved = totals.unobserved - life_start_.unobserved;
+  life_->teardowns = totals.teardowns - life_start_.teardowns;
+  life_->inherited = totals.inherited - life_start_.inherited;
+  const bool of_cells = scenario::find(name) != nullptr &&
+                        scenario::find(name)->kind == scenario::Kind::Cells;
+  if (!of_cells) lives_.push_back(*life_);
+  life_.reset();
+  where_ = "between scenarios";
+}
+
+bool Course::is_active(const protocol::Message& message, const char* what) {
+  if (active_ && active_->cell.id == message.token) return true;
+  finding("monitor", where_,
+          fmt::format("the agent sent {} for cell {}, which is not in progress", what,
+                      message.token));
+  return false;
+}
+
+void Course::cell_begin(const protocol::Message& message, const model::AddressSpace& space,
+                        std::optional<bool> claims_sealed) {
+  if (active_) {
+    finding("monitor", where_, fmt::format("cell {} never ended", active_->cell.id));
+    judge(*active_);
+    cells_.push_back(std::move(active_->cell));
+    active_.reset();
+  }
+  const auto planned = planned_.find(static_cast<std::uint32_t>(message.token));
+  const auto& body = message.body.cell;
+  if (message.token > UINT32_MAX || planned == planned_.end() ||
+      planned->second.mapping != text_of(body.mapping) ||
+      planned->second.operation != text_of(body.operation) ||
+      planned->second.form != text_of(body.form)) {
+    finding("monitor", where_,
+            fmt::format("the agent began cell {} ({} {} {}), which the plan does not have",
+                        message.token, text_of(body.mapping), text_of(body.operation),
+                        text_of(body.form)));
+    return;
+  }
+  active_.emplace();
+  active_->cell = std::move(planned->second);
+  planned_.erase(planned);
+  active_->cell.claim.sealed = claims_sealed;
+  active_->space = space.id;
+  active_->mapping = identities_.named(active_->cell.mapping);
+}
+
+void Course::before(const protocol::Message& message, const model::AddressSpace& space) {
+  if (!is_active(message, "Before")) return;
+  if (active_->space != space.id || !active_->mapping) return;
+  active_->before = seal::snapshot(space, *active_->mapping);
+}
+
+void Course::look_again(const model::AddressSpace& space) {
+  if (active_ && active_->mapping && active_->space == space.id) {
+    active_->after = seal::snapshot(space, *active_->mapping);
+  }
+}
+
+void Course::after(const protocol::Message& message, const model::AddressSpace& space) {
+  if (!is_active(message, "After")) return;
+  auto& claim = active_->cell.claim;
+  claim.made = true;
+  claim.result = message.body.after.result;
+  if (claim.result < 0 && claim.result > -4096) {
+    const char* name = strerrorname_np(static_cast<int>(-claim.result));
+    claim.text = name != nullptr ? name : fmt::format("errno {}", -claim.result);
+  } else {
+    claim.text = "ok";
+  }
+  look_again(space);
+}
+
+void Course::touched(const protocol::Message& message, const model::AddressSpace& space) {
+  if (!active_ || active_->cell.id != message.token) return;
+  if (message.body.touched.moment == protocol::Moment::BeforeOperation) return;
+  look_again(space);
+}
+
+void Course::judge(Active& active) {
+  report::Cell& cell = active.cell;
+  if (active.before && active.after) {
+    cell.observation = seal::observe(*active.before, *active.after);
+  } else {
+    cell.observation.text = active.before ? "unobserved: the victim never came back"
+                                          : "unobserved: the mapping was never seen populated";
+  }
+  if (request_.expectations) {
+    cell.expectation = seal::expectation_of(cell, request_.sealed, request_.arch);
+  }
+  const std::string what = cell.mapping + "/" + cell.operation + "/" + cell.form;
+  const seal::CellJudgement judgement = seal::judge_cell(cell, request_.sealed);
+  cell.verdict = judgement.verdict;
+  for (const auto& [invariant, text] : judgement.findings) finding(invariant, what, text);
+  if (cell.verdict == Verdict::Violation) {
+    for (const seal::Violation& violation : active.violations) {
+      finding(violation.invariant, what, violation.text);
+    }
+  }
+}
+
+void Course::cell_end(const protocol::Message& message) {
+  if (!is_active(message, "CellEnd")) return;
+  report::Cell& cell = active_->cell;
+  if (message.body.cell_end.skipped != 0) {
+    cell.verdict = Verdict::Skipped;
+    cell.observation.text = "this mapping has no such form";
+  } else {
+    judge(*active_);
+    if (message.body.cell_end.signal != 0) {
+      cell.observation.text += fmt::format("; victim killed by signal {}",
+                                           message.body.cell_end.signal);
+    }
+  }
+  cells_.push_back(std::move(cell));
+  active_.reset();
+}
+
+void Course::finish(report::Run& run) {
+  if (active_) {
+    judge(*active_);
+    cells_.push_back(std::move(active_->cell));
+    active_.reset();
+  }
+  for (auto& [id, cell] : planned_) {
+    cell.verdict = Verdict::Unobserved;
+    cell.observation.text = "unobserved: the guest did not get there";
+    cells_.push_back(std::move(cell));
+  }
+  planned_.clear();
+  if (life_) lives_.push_back(*life_);
+  run.cells = std::move(cells_);
+  run.lives = std::move(lives_);
+  run.findings.insert(run.findings.end(), findings_.begin(), findings_.end());
+}
+
+}  // namespace sealvisor::run

@@ -1,0 +1,93 @@
+// The course of a run as the agent tells it: scenarios, cells, forks. Decides what was observed when.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "guest/protocol/doorbell.h"
+#include "vmm/model/space.h"
+#include "vmm/report/report.h"
+#include "vmm/run/run.h"
+#include "vmm/seal/observe.h"
+#include "vmm/seal/policy.h"
+
+namespace sealvisor::run {
+
+/// Most changes that are kept in full for one cell; the rest are counted.
+inline constexpr std::size_t kMostChanges = 64;
+
+/// Totals at one moment; a scenario is the difference of two.
+struct Totals {
+  std::uint64_t spaces = 0;
+  std::uint64_t user_entries = 0;
+  std::uint64_t violations = 0;
+  std::uint64_t pages_kept = 0;
+  std::uint64_t refaults = 0;
+  std::uint64_t unobserved = 0;
+  std::uint64_t teardowns = 0;
+  std::uint64_t inherited = 0;
+};
+
+/// Tracks the cell and scenario in progress and fills their report rows.
+class Course {
+ public:
+  Course(const RunRequest& request, const model::Identities& identities);
+
+  /// A violation was judged: it belongs to the cell in progress if it is in the victim's address
+  /// space, else it is a finding of its own.
+  void violation(const seal::Violation& violation);
+  /// A change of an entry, already told in full. False: past the bound, only counted.
+  void change(std::uint64_t space, report::EntryChange change);
+  [[nodiscard]] bool wants_change(std::uint64_t space) const;
+  void finding(std::string invariant, const std::string& what, std::string text);
+
+  /// Messages. `space` is the address space that the sender runs on, just looked at; the caller
+  /// has already judged what the look found.
+  void scenario_begin(const protocol::Scenario& scenario, const Totals& totals);
+  void scenario_end(const protocol::Scenario& scenario, const Totals& totals);
+  void cell_begin(const protocol::Message& message, const model::AddressSpace& space,
+                  std::optional<bool> claims_sealed);
+  void before(const protocol::Message& message, const model::AddressSpace& space);
+  void after(const protocol::Message& message, const model::AddressSpace& space);
+  void touched(const protocol::Message& message, const model::AddressSpace& space);
+  void cell_end(const protocol::Message& message);
+
+  /// Cells of the plan that never came, as unobserved rows; findings sorted in.
+  void finish(report::Run& run);
+
+  [[nodiscard]] std::uint64_t violations() const { return violations_; }
+  /// Space of the victim while its operation is under way.
+  [[nodiscard]] std::optional<std::uint64_t> victim() const;
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ private:
+  struct Active {
+    report::Cell cell;
+    std::uint64_t space = 0;
+    std::optional<std::size_t> mapping;
+    std::optional<seal::Snapshot> before;
+    std::optional<seal::Snapshot> after;
+    std::vector<seal::Violation> violations;
+  };
+  [[nodiscard]] bool is_active(const protocol::Message& message, const char* what);
+  void look_again(const model::AddressSpace& space);
+  void judge(Active& active);
+  [[nodiscard]] std::string finding_id(const std::string& what, const std::string& invariant) const;
+
+  const RunRequest& request_;
+  const model::Identities& identities_;
+  std::map<std::uint32_t, report::Cell> planned_;  // rows still to come, by cell id
+  std::optional<Active> active_;
+  std::optional<report::Life> life_;
+  Totals life_start_;
+  std::vector<report::Cell> cells_;
+  std::vector<report::Life> lives_;
+  std::vector<report::Finding> findings_;
+  std::string where_ = "boot";
+  std::uint64_t violations_ = 0;
+};
+
+}  // namespace sealvisor::run

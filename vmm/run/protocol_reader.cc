@@ -1,0 +1,152 @@
+#include "vmm/run/protocol_reader.h"
+
+#include <array>
+#include <cstring>
+#include <span>
+
+#include <fmt/format.h>
+
+namespace sealvisor::run {
+
+using protocol::Message;
+using protocol::Type;
+
+namespace {
+
+Error bad(std::string text) {
+  return Error{ExitCode::GuestFailed, "doorbell message: " + std::move(text)};
+}
+
+/// Bytes of the body of `type`; -1 if there is no such type.
+int body_size(Type type) {
+  switch (type) {
+    case Type::Hello:
+      return sizeof(protocol::Hello);
+    case Type::Mapping:
+      return sizeof(protocol::MappingClaim);
+    case Type::MappingsEnd:
+      return sizeof(protocol::MappingsEnd);
+    case Type::ScenarioBegin:
+    case Type::ScenarioEnd:
+      return sizeof(protocol::Scenario);
+    case Type::CellBegin:
+      return sizeof(protocol::Cell);
+    case Type::Touched:
+      return sizeof(protocol::Touched);
+    case Type::Before:
+    case Type::Bye:
+      return 0;
+    case Type::After:
+      return sizeof(protocol::After);
+    case Type::CellEnd:
+      return sizeof(protocol::CellEnd);
+    case Type::ForkParent:
+    case Type::ForkChild:
+      return sizeof(protocol::Fork);
+    case Type::StoreBlock:
+      return sizeof(protocol::StoreBlock);
+  }
+  return -1;
+}
+
+/// Printable and NUL-terminated: names go into reports as they are.
+bool good_name(std::span<const char> field) {
+  for (const char c : field) {
+    if (c == '\0') return true;
+    if (c < 0x20 || c > 0x7E) return false;
+  }
+  return false;
+}
+
+bool good_names(const Message& message) {
+  const auto& body = message.body;
+  switch (message.type) {
+    case Type::Hello:
+      return good_name(body.hello.release);
+    case Type::Mapping:
+      return good_name(body.mapping.name);
+    case Type::ScenarioBegin:
+    case Type::ScenarioEnd:
+      return good_name(body.scenario.name);
+    case Type::CellBegin:
+      return good_name(body.cell.mapping) && good_name(body.cell.operation) &&
+             good_name(body.cell.form);
+    case Type::StoreBlock:
+      return good_name(body.store_block.store_class);
+    default:
+      return true;
+  }
+}
+
+Status check_bounds(const Message& message) {
+  const auto& body = message.body;
+  if (message.type == Type::Mapping) {
+    const auto& mapping = body.mapping;
+    if (mapping.index >= protocol::kMaxMappings) {
+      return bad(fmt::format("mapping index {}, expected below {}", mapping.index,
+                             protocol::kMaxMappings));
+    }
+    if (mapping.start >= mapping.end || ((mapping.start | mapping.end) & 0xFFF) != 0 ||
+        (mapping.end - mapping.start) >> 12 > protocol::kMaxPages) {
+      return bad(fmt::format("mapping {:#x}-{:#x}, expected 1 to {} whole pages", mapping.start,
+                             mapping.end, protocol::kMaxPages));
+    }
+  }
+  if (message.type == Type::MappingsEnd && body.mappings_end.count > protocol::kMaxMappings) {
+    return bad(fmt::format("{} mappings, expected at most {}", body.mappings_end.count,
+                           protocol::kMaxMappings));
+  }
+  if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
+    return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,
+                           protocol::kMaxPages));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status check_message(const Message& message) {
+  if (message.magic != protocol::kMagic) {
+    return bad(fmt::format("magic {:#x}, expected {:#x}", message.magic, protocol::kMagic));
+  }
+  if (message.version != protocol::kVersion) {
+    return bad(fmt::format("protocol version {}, this sealvisor speaks {}", message.version,
+                           protocol::kVersion));
+  }
+  const int expected = body_size(message.type);
+  if (expected < 0) {
+    return bad(fmt::format("type {}, expected a known one", static_cast<unsigned>(message.type)));
+  }
+  if (message.length != static_cast<std::uint32_t>(expected)) {
+    return bad(fmt::format("length {} for type {}, expected {}", message.length,
+                           static_cast<unsigned>(message.type), expected));
+  }
+  if (!good_names(message)) {
+    return bad(fmt::format("type {} has a name that is not NUL-terminated printable ASCII",
+                           static_cast<unsigned>(message.type)));
+  }
+  return check_bounds(message);
+}
+
+Result<Message> read_message(const arch::AnyFormat& format, const memory::GuestMemory& memory,
+                             arch::Frame root, arch::Gva gva) {
+  if (gva.value % protocol::kMessageSize != 0) {
+    return bad(fmt::format("address {:#x}, expected a multiple of {}", gva.value,
+                           protocol::kMessageSize));
+  }
+  const arch::Walk walk = arch::walk(format, memory, root, gva);
+  if (walk.end != arch::WalkEnd::Leaf || !walk.permissions.read) {
+    return bad(fmt::format("address {:#x} is not mapped for user mode", gva.value));
+  }
+  std::array<std::byte, sizeof(Message)> copy{};
+  if (!memory.read(walk.output, copy)) {
+    return bad(fmt::format("address {:#x} (gpa {:#x}) is not in guest memory", gva.value,
+                           walk.output.value));
+  }
+  Message message{};
+  std::memcpy(&message, copy.data(), sizeof(message));
+  if (auto checked = check_message(message); !checked) return checked.error();
+  return message;
+}
+
+}  // namespace sealvisor::run

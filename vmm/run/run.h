@@ -1,0 +1,49 @@
+// One guest, from its kernel to a filled report::Run.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arch/arch.h"
+#include "guest/scenario/plan.h"
+#include "vmm/base/result.h"
+#include "vmm/event/event.h"
+#include "vmm/report/report.h"
+
+namespace sealvisor::run {
+
+/// What to boot, what to try in it, what to expect of it.
+struct RunRequest {
+  arch::Arch arch{};
+  std::string recipe;          ///< Label in the report: recipe name, or the user's image path.
+  bool expectations = true;    ///< False for a user's own image: nothing is known of it beforehand.
+  bool sealed = false;         ///< What the recipe promises.
+  bool control = false;        ///< A recipe whose lies must be found.
+  std::filesystem::path kernel_image;
+  std::filesystem::path symbols;    ///< vmlinux with a symbol table; empty: none.
+  std::filesystem::path agent_dir;  ///< Holds init, dynamic, loader, helper32.
+  std::filesystem::path plugin;     ///< The TCG plugin.
+  std::vector<scenario::PlanItem> plan;
+  std::chrono::seconds deadline{120};
+  std::uint64_t memory_bytes = 256ULL << 20;
+  std::string cpu_model;            ///< Empty: the default of the architecture.
+  std::string kernel_arguments;     ///< Appended to the command line.
+  std::filesystem::path trace_dir;  ///< Empty: no trace is kept.
+  bool watch = true;                ///< False: boot without interception (benchmark only).
+  bool witness = false;             ///< Audit mode with the second witness.
+  /// Called for each event before it is applied; may change it. A negative control only: the
+  /// re-walk must notice. Empty in every real run.
+  std::function<void(event::Event&)> mutate;
+  std::function<void(std::string_view)> progress;  ///< One line at a time; may be empty.
+};
+
+/// Runs it. An Error means that no guest ran (bad input, missing host parts); a guest that failed is
+/// a Run whose `ending` says how, with all evidence up to there.
+[[nodiscard]] Result<report::Run> run_one(const RunRequest& request);
+
+}  // namespace sealvisor::run

@@ -1,0 +1,387 @@
+#include "vmm/run/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/run/blind_spots.h"
+#include "vmm/run/protocol_reader.h"
+
+namespace sealvisor::run {
+
+using arch::Frame;
+using arch::Gpa;
+using arch::Gva;
+using arch::Half;
+using event::Event;
+using event::Kind;
+using protocol::Type;
+
+Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
+                 const image::SymbolTable* symbols)
+    : request_(request),
+      memory_(memory),
+      symbols_(symbols),
+      spaces_(mirror_, identities_),
+      announcements_(memory, identities_),
+      narrator_(request.arch, memory, symbols),
+      course_(request, identities_),
+      stores_(mirror_) {}
+
+Frame Session::code_root(const Event& event) const {
+  // The kernel's text is in the upper half: on arm64 that has a root of its own.
+  const bool user = (event.flags & event::kUserMode) != 0;
+  if (request_.arch == arch::Arch::Arm64 && !user && spaces_.upper_root()) {
+    return *spaces_.upper_root();
+  }
+  return model::root_of(request_.arch, event.root);
+}
+
+void Session::on_event(const Event& original) {
+  Event event = original;
+  if (request_.mutate) request_.mutate(event);
+  ++counts_.events;
+  switch (event.kind) {
+    case Kind::Registers: {
+      auto format =
+          model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
+      if (format) {
+        spaces_.set_format(request_.arch, format.value());
+      } else {
+        paging_refused_ = format.error().message;
+      }
+      break;
+    }
+    case Kind::SlotWrite:
+      if (event.part == 0) ++counts_.table_writes;
+      stores_.on_write(event);
+      break;
+    case Kind::ContentWrite: {
+      if (event.part == 0) ++counts_.content_writes;
+      const auto page = identities_.find(arch::frame_of(Gpa{event.gpa}));
+      if (page && event.old_value != event.new_value) {
+        course_.violation(seal::judge_content(identities_, *page, event));
+      }
+      break;
+    }
+    case Kind::Limit:
+      limit_reached_ = true;
+      break;
+    case Kind::RootLoad:
+      if ((event.flags & event::kUpperHalf) == 0) current_root_ = arch::frame_of(Gpa{event.gpa});
+      break;
+    case Kind::RunEnd:
+      run_end_ = event;
+      break;
+    default:
+      break;
+  }
+  for (const model::MappingChange& change : spaces_.on_event(event)) {
+    unresolved_.emplace_back(change.space, change.page);
+    if (course_.wants_change(change.space) && spaces_.format()) {
+      course_.change(change.space, narrator_.tell(*spaces_.format(), identities_, change,
+                                                  code_root(event)));
+    }
+  }
+  mirror_.apply(event);
+  take_ended();
+  if (event.kind == Kind::UserEntry) on_user_entry(event);
+}
+
+void Session::take_ended() {
+  for (const model::SpaceEnd& end : spaces_.take_ended()) {
+    totals_.teardowns += end.pages_present;
+    totals_.pages_kept += end.pages_present;
+    totals_.refaults += end.refaults;
+    totals_.unobserved += end.pages_zapped + end.pages_never;
+    fork_children_.erase(end.space);
+    std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
+  }
+}
+
+void Session::resolve_transients(std::uint64_t space, const model::Look& look) {
+  // A page that was written to and looks to user mode as it did before: changed and restored.
+  for (auto it = unresolved_.begin(); it != unresolved_.end();) {
+    if (it->first != space) {
+      ++it;
+      continue;
+    }
+    const bool shows = std::any_of(
+        look.transitions.begin(), look.transitions.end(),
+        [&](const model::PageTransition& transition) { return transition.page == it->second; });
+    if (!shows) ++counts_.transient;
+    it = unresolved_.erase(it);
+  }
+}
+
+model::AddressSpace* Session::look(Frame root) {
+  model::Look seen;
+  model::AddressSpace* space = spaces_.look(root, seen);
+  if (space == nullptr) return nullptr;
+  resolve_transients(space->id, seen);
+  for (const model::PageTransition& transition : seen.transitions) {
+    for (const seal::Violation& violation :
+         seal::judge_transition(request_.arch, identities_, *space, transition)) {
+      course_.violation(violation);
+    }
+  }
+  for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
+    course_.violation(seal::judge_elsewhere(identities_, *space, elsewhere));
+  }
+  return space;
+}
+
+void Session::on_user_entry(const Event& event) {
+  ++counts_.user_entries;
+  if (identities_.empty()) return;
+  if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root))) {
+    ++space->user_entries;
+  }
+}
+
+void Session::rewalk(Frame root, arch::Scope scope) {
+  if (!spaces_.format()) return;
+  model::Rewalk result =
+      model::rewalk(*spaces_.format(), memory_, mirror_, root, Half::Lower, scope);
+  if (scope == arch::Scope::All && spaces_.upper_root()) {
+    const model::Rewalk upper = model::rewalk(*spaces_.format(), memory_, mirror_,
+                                              *spaces_.upper_root(), Half::Upper, scope);
+    result.tables += upper.tables;
+    result.mismatches += upper.mismatches;
+    if (result.first.empty()) result.first = upper.first;
+  }
+  ++counts_.rewalks;
+  counts_.rewalked_tables += result.tables;
+  counts_.mismatches += result.mismatches;
+  if (first_mismatch_.empty()) first_mismatch_ = result.first;
+}
+
+Totals Session::totals() const {
+  Totals totals = totals_;
+  totals.spaces = spaces_.generations();
+  totals.user_entries = counts_.user_entries;
+  totals.violations = course_.violations();
+  return totals;
+}
+
+Commands Session::on_stopped(const Event& event) {
+  Commands commands;
+  switch (event.kind) {
+    case Kind::Sync:
+      rewalk(current_root_, arch::Scope::UserHalf);
+      break;
+    case Kind::Doorbell:
+      rewalk(current_root_, arch::Scope::All);
+      on_doorbell(event, commands);
+      break;
+    case Kind::RunEnd:
+      rewalk(current_root_, arch::Scope::All);
+      break;
+    default:
+      break;
+  }
+  commands.watch_content = identities_.code_frames();
+  return commands;
+}
+
+void Session::on_doorbell(const Event& event, Commands& commands) {
+  if (++counts_.doorbells > protocol::kMaxMessages) {
+    commands.give_up = fmt::format("doorbell flood: more than {} messages",
+                                   protocol::kMaxMessages);
+    return;
+  }
+  const bool compat = event.gpa == protocol::kRegister32;
+  if ((event.gpa != protocol::kRegister64 || event.size != 8) && (!compat || event.size != 4)) {
+    course_.finding("monitor", course_.where() + "/doorbell",
+                    fmt::format("store of {} bytes to doorbell offset {:#x}, expected 8 bytes to "
+                                "{:#x} or 4 to {:#x}",
+                                event.size, event.gpa, protocol::kRegister64,
+                                protocol::kRegister32));
+    return;
+  }
+  if (!spaces_.format()) return;
+  auto message = read_message(*spaces_.format(), memory_, current_root_, Gva{event.new_value});
+  if (!message) {
+    course_.finding("monitor", course_.where() + "/doorbell", message.error().message);
+    return;
+  }
+  if (model::AddressSpace* space = look(current_root_)) {
+    dispatch(message.value(), event, *space);
+  }
+}
+
+void Session::dispatch(const protocol::Message& message, const Event& event,
+                       model::AddressSpace& space) {
+  switch (message.type) {
+    case Type::Hello:
+      on_hello(message);
+      break;
+    case Type::Mapping:
+      announcements_.add(message.body.mapping);
+      break;
+    case Type::MappingsEnd:
+      on_mappings_end(event, space);
+      break;
+    case Type::ScenarioBegin:
+      if (request_.progress) request_.progress(text_of(message.body.scenario.name));
+      course_.scenario_begin(message.body.scenario, totals());
+      break;
+    case Type::ScenarioEnd:
+      course_.scenario_end(message.body.scenario, totals());
+      break;
+    case Type::CellBegin: {
+      const auto claim = announcements_.claim(text_of(message.body.cell.mapping));
+      course_.cell_begin(message, space,
+                         claim ? std::optional(claim->sealed != 0) : std::nullopt);
+      break;
+    }
+    case Type::Touched:
+      if (message.body.touched.moment != protocol::Moment::BeforeOperation &&
+          course_.victim() == space.id) {
+        for (const model::Placement& placement : space.placements) {
+          for (const auto& violation : seal::judge_gone(identities_, space, placement)) {
+            course_.violation(violation);
+          }
+        }
+      }
+      course_.touched(message, space);
+      break;
+    case Type::Before:
+      course_.before(message, space);
+      break;
+    case Type::After:
+      course_.after(message, space);
+      break;
+    case Type::CellEnd:
+      course_.cell_end(message);
+      break;
+    case Type::ForkParent:
+      // Bounded: an agent has few forks under way; a liar only evicts its own.
+      if (fork_parents_.size() >= 64) fork_parents_.erase(fork_parents_.begin());
+      fork_parents_.insert_or_assign(message.token, space);
+      break;
+    case Type::ForkChild:
+      on_fork_child(message, space);
+      break;
+    case Type::StoreBlock:
+      for (const std::string& text : stores_.on_block(message.body.store_block)) {
+        course_.finding("monitor", "control/stores", text);
+      }
+      break;
+    case Type::Bye:
+      bye_ = true;
+      break;
+  }
+}
+
+void Session::on_hello(const protocol::Message& message) {
+  if (!first_message_) first_message_ = std::chrono::steady_clock::now();
+  if (release_.empty()) release_ = text_of(message.body.hello.release);
+  find_kernel_range();
+}
+
+void Session::find_kernel_range() {
+  if (symbols_ == nullptr || !spaces_.format()) return;
+  const auto first = symbols_->address_of("_text");
+  const auto last = symbols_->address_of("_end");
+  if (!first || !last || *last <= *first) return;
+  const Frame root = spaces_.upper_root().value_or(current_root_);
+  const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
+  if (begin.end != arch::WalkEnd::Leaf) return;
+  // The image is one contiguous piece of memory on both architectures.
+  announcements_.set_kernel_range({begin.output, Gpa{begin.output.value + (*last - *first)}});
+}
+
+void Session::on_mappings_end(const Event& event, model::AddressSpace& space) {
+  if (!spaces_.format()) return;
+  bool learned = false;
+  const bool compat = event.gpa == protocol::kRegister32;
+  for (const IdentityDoubt& doubt :
+       announcements_.end(*spaces_.format(), space, compat, learned)) {
+    course_.finding("identity", course_.where() + "/" + doubt.mapping,
+                    doubt.mapping + " " + doubt.text);
+  }
+  if (learned) {
+    spaces_.identities_changed();
+    look(space.root);
+  }
+  check_inheritance(space);
+}
+
+void Session::on_fork_child(const protocol::Message& message, const model::AddressSpace& space) {
+  const auto parent = fork_parents_.find(message.token);
+  if (parent == fork_parents_.end()) {
+    course_.finding("monitor", course_.where() + "/fork",
+                    fmt::format("a child announces fork {}, which no parent did", message.token));
+    return;
+  }
+  if (parent->second.id == space.id) return;  // vfork: the same address space
+  fork_children_.insert_or_assign(space.id, message.token);
+}
+
+void Session::check_inheritance(const model::AddressSpace& space) {
+  const auto child = fork_children_.find(space.id);
+  if (child == fork_children_.end()) return;
+  const auto parent = fork_parents_.find(child->second);
+  if (parent != fork_parents_.end()) {
+    totals_.inherited += parent->second.placements.size();
+    for (const auto& violation :
+         seal::judge_inheritance(identities_, parent->second, space)) {
+      course_.violation(violation);
+    }
+  }
+  fork_children_.erase(child);
+}
+
+void Session::finish(report::Run& run) {
+  course_.finish(run);
+  for (const std::string& text : stores_.unfinished()) {
+    course_.finding("monitor", "control/stores", text);
+  }
+  const auto add = [&](std::string invariant, const std::string& what, std::string text) {
+    run.findings.push_back({fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch),
+                                        request_.recipe, what, invariant),
+                            invariant, std::move(text), false, ""});
+  };
+  counts_.mismatches += mirror_.broken_links();
+  if (counts_.mismatches != 0) {
+    add("monitor", "rewalk",
+        fmt::format("{} difference(s) between guest memory and the event stream; the first: {}",
+                    counts_.mismatches,
+                    first_mismatch_.empty() ? mirror_.first_broken() : first_mismatch_));
+  }
+  if (limit_reached_) {
+    add("monitor", "limit", "a bound on watched frames was reached: the watch is incomplete");
+  }
+  if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);
+  for (const model::SystemMapping& mapping : identities_.all()) {
+    report::MappingInfo info;
+    info.name = mapping.name;
+    info.pages = static_cast<std::uint32_t>(mapping.frames.size());
+    for (const auto& frame : mapping.frames) {
+      info.frames.push_back(frame ? frame->gpa().value : 0);
+      if (frame) ++info.populated;
+    }
+    info.claims_sealed = mapping.claims_sealed;
+    info.identified_by = mapping.identified_by;
+    run.mappings.push_back(std::move(info));
+  }
+  if (run_end_ && (run_end_->flags & event::kWitness) != 0) {
+    counts_.witness_stores = run_end_->gpa;
+    counts_.witness_differences = run_end_->root;
+    if (run_end_->root != 0) {
+      add("monitor", "witness",
+          fmt::format("the second witness found {} difference(s)", run_end_->root));
+    }
+  }
+  counts_.roots = spaces_.generations();
+  counts_.frames = mirror_.most();
+  counts_.teardowns = totals_.teardowns;
+  counts_.violations = course_.violations();
+  run.counts = counts_;
+  run.kernel = release_;
+  run.blind_spots = blind_spots(request_, run);
+}
+
+}  // namespace sealvisor::run

@@ -1,0 +1,95 @@
+// The VMM's view of one run: takes events in order, keeps the model, judges, answers the doorbell.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "vmm/event/event.h"
+#include "vmm/image/symbols.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/model/mirror.h"
+#include "vmm/model/paging.h"
+#include "vmm/model/space.h"
+#include "vmm/run/announcements.h"
+#include "vmm/run/cells.h"
+#include "vmm/run/narrator.h"
+#include "vmm/run/run.h"
+#include "vmm/run/stores.h"
+
+namespace sealvisor::run {
+
+/// What the session asks of the engine after a stop.
+struct Commands {
+  std::vector<arch::Frame> watch_content;  ///< All content frames to watch, old and new.
+  std::optional<std::string> give_up;      ///< The guest broke the protocol: end it, for this.
+};
+
+class Session {
+ public:
+  /// `memory` and `symbols` (nullptr: none) must outlive the session.
+  Session(const RunRequest& request, const memory::GuestMemory& memory,
+          const image::SymbolTable* symbols);
+
+  /// One event, in order. The vCPU may be running.
+  void on_event(const event::Event& event);
+  /// The vCPU waits behind `event` (Doorbell, Sync or RunEnd), which on_event has taken already.
+  [[nodiscard]] Commands on_stopped(const event::Event& event);
+
+  /// Fills everything that the session knows into `run`.
+  void finish(report::Run& run);
+
+  /// Whether the agent said goodbye.
+  [[nodiscard]] bool finished() const { return bye_; }
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_message() const {
+    return first_message_;
+  }
+
+ private:
+  void on_user_entry(const event::Event& event);
+  void on_doorbell(const event::Event& event, Commands& commands);
+  void dispatch(const protocol::Message& message, const event::Event& event,
+                model::AddressSpace& space);
+  void on_hello(const protocol::Message& message);
+  void on_mappings_end(const event::Event& event, model::AddressSpace& space);
+  void on_fork_child(const protocol::Message& message, const model::AddressSpace& space);
+  void check_inheritance(const model::AddressSpace& space);
+  /// Looks at the space of `root` and judges what changed there.
+  model::AddressSpace* look(arch::Frame root);
+  void rewalk(arch::Frame root, arch::Scope scope);
+  void take_ended();
+  void find_kernel_range();
+  void resolve_transients(std::uint64_t space, const model::Look& look);
+  [[nodiscard]] Totals totals() const;
+  [[nodiscard]] arch::Frame code_root(const event::Event& event) const;
+
+  const RunRequest& request_;
+  const memory::GuestMemory& memory_;
+  const image::SymbolTable* symbols_;
+  model::Mirror mirror_;
+  model::Identities identities_;
+  model::Spaces spaces_;
+  Announcements announcements_;
+  Narrator narrator_;
+  Course course_;
+  StoreControl stores_;
+  report::Counts counts_;
+  Totals totals_;
+  std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
+  std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
+  std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;  // since the last look
+  arch::Frame current_root_{};
+  std::string release_;
+  std::string first_mismatch_;
+  std::string paging_refused_;
+  std::optional<std::chrono::steady_clock::time_point> first_message_;
+  std::optional<event::Event> run_end_;
+  bool limit_reached_ = false;
+  bool bye_ = false;
+};
+
+}  // namespace sealvisor::run
