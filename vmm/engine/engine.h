@@ -1,0 +1,89 @@
+// The narrow waist between an engine, which runs a guest and observes it, and what judges it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "arch/arch.h"
+#include "vmm/base/result.h"
+#include "vmm/event/event.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace sealvisor::engine {
+
+/// What to boot and within which bounds. Paths must exist; the caller has checked the images.
+struct EngineConfig {
+  arch::Arch arch{};
+  std::filesystem::path kernel;
+  std::filesystem::path initramfs;
+  std::string kernel_arguments;  ///< Appended to those that the engine needs itself.
+  std::string cpu_model;         ///< Empty: the engine's default for the architecture.
+  std::filesystem::path plugin;  ///< tcg: the monitor.
+  std::chrono::milliseconds deadline{120'000};  ///< Wall time for the whole guest.
+  std::uint64_t console_limit = 4ULL << 20;     ///< Bytes; more is a flood.
+  bool watch = true;                            ///< False: no interception (benchmark only).
+  bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
+  bool witness = false;
+  bool interactive = false;  ///< Console on the caller's terminal instead of on_console.
+};
+
+/// What the consumer asks for after the vCPU was stopped.
+struct StopReply {
+  std::vector<arch::Frame> watch_content;
+  std::optional<std::string> give_up;  ///< End the guest now; the reason.
+};
+
+/// Gets what the engine observes. All calls come from the thread that called run(), in order.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// Events in the order in which they happened. The vCPU may be running meanwhile.
+  virtual void on_events(std::span<const event::Event> events) = 0;
+  /// The vCPU waits behind `event`, which on_events has been given already.
+  [[nodiscard]] virtual StopReply on_stopped(const event::Event& event) = 0;
+  virtual void on_console(std::span<const char> bytes) = 0;
+};
+
+/// How a run ended.
+enum class End : std::uint8_t {
+  GuestReset,    ///< The guest reset or powered off, as the agent does.
+  GaveUp,        ///< The observer asked for it.
+  Deadline,
+  ConsoleFlood,
+  EngineDied,    ///< Killed by a signal, or exited with an error after it had started.
+  Interrupted,   ///< SIGINT or SIGTERM to us.
+  RingBroken,    ///< The event ring's indices made no sense.
+};
+[[nodiscard]] const char* name_of(End end);
+
+struct Outcome {
+  End end = End::EngineDied;
+  std::string text;  ///< For people: signal, exit status, the engine's last words.
+  double wall_seconds = 0;
+  double engine_cpu_seconds = 0;  ///< User + system of the engine's process.
+  std::string version;            ///< Of the engine: "QEMU 10.0.2".
+  std::string cpu_model;          ///< The one in use.
+  std::chrono::steady_clock::time_point started{};
+};
+
+/// Runs one guest. One use: create, run, destroy.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  /// RAM of the guest; valid as long as the engine.
+  [[nodiscard]] virtual const memory::GuestMemory& memory() const = 0;
+  /// Boots and runs to the end. An Error means that no guest ran.
+  [[nodiscard]] virtual Result<Outcome> run(Observer& observer) = 0;
+};
+
+/// QEMU with TCG and our plugin inside. Checks the host first: an Error names what is missing.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_tcg_engine(const EngineConfig& config,
+                                                              std::uint64_t memory_bytes);
+
+}  // namespace sealvisor::engine

@@ -1,0 +1,83 @@
+#include "vmm/image/symbols.h"
+
+#include <algorithm>
+#include <memory>
+#include <tuple>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gelf.h>
+#include <libelf.h>
+
+#include "vmm/base/fd.h"
+
+namespace sealvisor::image {
+
+Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
+  const Fd fd(::open(vmlinux.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return errno_error(ExitCode::Usage, "symbols " + vmlinux.string());
+  const auto refuse = [&](const char* why) {
+    return Error{ExitCode::Usage, fmt::format("symbols {}: {}", vmlinux.string(), why)};
+  };
+  if (elf_version(EV_CURRENT) == EV_NONE) return refuse("libelf is of another version");
+  const std::unique_ptr<Elf, decltype(&elf_end)> elf(
+      elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr), &elf_end);
+  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return refuse("not an ELF file");
+  SymbolTable table;
+  for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
+       section = elf_nextscn(elf.get(), section)) {
+    GElf_Shdr header{};
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
+    Elf_Data* data = elf_getdata(section, nullptr);
+    if (data == nullptr || header.sh_entsize == 0) return refuse("unreadable symbol table");
+    const std::size_t count = data->d_size / header.sh_entsize;
+    for (std::size_t i = 0; i < count; ++i) {
+      GElf_Sym symbol{};
+      if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr) break;
+      const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
+      if (name == nullptr || *name == '\0' || symbol.st_shndx == SHN_UNDEF) continue;
+      const unsigned type = GELF_ST_TYPE(symbol.st_info);
+      if (type == STT_FUNC) table.functions_.push_back({symbol.st_value, symbol.st_size, name});
+      if (type != STT_FILE && type != STT_SECTION) {
+        table.addresses_.emplace(name, symbol.st_value);
+      }
+    }
+  }
+  if (table.functions_.empty()) return refuse("no symbol table with functions");
+  std::sort(table.functions_.begin(), table.functions_.end(),
+            [](const Function& a, const Function& b) {
+              return std::tie(a.address, a.name) < std::tie(b.address, b.name);
+            });
+  return table;
+}
+
+const SymbolTable::Function* SymbolTable::find(std::uint64_t address) const {
+  auto next = std::upper_bound(
+      functions_.begin(), functions_.end(), address,
+      [](std::uint64_t value, const Function& function) { return value < function.address; });
+  if (next == functions_.begin()) return nullptr;
+  const Function& function = *std::prev(next);
+  // Assembly functions may have no size: they reach to the next one.
+  const bool inside = function.size == 0 || address - function.address < function.size;
+  return inside ? &function : nullptr;
+}
+
+std::optional<std::string_view> SymbolTable::function(std::uint64_t address) const {
+  const Function* found = find(address);
+  if (found == nullptr) return std::nullopt;
+  return found->name;
+}
+
+std::optional<std::string> SymbolTable::describe(std::uint64_t address) const {
+  const Function* found = find(address);
+  if (found == nullptr) return std::nullopt;
+  return fmt::format("{}+{:#x}", found->name, address - found->address);
+}
+
+std::optional<std::uint64_t> SymbolTable::address_of(std::string_view name) const {
+  const auto found = addresses_.find(std::string(name));
+  if (found == addresses_.end()) return std::nullopt;
+  return found->second;
+}
+
+}  // namespace sealvisor::image

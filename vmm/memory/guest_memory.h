@@ -1,0 +1,47 @@
+// The one checked way to guest-physical memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "arch/arch.h"
+#include "arch/walk.h"
+#include "vmm/base/fd.h"
+#include "vmm/base/result.h"
+
+namespace sealvisor::memory {
+
+/// Where RAM begins: 0 on the x86-64 microvm machine, 1 GiB on arm64's virt machine (QEMU,
+/// hw/arm/virt.c, VIRT_MEM).
+[[nodiscard]] arch::Gpa ram_base(arch::Arch arch);
+
+/// Guest RAM: one shared memory file, mapped read-only here. The guest changes it while it is read;
+/// an aligned 8-byte word never tears.
+class GuestMemory final : public arch::TableReader {
+ public:
+  /// Makes `bytes` of zeroed RAM. Precondition of the machines: a multiple of 2 MiB, at least
+  /// 64 MiB, at most 2 GiB (one piece below the x86 device hole); else an error (Usage).
+  [[nodiscard]] static Result<GuestMemory> create(arch::Arch arch, std::uint64_t bytes);
+
+  /// The file, inheritable by the engine's process.
+  [[nodiscard]] const Fd& fd() const { return fd_; }
+  [[nodiscard]] arch::Gpa base() const { return base_; }
+  [[nodiscard]] std::uint64_t size() const { return mapping_.size(); }
+
+  /// Copies out.size() bytes from `gpa`. False, and `out` unspecified, unless all are RAM.
+  [[nodiscard]] bool read(arch::Gpa gpa, std::span<std::byte> out) const;
+  [[nodiscard]] std::optional<std::uint64_t> read_u64(arch::Gpa gpa) const;
+
+  [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
+  [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
+
+ private:
+  GuestMemory(Fd fd, Mapping mapping, arch::Gpa base)
+      : fd_(std::move(fd)), mapping_(std::move(mapping)), base_(base) {}
+  Fd fd_;
+  Mapping mapping_;
+  arch::Gpa base_;
+};
+
+}  // namespace sealvisor::memory
