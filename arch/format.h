@@ -44,6 +44,23 @@ struct Entry {
 /// has TTBR0 for the lower and TTBR1 for the upper.
 enum class Half : std::uint8_t { Lower, Upper };
 
+/// How much of a root to look at.
+enum class Scope : std::uint8_t {
+  UserHalf,  ///< Only what the architecture gives to user mode: slots 0..255 of an x86-64 root.
+  All,       ///< The whole root.
+};
+
+/// Levels that the deepest known format has (x86-64 with LA57).
+inline constexpr unsigned kMaxLevels = 5;
+
+/// Lowest bit of a gva that indexes a table of `level` (1..5): 12, 21, 30, 39, 48. Each level
+/// resolves 9 bits (Intel SDM vol. 3A 4.5; Arm ARM DDI 0487 D8.2, 4 KiB granule).
+[[nodiscard]] constexpr unsigned level_shift(unsigned level) { return kPageShift + 9 * (level - 1); }
+/// Bytes that one entry of a table of `level` (1..5) covers.
+[[nodiscard]] constexpr std::uint64_t level_size(unsigned level) {
+  return std::uint64_t{1} << level_shift(level);
+}
+
 /// A paging format: pure functions of an entry's bits and of the register values it was made from.
 ///
 /// Levels are counted from the leaves: a level-1 entry maps 4 KiB, level 2 is the x86 PD and the
@@ -58,6 +75,9 @@ concept PagingFormat = requires(const F& format, std::uint64_t entry, unsigned l
   { format.is_canonical(gva) } -> std::same_as<bool>;
   /// Index 0..511 into the table of `level` for `gva`.
   { format.index(gva, level) } -> std::same_as<std::size_t>;
+  /// Entries at the start of the root table that belong to `half` and `scope`: 0..512. Where a root
+  /// holds one half only (arm64) `scope` changes nothing; 0 if the half is switched off.
+  { format.root_slots(half, Scope::All) } -> std::same_as<std::size_t>;
   /// First gva that `index` of the root table translates, sign-extended where the format does.
   /// `half` picks the arm64 root; x86-64 ignores it.
   { format.root_slot_gva(half, std::size_t{}) } -> std::same_as<Gva>;
