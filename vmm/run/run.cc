@@ -1,0 +1,169 @@
+#include "vmm/run/run.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "guest/scenario/plan_text.h"
+#include "vmm/engine/engine.h"
+#include "vmm/evidence/trace_writer.h"
+#include "vmm/image/initramfs.h"
+#include "vmm/image/kernel_image.h"
+#include "vmm/image/symbols.h"
+#include "vmm/run/session.h"
+
+namespace sealvisor::run {
+
+namespace {
+
+using engine::End;
+
+constexpr std::size_t kConsoleTail = 8192;
+
+/// User and system time of the calling thread: two runs share one process.
+double thread_cpu_seconds() {
+  struct rusage usage {};
+  if (::getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// Connects the engine with the session; keeps the console's end and the trace.
+class Bridge final : public engine::Observer {
+ public:
+  Bridge(Session& session, std::optional<evidence::TraceWriter>& trace)
+      : session_(session), trace_(trace) {}
+
+  void on_events(std::span<const event::Event> events) override {
+    if (trace_) trace_->append(events);
+    for (const event::Event& event : events) session_.on_event(event);
+  }
+  engine::StopReply on_stopped(const event::Event& event) override {
+    Commands commands = session_.on_stopped(event);
+    return {std::move(commands.watch_content), std::move(commands.give_up)};
+  }
+  void on_console(std::span<const char> bytes) override {
+    console_.append(bytes.data(), bytes.size());
+    if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
+  }
+  [[nodiscard]] const std::string& console() const { return console_; }
+
+ private:
+  Session& session_;
+  std::optional<evidence::TraceWriter>& trace_;
+  std::string console_;
+};
+
+Result<image::Initramfs> make_initramfs(const RunRequest& request) {
+  std::string plan = std::string(scenario::kPlanHeader) + "\n";
+  for (const scenario::PlanItem& item : request.plan) plan += scenario::plan_line(item);
+  std::vector<image::InitramfsItem> items;
+  items.push_back(image::InitramfsItem::directory("dev"));
+  items.push_back(image::InitramfsItem::character_device("dev/console", 5, 1));
+  for (const char* folder : {"proc", "sys", "tmp"}) {
+    items.push_back(image::InitramfsItem::directory(folder));
+  }
+  for (const char* name : {"init", "dynamic", "loader", "helper32"}) {
+    items.push_back(image::InitramfsItem::file_from(name, request.agent_dir / name, 0755));
+  }
+  items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
+  return image::Initramfs::build(items);
+}
+
+std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
+  if (outcome.end == End::GuestReset && finished) return "agent finished";
+  if (console.find("Kernel panic") != std::string::npos) return "kernel panic";
+  if (outcome.end == End::GuestReset) return "the machine reset before the agent was done";
+  std::string text = engine::name_of(outcome.end);
+  if (!outcome.text.empty()) text += ": " + outcome.text;
+  return text;
+}
+
+std::string last_lines(const std::string& text, std::size_t lines) {
+  std::size_t start = text.size();
+  while (start > 0 && lines > 0) {
+    const std::size_t newline = text.rfind('\n', start - 1);
+    if (newline == std::string::npos) return text;
+    start = newline;
+    --lines;
+  }
+  return text.substr(std::min(start + 1, text.size()));
+}
+
+}  // namespace
+
+Result<report::Run> run_one(const RunRequest& request) {
+  auto kernel = image::probe_kernel(request.kernel_image, request.arch);
+  if (!kernel) return kernel.error();
+  std::optional<image::SymbolTable> symbols;
+  if (!request.symbols.empty()) {
+    auto loaded = image::SymbolTable::load(request.symbols);
+    if (!loaded) return loaded.error();
+    symbols.emplace(std::move(loaded).value());
+  }
+  auto initramfs = make_initramfs(request);
+  if (!initramfs) return initramfs.error();
+
+  engine::EngineConfig config;
+  config.arch = request.arch;
+  config.kernel = request.kernel_image;
+  config.initramfs = initramfs.value().path();
+  config.kernel_arguments = request.kernel_arguments;
+  config.cpu_model = request.cpu_model;
+  config.plugin = request.plugin;
+  config.deadline = request.deadline;
+  config.watch = request.watch;
+  config.witness = request.witness;
+  auto engine = engine::make_tcg_engine(config, request.memory_bytes);
+  if (!engine) return engine.error();
+
+  report::Run run;
+  run.arch = request.arch;
+  run.recipe = request.recipe;
+  run.sealed = request.sealed;
+  run.control = request.control;
+  run.kernel_path = request.kernel_image.string();
+
+  Session session(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
+  std::optional<evidence::TraceWriter> trace;
+  if (!request.trace_dir.empty()) {
+    auto opened = evidence::TraceWriter::create(
+        request.trace_dir / fmt::format("{}-{}.events.gz", arch::name_of(request.arch),
+                                        std::filesystem::path(request.recipe).filename().string()));
+    if (!opened) return opened.error();
+    trace.emplace(std::move(opened).value());
+  }
+  Bridge bridge(session, trace);
+  const double cpu_before = thread_cpu_seconds();
+  auto outcome = engine.value()->run(bridge);
+  if (!outcome) return outcome.error();
+
+  session.finish(run);
+  const engine::Outcome& how = outcome.value();
+  run.qemu_version = how.version;
+  run.cpu_model = how.cpu_model;
+  run.seconds = how.wall_seconds;
+  run.cpu_seconds = how.engine_cpu_seconds + thread_cpu_seconds() - cpu_before;
+  if (const auto first = session.first_message()) {
+    run.start_to_init = std::chrono::duration<double>(*first - how.started).count();
+  }
+  run.ending.good = how.end == End::GuestReset && session.finished();
+  run.ending.text = ending_text(how, session.finished(), bridge.console());
+  if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);
+  if (trace) {
+    if (auto closed = trace->close(); !closed) {
+      run.findings.push_back({fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch),
+                                          request.recipe),
+                              "evidence", closed.error().message, false, ""});
+    }
+  }
+  return run;
+}
+
+}  // namespace sealvisor::run
