@@ -52,6 +52,8 @@ bool read_mappings(MappingTable& table) {
 void touch_mappings(const MappingTable& table) {
   std::array<protocol::Touch, protocol::kMaxPages> outcomes{};
   for (const SystemMapping& mapping : table) {
+    // [vsyscall] lies in the kernel's half: no memory of the process, and the kernel logs a try.
+    if (mapping.start >> 63 != 0) continue;
     const std::uint64_t pages =
         std::min<std::uint64_t>((mapping.end - mapping.start) / 4096, outcomes.size());
     touch_pages(static_cast<std::uintptr_t>(mapping.start),

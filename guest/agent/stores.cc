@@ -176,8 +176,8 @@ bool open_window(const File& memory, const File& pagemap, std::span<const Table,
     if (::mmap64(reinterpret_cast<void*>(window.page(i + 1)), kPage, PROT_READ | PROT_WRITE,
                  MAP_SHARED | MAP_FIXED, memory.get(),
                  static_cast<off64_t>(tables[i].gpa)) == MAP_FAILED) {
-      say("mapping the page table at 0x%llx: %s", static_cast<unsigned long long>(tables[i].gpa),
-          std::strerror(errno));
+      say("mapping the page table at 0x%llx: %s; x86-64 guests need nopat",
+          static_cast<unsigned long long>(tables[i].gpa), std::strerror(errno));
       return false;
     }
     window.gpas[i + 1] = tables[i].gpa;
@@ -209,16 +209,56 @@ void clear(const Window& window) {
   }
 }
 
+/// The byte that store `i` of a block leaves at its byte `k`; `before` is what was there.
+std::uint8_t expected_byte(const protocol::StoreBlock& message, std::uint32_t i, std::uint32_t k,
+                           std::uint32_t before) {
+  switch (message.pattern) {
+    case protocol::Pattern::Counting:
+      return protocol::store_pattern_byte(i, k);
+    case protocol::Pattern::Zeros:
+      return 0;
+    case protocol::Pattern::Same:
+      return protocol::store_pattern_byte(0, k);
+    case protocol::Pattern::Unchanged:
+      return protocol::store_pattern_byte(before / 8, before % 8);
+  }
+  return 0;
+}
+
+/// True if the memory is what the block says that it left there. A control that is wrong itself
+/// would blame the monitor.
+bool left_right(const protocol::StoreBlock& message, const StoreRun& run) {
+  const std::uint32_t first = message.step == 0 ? run.count - 1 : 0;
+  for (std::uint32_t i = first; i < run.count; ++i) {
+    const auto* bytes = static_cast<const volatile std::uint8_t*>(run.place(i));
+    for (std::uint32_t k = 0; k < message.width; ++k) {
+      const std::uint8_t expected = expected_byte(message, i, k, i * message.width + k);
+      if (bytes[k] == expected) continue;
+      say("stores %s: byte %u of store %u is 0x%02x, expected 0x%02x", message.store_class, k, i,
+          static_cast<unsigned>(bytes[k]), static_cast<unsigned>(expected));
+      return false;
+    }
+  }
+  return true;
+}
+
+/// What all blocks did together.
+struct Tally {
+  std::uint32_t stores = 0;
+  bool right = true;
+};
+
 /// Rings, stores, rings.
 void block(Doorbell& doorbell, protocol::StoreBlock& message, const StoreClass& store_class,
-           std::uintptr_t at, std::uint32_t& total) {
+           std::uintptr_t at, Tally& tally) {
   const StoreRun run{at, message.step, message.stores};
   message.end = 0;
   doorbell.store_block(message);
   store_class.run(run);
   message.end = 1;
   doorbell.store_block(message);
-  total += message.stores;
+  tally.stores += message.stores;
+  tally.right = left_right(message, run) && tally.right;
 }
 
 protocol::StoreBlock message_for(const StoreClass& store_class, std::uint32_t width) {
@@ -243,7 +283,7 @@ protocol::StoreBlock message_for(const StoreClass& store_class, std::uint32_t wi
 }
 
 /// Fills the area of the first table, slot by slot, as a block of its own.
-void fill(Doorbell& doorbell, const Window& window, std::uint32_t& total) {
+void fill(Doorbell& doorbell, const Window& window, Tally& tally) {
   const StoreClass filling{.name = "fill", .width = 8, .run = [](const StoreRun& run) {
                              each(run, [](void* place, std::uint32_t i) {
                                *static_cast<volatile std::uint64_t*>(place) =
@@ -255,32 +295,32 @@ void fill(Doorbell& doorbell, const Window& window, std::uint32_t& total) {
   message.offset = kAreaOffset;
   message.step = 8;
   message.stores = kAreaSize / 8;
-  block(doorbell, message, filling, window.page(1) + kAreaOffset, total);
+  block(doorbell, message, filling, window.page(1) + kAreaOffset, tally);
 }
 
 void straddle(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
-              std::uint32_t count, std::uint32_t& total) {
+              std::uint32_t count, Tally& tally) {
   for (std::size_t first = 0; first < 3; ++first) {
     protocol::StoreBlock message = message_for(store_class, store_class.width);
     message.gpa = window.gpas[first];
     message.next_gpa = window.gpas[first + 1];
     message.offset = static_cast<std::uint32_t>(kPage) - store_class.offset;
     message.stores = count;
-    block(doorbell, message, store_class, window.page(first) + message.offset, total);
+    block(doorbell, message, store_class, window.page(first) + message.offset, tally);
     clear(window);
   }
 }
 
 void run_class(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
-               std::uint32_t count, std::uint32_t& total) {
+               std::uint32_t count, Tally& tally) {
   const std::uint32_t width = store_class.width != 0 ? store_class.width : zero_block_size();
   if (width == 0 || (store_class.available != nullptr && !store_class.available())) return;
   if (store_class.reach == Reach::Straddling) {
-    straddle(doorbell, window, store_class, count, total);
+    straddle(doorbell, window, store_class, count, tally);
     return;
   }
   if (store_class.setup == Setup::Filled || store_class.setup == Setup::Kept) {
-    fill(doorbell, window, total);
+    fill(doorbell, window, tally);
   }
   protocol::StoreBlock message = message_for(store_class, width);
   const std::uint32_t fit = (kAreaSize - store_class.offset) / width;
@@ -297,7 +337,7 @@ void run_class(Doorbell& doorbell, const Window& window, const StoreClass& store
     message.offset += (message.stores - 1) * width;
     message.step = -message.step;
   }
-  block(doorbell, message, store_class, window.page(1) + message.offset, total);
+  block(doorbell, message, store_class, window.page(1) + message.offset, tally);
   clear(window);
 }
 
@@ -322,11 +362,13 @@ int store_to_tables(Doorbell& doorbell, std::uint32_t count, std::uint32_t& stor
       return EIO;
     }
   }
+  Tally tally;
   for (const StoreClass& store_class : store_classes()) {
-    run_class(doorbell, window, store_class, count, stores);
+    run_class(doorbell, window, store_class, count, tally);
   }
   clear(window);
-  return 0;
+  stores = tally.stores;
+  return tally.right ? 0 : EPROTO;
 }
 
 }  // namespace sealvisor::agent
