@@ -93,6 +93,7 @@ struct Cell {
   Verdict verdict = Verdict::Unobserved;
   std::vector<EntryChange> changes;
   std::uint64_t changes_left_out = 0;  ///< Past the bound on kept changes.
+  bool lie = false;  ///< Control runs: this recipe is documented to lie here, so it must be caught.
 };
 
 /// A scenario without cells: processes that live and die under the invariants.
@@ -113,7 +114,10 @@ struct Life {
 /// One thing that is wrong, or worth knowing, with its invariant.
 struct Finding {
   std::string id;         ///< Stable: "arch/recipe/mapping/operation/form/invariant".
-  std::string invariant;  ///< "S1".."S8", "claim", "identity", "expectation", "monitor".
+  /// "S1".."S8", "claim", "identity", "expectation", "monitor"; from conclude(): "unobserved",
+  /// "control" (a lie that was not caught), "went-away" (a known finding that was not there);
+  /// "evidence" (the host could not keep the trace).
+  std::string invariant;
   std::string text;
   bool known = false;  ///< Listed in the reviewed file, with this reason.
   std::string reason;
@@ -159,6 +163,7 @@ struct Run {
   std::string recipe;  ///< Or the path of the user's image.
   bool sealed = false;         ///< What the recipe is expected to be.
   bool control = false;        ///< A negative control: violations are what it is for.
+  bool expectations = true;    ///< False for a user's own image: nothing is known beforehand.
   std::string engine = "tcg";
   std::string lane = "exact";
   std::string kernel;          ///< uname -r and version, as the guest says.
@@ -179,8 +184,16 @@ struct Run {
   std::string summary;           ///< One line.
 };
 
+/// A run that was asked for and could not start: no guest ran, nothing is said about it.
+struct NotRun {
+  arch::Arch arch{};
+  std::string recipe;
+  Error error;
+};
+
 struct Report {
   std::vector<Run> runs;
+  std::vector<NotRun> not_run;
   std::vector<Finding> findings;  ///< Over all runs, new ones first.
   std::string conclusion;
   ExitCode exit_code = ExitCode::AsExpected;

@@ -1,0 +1,45 @@
+#include "vmm/report/report.h"
+
+namespace sealvisor::report {
+
+const char* name_of(Change change) {
+  switch (change) {
+    case Change::Unobserved:
+      return "unobserved";
+    case Change::Unchanged:
+      return "unchanged";
+    case Change::Refaulted:
+      return "refaulted";
+    case Change::Added:
+      return "added";
+    case Change::PermissionChanged:
+      return "permission-changed";
+    case Change::Gone:
+      return "gone";
+    case Change::Replaced:
+      return "replaced";
+    case Change::Moved:
+      return "moved";
+  }
+  return "unknown";
+}
+
+const char* name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::Held:
+      return "held";
+    case Verdict::AsExpected:
+      return "as-expected";
+    case Verdict::Violation:
+      return "violation";
+    case Verdict::Mismatch:
+      return "mismatch";
+    case Verdict::Unobserved:
+      return "unobserved";
+    case Verdict::Skipped:
+      return "skipped";
+  }
+  return "unknown";
+}
+
+}  // namespace sealvisor::report
