@@ -143,7 +143,7 @@ def fetch(recipe, present):
 def unpack(tarball, into):
     into.mkdir()
     unpacker = {"xz": "xz -T0", "zst": "zstd", "gz": "gzip", "bz2": "bzip2"}[tarball.suffix[1:]]
-    leave = ["--exclude=*.dts", "--exclude=*.dtsi"]
+    leave = ["--exclude=*/boot/dts/*.dts", "--exclude=*/boot/dts/*.dtsi", "--exclude=*/boot/dts/*.dtso"]
     leave += [f"--exclude=*/{folder}/*.{end}" for folder in UNUSED_CODE for end in ("c", "h", "S")]
     run(["tar", "-x", "-I", unpacker, *leave, "-f", tarball, "-C", into], "unpacking the source")
 
