@@ -81,7 +81,7 @@ concept PagingFormat = requires(const F& format, std::uint64_t entry, unsigned l
   /// First gva that `index` of the root table translates, sign-extended where the format does.
   /// `half` picks the arm64 root; x86-64 ignores it.
   { format.root_slot_gva(half, std::size_t{}) } -> std::same_as<Gva>;
-  /// Decodes `entry` as read from a table of `level` (1..top_level).
+  /// Decodes `entry` as read from a table of `level` (1..top_level). Never a Table at level 1.
   { format.decode(entry, level, half) } -> std::same_as<Entry>;
   /// Permissions of a leaf below an upper entry (hierarchical restriction).
   { format.combine(upper, lower) } -> std::same_as<Permissions>;

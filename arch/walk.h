@@ -114,7 +114,7 @@ struct VisitLimits {
 
 /// What a visit did.
 struct VisitSummary {
-  /// Tables read; one that is linked n times counts n times.
+  /// Tables read or found unreadable; one that is linked n times counts n times.
   std::uint64_t tables = 0;
   /// True if the budget ran out: the visitor was told everything up to the table that was one too
   /// many, and nothing after it.
@@ -168,7 +168,7 @@ template <PagingFormat Format>
 
 namespace detail {
 
-/// State of one visit; a member function per level of recursion, at most kMaxLevels deep.
+/// State of one visit. table() and entry() recurse into each other, at most kMaxLevels deep.
 template <PagingFormat Format>
 class Visit {
  public:
@@ -176,48 +176,26 @@ class Visit {
         std::uint64_t budget)
       : format_(format), reader_(reader), half_(half), visitor_(visitor), budget_(budget) {}
 
-  /// Visits entries [0, count) of the table. False once the budget is exceeded.
-  bool run(Frame frame, unsigned level, Gva first, std::size_t count, const Permissions& above) {
+  /// Visits the first `count` entries of the table. False once the budget is exceeded.
+  bool table(Frame frame, unsigned level, Gva first, std::size_t count, const Permissions& above) {
     if (summary_.tables == budget_) {
       summary_.budget_exceeded = true;
       return false;
     }
-    Table table;
     ++summary_.tables;
-    if (!reader_.read_table(frame, table)) {
+    Table copy;
+    if (!reader_.read_table(frame, copy)) {
       visitor_.unreadable(frame, level, first);
       return true;
     }
-    visitor_.table(frame, level, first, table);
+    visitor_.table(frame, level, first, copy);
+    const bool root = level == format_.top_level(half_);
     for (std::size_t index = 0; index < count; ++index) {
-      if (table[index] == 0) continue;
-      // Index arithmetic wraps by design where the upper half ends at 2^64.
-      const Gva gva{first.value + index * level_size(level)};
-      if (!entry(frame.slot(index), table[index], level, gva, above)) return false;
-    }
-    return true;
-  }
-
-  /// As run() for the root, whose entries do not start at one gva: x86-64 sign-extends.
-  bool run_root(Frame frame, std::size_t count) {
-    const Permissions all{true, true, true, 0};
-    const unsigned level = format_.top_level(half_);
-    if (summary_.tables == budget_) {
-      summary_.budget_exceeded = true;
-      return false;
-    }
-    Table table;
-    ++summary_.tables;
-    const Gva first = format_.root_slot_gva(half_, 0);
-    if (!reader_.read_table(frame, table)) {
-      visitor_.unreadable(frame, level, first);
-      return true;
-    }
-    visitor_.table(frame, level, first, table);
-    for (std::size_t index = 0; index < count; ++index) {
-      if (table[index] == 0) continue;
-      const Gva gva = format_.root_slot_gva(half_, index);
-      if (!entry(frame.slot(index), table[index], level, gva, all)) return false;
+      if (copy[index] == 0) continue;
+      // Only the root's entries need not follow each other: x86-64 sign-extends.
+      const Gva gva = root ? format_.root_slot_gva(half_, index)
+                           : Gva{first.value + index * level_size(level)};
+      if (!entry(frame.slot(index), copy[index], level, gva, above)) return false;
     }
     return true;
   }
@@ -229,20 +207,20 @@ class Visit {
     const Entry decoded = format_.decode(value, level, half_);
     switch (decoded.kind) {
       case EntryKind::Absent:
-        return true;
+        break;
       case EntryKind::NonPresent:
         visitor_.non_present(gva, slot, value, level);
-        return true;
+        break;
       case EntryKind::Malformed:
         visitor_.malformed(gva, slot, value, level);
-        return true;
+        break;
       case EntryKind::Leaf:
         visitor_.leaf({gva, decoded.output, decoded.size,
                        format_.combine(above, decoded.permissions), slot, value, level});
-        return true;
+        break;
       case EntryKind::Table:
-        return run(frame_of(decoded.output), level - 1, gva, kTableEntries,
-                   format_.combine(above, decoded.permissions));
+        return table(frame_of(decoded.output), level - 1, gva, kTableEntries,
+                     format_.combine(above, decoded.permissions));
     }
     return true;
   }
@@ -266,7 +244,8 @@ VisitSummary visit(const Format& format, const TableReader& reader, Frame root, 
   const std::size_t count = format.root_slots(half, limits.scope);
   if (count == 0) return {};
   detail::Visit<Format> state(format, reader, half, visitor, limits.table_budget);
-  state.run_root(root, count);
+  state.table(root, format.top_level(half), format.root_slot_gva(half, 0), count,
+              Permissions{true, true, true, 0});
   return state.summary();
 }
 
