@@ -28,7 +28,11 @@ void touch_and_tell(Doorbell& doorbell, std::uint64_t token, Moment moment, std:
   std::array<Touch, protocol::kMaxPages> outcomes{};
   const std::size_t pages = std::min<std::size_t>(size / 4096, outcomes.size());
   const std::span<Touch> used = std::span(outcomes).first(pages);
-  touch_pages(start, used);
+  if (moment == Moment::AfterStores) {
+    store_pages(start, used);
+  } else {
+    touch_pages(start, used);
+  }
   doorbell.touched(token, moment, start, used);
 }
 
@@ -63,6 +67,9 @@ void touch_and_tell(Doorbell& doorbell, std::uint64_t token, Moment moment, std:
   touch_and_tell(doorbell, token, Moment::AfterOperation, start, size);
   if (outcome.new_start != 0) {
     touch_and_tell(doorbell, token, Moment::AtNewPlace, outcome.new_start, outcome.new_size);
+  }
+  if (asks_for_write(scenario.operation)) {
+    touch_and_tell(doorbell, token, Moment::AfterStores, start, size);
   }
   doorbell.cell_end(token, 0, Skip::No);
   leave(0);

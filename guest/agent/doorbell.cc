@@ -181,7 +181,7 @@ void Doorbell::cell_end(std::uint64_t token, int signal, protocol::Skip skipped)
   protocol::CellEnd& end =
       fresh(protocol::Type::CellEnd, token, sizeof(protocol::CellEnd)).body.cell_end;
   end.signal = signal;
-  end.skipped = skipped;
+  end.skipped = static_cast<std::uint32_t>(skipped);
   ring();
 }
 

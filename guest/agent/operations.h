@@ -33,6 +33,13 @@ struct Outcome {
 [[nodiscard]] protocol::Skip prepare(const SystemMapping& mapping, scenario::Operation operation,
                                      scenario::Form form, Target& target);
 
+/// True if the operation asks for a permission to write.
+[[nodiscard]] constexpr bool asks_for_write(scenario::Operation operation) {
+  return operation == scenario::Operation::MprotectW ||
+         operation == scenario::Operation::MprotectRW ||
+         operation == scenario::Operation::MprotectRWX;
+}
+
 /// Performs `operation`. Nothing but the one system call.
 [[nodiscard]] Outcome perform(scenario::Operation operation, const Target& target);
 

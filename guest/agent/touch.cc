@@ -56,19 +56,38 @@ int call_guarded(void (*function)(void*), void* argument) {
   return 0;
 }
 
-protocol::Touch touch_page(std::uintptr_t address) {
-  const int signal =
-      call_guarded([](void* page) { (void)*static_cast<const volatile unsigned char*>(page); },
-                   reinterpret_cast<void*>(address));
-  if (signal == 0) return protocol::Touch::Read;
+namespace {
+
+void load(void* page) { (void)*static_cast<const volatile unsigned char*>(page); }
+
+void store(void* page) {
+  auto* byte = static_cast<volatile unsigned char*>(page);
+  *byte = *byte;
+}
+
+protocol::Touch try_page(void (*access)(void*), std::uintptr_t address, protocol::Touch good) {
+  const int signal = call_guarded(access, reinterpret_cast<void*>(address));
+  if (signal == 0) return good;
   return signal == SIGBUS ? protocol::Touch::Bus : protocol::Touch::Segv;
 }
 
+}  // namespace
+
+protocol::Touch touch_page(std::uintptr_t address) {
+  return try_page(load, address, protocol::Touch::Read);
+}
+
 void touch_pages(std::uintptr_t start, std::span<protocol::Touch> outcomes) {
-  std::uintptr_t page = start;
   for (protocol::Touch& outcome : outcomes) {
-    outcome = touch_page(page);
-    page += 4096;
+    outcome = touch_page(start);
+    start += 4096;
+  }
+}
+
+void store_pages(std::uintptr_t start, std::span<protocol::Touch> outcomes) {
+  for (protocol::Touch& outcome : outcomes) {
+    outcome = try_page(store, start, protocol::Touch::Written);
+    start += 4096;
   }
 }
 

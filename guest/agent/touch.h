@@ -19,6 +19,9 @@ namespace sealvisor::agent {
 /// Touches pages of 4096 bytes from `start` on, one for each place in `outcomes`.
 void touch_pages(std::uintptr_t start, std::span<protocol::Touch> outcomes);
 
+/// Loads the first byte of each page and stores it again; the outcomes are Written, Segv or Bus.
+void store_pages(std::uintptr_t start, std::span<protocol::Touch> outcomes);
+
 /// Calls `function(argument)`; 0, or the signal (SIGSEGV, SIGBUS) that stopped it.
 [[nodiscard]] int call_guarded(void (*function)(void*), void* argument);
 

@@ -10,15 +10,15 @@ namespace {
 using Long = unsigned long long;
 
 void trace_touched(const protocol::Message& message) {
-  constexpr char kLetters[] = {'-', 'r', 'S', 'B'};
-  constexpr const char* kMoments[] = {"before", "after", "new-place"};
+  constexpr char kLetters[] = {'-', 'r', 'S', 'B', 'w'};
+  constexpr const char* kMoments[] = {"before", "after", "new-place", "stores"};
   const protocol::Touched& touched = message.body.touched;
   char letters[protocol::kMaxPages + 1] = {};
   for (std::uint32_t i = 0; i < std::min(touched.pages, protocol::kMaxPages); ++i) {
-    letters[i] = kLetters[static_cast<unsigned>(touched.outcome[i]) & 3U];
+    letters[i] = kLetters[static_cast<unsigned>(touched.outcome[i]) % sizeof kLetters];
   }
   trace("%llu touched %s 0x%llx %s", static_cast<Long>(message.token),
-        kMoments[static_cast<unsigned>(touched.moment) % 3U], static_cast<Long>(touched.start),
+        kMoments[static_cast<unsigned>(touched.moment) % 4U], static_cast<Long>(touched.start),
         letters);
 }
 

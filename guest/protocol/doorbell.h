@@ -56,10 +56,23 @@ enum class Type : std::uint16_t {
 };
 
 /// Where a Touched message stands.
-enum class Moment : std::uint16_t { BeforeOperation = 0, AfterOperation = 1, AtNewPlace = 2 };
+enum class Moment : std::uint16_t {
+  BeforeOperation = 0,
+  AfterOperation = 1,
+  AtNewPlace = 2,
+  /// After an operation that asked for write permission, whatever it was told: each page was
+  /// stored to. A private page that may be written looks in the tables as before until then.
+  AfterStores = 3,
+};
 
 /// Outcome of touching one page (one byte in `outcome`).
-enum class Touch : std::uint8_t { NotTried = 0, Read = 1, Segv = 2, Bus = 3 };
+enum class Touch : std::uint8_t {
+  NotTried = 0,
+  Read = 1,
+  Segv = 2,
+  Bus = 3,
+  Written = 4,  ///< Moment::AfterStores: the byte that was there was stored again.
+};
 
 struct Hello {
   std::uint32_t bits;           ///< 32 or 64: of the sending process.
@@ -118,8 +131,8 @@ enum class Skip : std::uint32_t {
 };
 
 struct CellEnd {
-  std::int32_t signal;  ///< Signal that killed the victim, 0 if it ended by itself.
-  Skip skipped;
+  std::int32_t signal;    ///< Signal that killed the victim, 0 if it ended by itself.
+  std::uint32_t skipped;  ///< One of Skip.
 };
 
 struct Fork {
