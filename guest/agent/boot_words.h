@@ -14,7 +14,8 @@ struct BootWords {
 /// Reads the words of ours from the text of /proc/cmdline. A word that is there twice counts as
 /// its last copy, as the kernel itself does it.
 [[nodiscard]] constexpr BootWords parse_boot_words(std::string_view text) {
-  constexpr std::string_view kDoorbell = "sealvisor.doorbell=0x";
+  constexpr std::string_view kDoorbell = "sealvisor.doorbell=";
+  constexpr std::string_view kHexadecimal = "0x";
   BootWords words;
   while (!text.empty()) {
     const std::size_t end = text.find_first_of(" \n");
@@ -22,9 +23,11 @@ struct BootWords {
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     if (word == "sealvisor.verbose") words.verbose = true;
     if (!word.starts_with(kDoorbell)) continue;
-    const std::string_view digits = word.substr(kDoorbell.size());
+    std::string_view digits = word.substr(kDoorbell.size());
+    bool good = digits.starts_with(kHexadecimal);
+    digits = good ? digits.substr(kHexadecimal.size()) : digits;
     std::uint64_t value = 0;
-    bool good = !digits.empty() && digits.size() <= 16;
+    good = good && !digits.empty() && digits.size() <= 16;
     for (const char c : digits) {
       const bool decimal = c >= '0' && c <= '9';
       const bool letter = c >= 'a' && c <= 'f';

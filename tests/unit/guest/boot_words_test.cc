@@ -16,6 +16,7 @@ TEST(BootWords, TheLastCopyCounts) {
   EXPECT_EQ(parse_boot_words("sealvisor.doorbell=0x1000 sealvisor.doorbell=0xa000000").doorbell,
             0xa000000U);
   EXPECT_EQ(parse_boot_words("sealvisor.doorbell=0x1000 sealvisor.doorbell=0x").doorbell, 0U);
+  EXPECT_EQ(parse_boot_words("sealvisor.doorbell=0x1000 sealvisor.doorbell=zz").doorbell, 0U);
 }
 
 TEST(BootWords, RefusesWhatIsNoNumber) {
