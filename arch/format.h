@@ -23,7 +23,8 @@ struct Permissions {
 /// What one 64-bit entry is at its level.
 enum class EntryKind : std::uint8_t {
   Absent,      ///< All zero: nothing is mapped.
-  NonPresent,  ///< Non-zero, but hardware does not translate through it (PROT_NONE, swap, migration).
+  NonPresent,  ///< Non-zero, but hardware does not translate through it (PROT_NONE, swap,
+               ///< migration).
   Table,       ///< Points at a table of the next level down.
   Leaf,        ///< Maps memory.
   Malformed,   ///< Hardware would fault on a reserved bit or an undefined encoding.
@@ -55,7 +56,9 @@ inline constexpr unsigned kMaxLevels = 5;
 
 /// Lowest bit of a gva that indexes a table of `level` (1..5): 12, 21, 30, 39, 48. Each level
 /// resolves 9 bits (Intel SDM vol. 3A 4.5; Arm ARM DDI 0487 D8.2, 4 KiB granule).
-[[nodiscard]] constexpr unsigned level_shift(unsigned level) { return kPageShift + 9 * (level - 1); }
+[[nodiscard]] constexpr unsigned level_shift(unsigned level) {
+  return kPageShift + 9 * (level - 1);
+}
 /// Bytes that one entry of a table of `level` (1..5) covers.
 [[nodiscard]] constexpr std::uint64_t level_size(unsigned level) {
   return std::uint64_t{1} << level_shift(level);

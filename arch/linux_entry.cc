@@ -1,7 +1,6 @@
 #include "arch/linux_entry.h"
 
-#include "arch/arm64/bits.h"
-#include "arch/x86_64/bits.h"
+#include "arch/linux_swap.h"
 
 namespace sealvisor::arch {
 
@@ -10,12 +9,19 @@ const char* name_of(NonPresentKind kind) {
 }
 
 NonPresent decode_non_present(Arch arch, std::uint64_t entry) {
-  if (arch == Arch::X86_64) {
-    if ((entry & x86_64::kGlobal) == 0) return {};
-    return {NonPresentKind::ProtNone, frame_of(Gpa{~entry & x86_64::kAddress})};
+  const SoftEntry decoded = decode_soft_entry(arch, entry);
+  switch (decoded.kind) {
+    case SoftEntryKind::ProtNone:
+    case SoftEntryKind::Invalidated:
+      // Two reasons, one meaning: the page is still there and user mode can't reach it.
+      return {NonPresentKind::ProtNone, decoded.frame};
+    case SoftEntryKind::Swap:
+    case SoftEntryKind::Migration:
+    case SoftEntryKind::Marker:
+    case SoftEntryKind::Empty:
+      break;
   }
-  if ((entry & arm64::kNotGlobal) == 0) return {};
-  return {NonPresentKind::ProtNone, frame_of(Gpa{entry & arm64::kAddress})};
+  return {};
 }
 
 }  // namespace sealvisor::arch

@@ -71,13 +71,13 @@ struct Walk {
 
 /// One translation of a root.
 struct LeafMapping {
-  Gva gva{};               ///< First byte.
-  Gpa gpa{};               ///< Its guest-physical address.
-  std::uint64_t size = 0;  ///< Bytes mapped: 4 KiB, 2 MiB, 1 GiB.
+  Gva gva{};                  ///< First byte.
+  Gpa gpa{};                  ///< Its guest-physical address.
+  std::uint64_t size = 0;     ///< Bytes mapped: 4 KiB, 2 MiB, 1 GiB.
   Permissions permissions{};  ///< For user mode, combined over all levels.
-  Gpa slot{};              ///< Where the leaf entry lies.
-  std::uint64_t value = 0;  ///< The leaf entry.
-  unsigned level = 0;      ///< Its level: 1 for 4 KiB.
+  Gpa slot{};                 ///< Where the leaf entry lies.
+  std::uint64_t value = 0;    ///< The leaf entry.
+  unsigned level = 0;         ///< Its level: 1 for 4 KiB.
   friend constexpr bool operator==(const LeafMapping&, const LeafMapping&) = default;
 };
 
@@ -193,8 +193,8 @@ class Visit {
     for (std::size_t index = 0; index < count; ++index) {
       if (copy[index] == 0) continue;
       // Only the root's entries need not follow each other: x86-64 sign-extends.
-      const Gva gva = root ? format_.root_slot_gva(half_, index)
-                           : Gva{first.value + index * level_size(level)};
+      const Gva gva =
+          root ? format_.root_slot_gva(half_, index) : Gva{first.value + index * level_size(level)};
       if (!entry(frame.slot(index), copy[index], level, gva, above)) return false;
     }
     return true;

@@ -17,13 +17,19 @@ struct Registers {
   std::uint64_t efer = 0;
 };
 
-/// Satisfies PagingFormat. Assumes MAXPHYADDR = 52: an address past guest RAM is not reserved here
-/// but unreadable, which the walker reports too.
+/// Satisfies PagingFormat. Takes 1 GiB pages to exist (CPUID 8000_0001 EDX[26]).
+///
+/// Not judged: shadow-stack pages (SDM 4.6.1, CR4.CET with R/W = 0 and D = 1), which only
+/// shadow-stack instructions write, and tagged pointers (LAM), which are not canonical here.
 class Format {
  public:
-  /// `no_execute`: EFER.NXE. `keys`: CR4.PKE.
-  constexpr Format(bool five_levels, bool no_execute, bool keys)
-      : five_levels_(five_levels), no_execute_(no_execute), keys_(keys) {}
+  /// `no_execute`: EFER.NXE. `keys`: CR4.PKE. `phys_bits`: MAXPHYADDR, 32..52; with the default no
+  /// address bit is reserved, and an address past guest RAM is found unreadable by the walker.
+  constexpr Format(bool five_levels, bool no_execute, bool keys, unsigned phys_bits = kMostPhysBits)
+      : five_levels_(five_levels),
+        keys_(keys),
+        reserved_((no_execute ? 0 : kExecuteDisable) |
+                  (kAddress & ~((std::uint64_t{1} << phys_bits) - 1))) {}
 
   [[nodiscard]] constexpr unsigned top_level(Half /*half*/) const { return five_levels_ ? 5 : 4; }
   [[nodiscard]] static constexpr Half half_of(Gva gva) {
@@ -63,14 +69,15 @@ class Format {
 
  private:
   bool five_levels_;
-  bool no_execute_;
   bool keys_;
+  std::uint64_t reserved_;  ///< Bits that are reserved in every present entry.
 };
 static_assert(PagingFormat<Format>);
 
-/// The format that the registers select. Refuses by name: paging off, no PAE, not long mode
-/// (exit code GuestFailed).
-[[nodiscard]] Result<Format> format_from(const Registers& registers);
+/// The format that the registers select. `phys_bits` as in Format; out of range is a Usage error.
+/// Refuses by name: paging off, no PAE, not long mode (exit code GuestFailed).
+[[nodiscard]] Result<Format> format_from(const Registers& registers,
+                                         unsigned phys_bits = kMostPhysBits);
 
 /// The root's frame: CR3 without PCID, LAM and no-flush bits.
 [[nodiscard]] constexpr Frame root_of(std::uint64_t cr3) {

@@ -1,0 +1,13 @@
+// arm64 instruction encodings that the monitor must know of.
+#pragma once
+
+#include <cstdint>
+
+#include "arch/instructions.h"
+
+namespace sealvisor::arch::arm64 {
+
+/// See arch::classify. `word`: the instruction as a number (A64 instructions are little-endian).
+[[nodiscard]] InstructionFacts classify(std::uint32_t word);
+
+}  // namespace sealvisor::arch::arm64
