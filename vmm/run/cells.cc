@@ -15,6 +15,25 @@ namespace sealvisor::run {
 using report::Change;
 using report::Verdict;
 
+namespace {
+
+std::string skip_text(protocol::Skip reason) {
+  switch (reason) {
+    case protocol::Skip::No:
+      break;
+    case protocol::Skip::TooFewPages:
+      return "skipped: the mapping has too few pages for this form";
+    case protocol::Skip::NoMapping:
+      return "skipped: this guest has no such mapping";
+    case protocol::Skip::NoRoom:
+      return "skipped: no free page next to the mapping";
+  }
+  return fmt::format("skipped, for a reason that is not known ({})",
+                     static_cast<std::uint32_t>(reason));
+}
+
+}  // namespace
+
 Course::Course(const RunRequest& request, const model::Identities& identities)
     : request_(request), identities_(identities) {
   for (const scenario::PlanItem& item : request.plan) {
@@ -199,9 +218,9 @@ void Course::judge(Active& active) {
 void Course::cell_end(const protocol::Message& message) {
   if (!is_active(message, "CellEnd")) return;
   report::Cell& cell = active_->cell;
-  if (message.body.cell_end.skipped != 0) {
+  if (message.body.cell_end.skipped != protocol::Skip::No) {
     cell.verdict = Verdict::Skipped;
-    cell.observation.text = "this mapping has no such form";
+    cell.observation.text = skip_text(message.body.cell_end.skipped);
   } else {
     judge(*active_);
     if (message.body.cell_end.signal != 0) {
