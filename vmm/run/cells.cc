@@ -218,9 +218,10 @@ void Course::judge(Active& active) {
 void Course::cell_end(const protocol::Message& message) {
   if (!is_active(message, "CellEnd")) return;
   report::Cell& cell = active_->cell;
-  if (message.body.cell_end.skipped != protocol::Skip::No) {
+  const auto skipped = static_cast<protocol::Skip>(message.body.cell_end.skipped);
+  if (skipped != protocol::Skip::No) {
     cell.verdict = Verdict::Skipped;
-    cell.observation.text = skip_text(message.body.cell_end.skipped);
+    cell.observation.text = skip_text(skipped);
   } else {
     judge(*active_);
     if (message.body.cell_end.signal != 0) {
