@@ -94,7 +94,14 @@ std::string unprivileged(const Fields& f) {
   const bool wide = opc == 2 || (opc < 2 && f.size == 3);
   const std::uint32_t imm9 = (f.word >> 12) & 0x1FF;
   const int offset = static_cast<int>(imm9) - (imm9 >= 0x100 ? 0x200 : 0);
-  const std::string suffix = offset == 0 ? "" : fmt::format(", #{}", offset);
+  std::string suffix;
+  if (offset != 0) {
+    // Numbers above 9 in hexadecimal, as Capstone prints all others.
+    const int magnitude = offset < 0 ? -offset : offset;
+    const std::string digits =
+        magnitude > 9 ? fmt::format("{:#x}", magnitude) : fmt::format("{}", magnitude);
+    suffix = fmt::format(", #{}{}", offset < 0 ? "-" : "", digits);
+  }
   return fmt::format("{} {}, [{}{}]", name, reg(f.target, wide), base(f.address), suffix);
 }
 
