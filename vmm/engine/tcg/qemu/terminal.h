@@ -1,0 +1,57 @@
+// The caller's terminal as the guest's console.
+#pragma once
+
+#include <termios.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "vmm/base/fd.h"
+#include "vmm/base/result.h"
+
+namespace sealvisor::engine::tcg {
+
+/// Filters what is typed: Ctrl-A x quits, Ctrl-A a (or a second Ctrl-A) sends one Ctrl-A, and
+/// Ctrl-A before any other key is passed on with it.
+class EscapeFilter {
+ public:
+  /// What to send to the guest. After a quit the rest of `typed` is dropped.
+  [[nodiscard]] std::string filter(std::string_view typed);
+  [[nodiscard]] bool quit() const { return quit_; }
+
+ private:
+  bool escaped_ = false;
+  bool quit_ = false;
+};
+
+/// Standard input and output, with a terminal in raw mode until the object ends.
+class Terminal {
+ public:
+  /// Uses `input` and `output`, which are only borrowed. If `input` is a terminal it is set to raw
+  /// mode: Ctrl-C then goes to the guest. Errors: raw mode is refused (exit code HostLacks).
+  [[nodiscard]] static Result<Terminal> open(int input, int output);
+
+  Terminal(Terminal&& other) noexcept;
+  Terminal& operator=(Terminal&&) = delete;
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+  ~Terminal();
+
+  /// The input, opened anew so that it can be made non-blocking without that reaching others who
+  /// share it. Not valid if the input can't be waited for (a plain file, /dev/null): then the guest
+  /// gets no input.
+  [[nodiscard]] const Fd& input() const { return own_input_; }
+  /// Writes all, waiting while the output is full. False: it is gone, or full for five seconds.
+  [[nodiscard]] bool write(std::string_view bytes) const;
+
+ private:
+  Terminal(int input, int output) : input_(input), output_(output) {}
+
+  int input_;
+  int output_;
+  std::optional<termios> saved_;
+  Fd own_input_;
+};
+
+}  // namespace sealvisor::engine::tcg
