@@ -62,8 +62,8 @@ Status check_path(const InitramfsItem& item, std::set<std::string>& seen,
 }
 
 Result<std::string> read_source(const InitramfsItem& item) {
-  const std::string what = fmt::format("initramfs entry '{}' from {}", item.path,
-                                       item.source.string());
+  const std::string what =
+      fmt::format("initramfs entry '{}' from {}", item.path, item.source.string());
   const Fd fd(::open(item.source.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return errno_error(ExitCode::Usage, what);
@@ -101,8 +101,7 @@ Status write_item(struct archive* writer, const InitramfsItem& item, std::int64_
     if (!read) return read.error();
     from_file = std::move(read).value();
   }
-  const std::string& contents =
-      item.kind == InitramfsItem::Kind::File ? from_file : item.contents;
+  const std::string& contents = item.kind == InitramfsItem::Kind::File ? from_file : item.contents;
   const Entry entry(archive_entry_new());
   if (entry == nullptr) return refuse(item, "out of memory");
   archive_entry_set_pathname(entry.get(), item.path.c_str());

@@ -62,8 +62,8 @@ Result<Candidate> open_candidate(const std::filesystem::path& path) {
   file.size = static_cast<std::uint64_t>(status.st_size);
   std::size_t got = 0;
   while (got < std::min<std::uint64_t>(file.size, kHeadBytes)) {
-    const ssize_t count = ::pread(file.fd.get(), file.head.data() + got, kHeadBytes - got,
-                                  static_cast<off_t>(got));
+    const ssize_t count =
+        ::pread(file.fd.get(), file.head.data() + got, kHeadBytes - got, static_cast<off_t>(got));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno_error(ExitCode::Usage, "reading kernel " + path.string());
     if (count == 0) break;
@@ -75,8 +75,9 @@ Result<Candidate> open_candidate(const std::filesystem::path& path) {
 /// The name and the tool of a compressed file; nullopt if it is none.
 std::optional<std::pair<const char*, const char*>> compression(const Candidate& file) {
   if (file.has(0, "\x1f\x8b"sv)) return std::pair("gzip", "gunzip");
-  if (file.has(0, "\xfd"
-                  "7zXZ\0"sv)) {
+  if (file.has(0,
+               "\xfd"
+               "7zXZ\0"sv)) {
     return std::pair("xz", "unxz");
   }
   if (file.has(0, "\x28\xb5\x2f\xfd"sv)) return std::pair("zstd", "unzstd");
@@ -105,14 +106,16 @@ Result<KernelImage> probe_arm64_image(const Candidate& file) {
   }
   // image_size counts the bss too, which is not in the file, so an exact check is not possible.
   if (file.size < image_size / 2) {
-    return file.refuse(fmt::format("is truncated: {} bytes of an arm64 Image that takes {} in "
-                                   "memory",
-                                   file.size, image_size));
+    return file.refuse(
+        fmt::format("is truncated: {} bytes of an arm64 Image that takes {} in "
+                    "memory",
+                    file.size, image_size));
   }
   if (image_size > (std::uint64_t{1} << 40) || text_offset > (std::uint64_t{1} << 40)) {
-    return file.refuse(fmt::format("is an arm64 Image with image_size {:#x} and text_offset {:#x}, "
-                                   "which can't be",
-                                   image_size, text_offset));
+    return file.refuse(
+        fmt::format("is an arm64 Image with image_size {:#x} and text_offset {:#x}, "
+                    "which can't be",
+                    image_size, text_offset));
   }
   return KernelImage{arch::Arch::Arm64, KernelFormat::Arm64Image, text_offset + image_size};
 }
@@ -134,8 +137,8 @@ Result<KernelImage> probe_bzimage(const Candidate& file) {
   // In 16-byte paragraphs, the last one filled up.
   const std::uint64_t rest = std::uint64_t{file.number<std::uint32_t>(0x1f4)} * 16;
   if (file.size + 15 < setup + rest) {
-    return file.refuse(fmt::format("is truncated: {} bytes of a bzImage of {}", file.size,
-                                   setup + rest));
+    return file.refuse(
+        fmt::format("is truncated: {} bytes of a bzImage of {}", file.size, setup + rest));
   }
   return KernelImage{arch::Arch::X86_64, KernelFormat::BzImage,
                      file.number<std::uint32_t>(0x260)};  // init_size
@@ -149,9 +152,9 @@ using ElfHandle = std::unique_ptr<Elf, ElfEnd>;
 /// Whether the notes of this segment hold the 32-bit PVH entry: name "Xen", type 18.
 bool holds_pvh_note(Elf* elf, const GElf_Phdr& segment) {
   constexpr GElf_Word kPhys32Entry = 18;
-  Elf_Data* data = elf_getdata_rawchunk(elf, static_cast<std::int64_t>(segment.p_offset),
-                                        segment.p_filesz,
-                                        segment.p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+  Elf_Data* data =
+      elf_getdata_rawchunk(elf, static_cast<std::int64_t>(segment.p_offset), segment.p_filesz,
+                           segment.p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
   if (data == nullptr) return false;
   GElf_Nhdr note{};
   std::size_t name_offset = 0;
@@ -159,8 +162,7 @@ bool holds_pvh_note(Elf* elf, const GElf_Phdr& segment) {
   for (std::size_t offset = 0; offset < data->d_size;) {
     offset = gelf_getnote(data, offset, &note, &name_offset, &content_offset);
     if (offset == 0) return false;
-    const std::string_view name(static_cast<const char*>(data->d_buf) + name_offset,
-                                note.n_namesz);
+    const std::string_view name(static_cast<const char*>(data->d_buf) + name_offset, note.n_namesz);
     if (name == "Xen\0"sv && note.n_type == kPhys32Entry) return true;
   }
   return false;
@@ -178,9 +180,10 @@ Result<KernelImage> probe_elf(const Candidate& file) {
     return file.refuse("is an arm64 ELF file; arm64 boots from arch/arm64/boot/Image");
   }
   if (header.e_machine != EM_X86_64 || gelf_getclass(elf.get()) != ELFCLASS64) {
-    return file.refuse(fmt::format("is an ELF file for machine {}, expected a 64-bit one for "
-                                   "x86-64 ({})",
-                                   header.e_machine, EM_X86_64));
+    return file.refuse(
+        fmt::format("is an ELF file for machine {}, expected a 64-bit one for "
+                    "x86-64 ({})",
+                    header.e_machine, EM_X86_64));
   }
   if (header.e_type != ET_EXEC && header.e_type != ET_DYN) {
     return file.refuse("is an ELF object, not a linked kernel");
@@ -205,12 +208,13 @@ Result<KernelImage> probe_elf(const Candidate& file) {
     }
   }
   if (truncated) {
-    return file.refuse(fmt::format("is truncated: its ELF headers point past its {} bytes",
-                                   file.size));
+    return file.refuse(
+        fmt::format("is truncated: its ELF headers point past its {} bytes", file.size));
   }
   if (!has_pvh) {
-    return file.refuse("is an x86-64 ELF file without a PVH entry note; a kernel needs CONFIG_PVH "
-                       "for that, or give its bzImage");
+    return file.refuse(
+        "is an x86-64 ELF file without a PVH entry note; a kernel needs CONFIG_PVH "
+        "for that, or give its bzImage");
   }
   return KernelImage{arch::Arch::X86_64, KernelFormat::PvhElf,
                      highest > lowest ? highest - lowest : 0};
@@ -234,8 +238,9 @@ Result<KernelImage> probe_kernel(const std::filesystem::path& path) {
   auto opened = open_candidate(path);
   if (!opened) return opened.error();
   const Candidate& file = opened.value();
-  if (file.has(0, "\x7f"
-                  "ELF"sv)) {
+  if (file.has(0,
+               "\x7f"
+               "ELF"sv)) {
     return probe_elf(file);
   }
   // An x86 kernel with an EFI stub starts with "MZ" too, so its own magic is looked at first.
@@ -243,17 +248,19 @@ Result<KernelImage> probe_kernel(const std::filesystem::path& path) {
   if (file.has(0x38, "ARM\x64"sv)) return probe_arm64_image(file);
   if (file.has(0, "MZ\0\0zimg"sv)) {
     const std::string_view method(file.head.data() + 0x18, 8);
-    return file.refuse(fmt::format("is an EFI zboot image (compressed with {}); give the plain "
-                                   "Image that it was made from (arch/arm64/boot/Image)",
-                                   method.substr(0, method.find('\0'))));
+    return file.refuse(
+        fmt::format("is an EFI zboot image (compressed with {}); give the plain "
+                    "Image that it was made from (arch/arm64/boot/Image)",
+                    method.substr(0, method.find('\0'))));
   }
   if (const auto packed = compression(file)) {
-    return file.refuse(fmt::format("is compressed with {}; unpack it first ({})", packed->first,
-                                   packed->second));
+    return file.refuse(
+        fmt::format("is compressed with {}; unpack it first ({})", packed->first, packed->second));
   }
   if (file.has(0, "MZ"sv)) return file.refuse("is an EFI program, not a kernel image");
-  return file.refuse("is not a kernel image; expected an x86-64 vmlinux with a PVH note, an x86-64 "
-                     "bzImage or an arm64 Image");
+  return file.refuse(
+      "is not a kernel image; expected an x86-64 vmlinux with a PVH note, an x86-64 "
+      "bzImage or an arm64 Image");
 }
 
 Result<KernelImage> probe_kernel(const std::filesystem::path& path, arch::Arch expected) {

@@ -167,7 +167,10 @@ TEST_F(KernelImageTest, RefusesWhatIsNoKernel) {
 TEST_F(KernelImageTest, RefusesWhatMustBeUnpackedFirst) {
   const std::string rest(1000, 'x');
   expect_refused(file("\x1f\x8b\x08" + rest), "compressed with gzip; unpack it first (gunzip)");
-  expect_refused(file(std::string("\xfd" "7zXZ\0"sv) + rest), "compressed with xz");
+  expect_refused(file(std::string("\xfd"
+                                  "7zXZ\0"sv) +
+                      rest),
+                 "compressed with xz");
   expect_refused(file("\x28\xb5\x2f\xfd" + rest), "compressed with zstd");
   expect_refused(file("\x02\x21\x4c\x18" + rest), "compressed with lz4");
   expect_refused(file("BZh9" + rest), "compressed with bzip2");
@@ -209,8 +212,7 @@ TEST_F(KernelImageTest, RefusesOddElfFiles) {
 }
 
 TEST_F(KernelImageTest, NoPrefixOfAKernelCrashesOrPasses) {
-  for (const std::string& whole :
-       {elf(EM_X86_64, "Xen", 18, 64), bzimage(0x20f, 1, 64)}) {
+  for (const std::string& whole : {elf(EM_X86_64, "Xen", 18, 64), bzimage(0x20f, 1, 64)}) {
     for (std::size_t size = 1; size + 16 < whole.size(); size += 29) {
       ASSERT_FALSE(probe_kernel(file(whole.substr(0, size))).ok()) << size;
     }

@@ -60,7 +60,7 @@ TEST(GuestMemory, CopiesAtAnyAlignment) {
   const Mapping guest = writable(memory.value());
   for (std::size_t i = 0; i < 64; ++i) guest.data()[8190 - 32 + i] = std::byte(i + 1);
   for (std::size_t start = 0; start < 17; ++start) {
-    for (std::size_t length = 0; length < 40; ++length) {
+    for (std::size_t length = 1; length < 40; ++length) {
       std::vector<std::byte> out(length);
       ASSERT_TRUE(memory.value().read(arch::Gpa{8190 - 32 + start}, out));
       for (std::size_t i = 0; i < length; ++i) ASSERT_EQ(out[i], std::byte(start + i + 1));
