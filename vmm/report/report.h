@@ -13,10 +13,10 @@ namespace sealvisor::report {
 
 /// What the guest itself says. A claim, never an observation.
 struct Claim {
-  bool made = false;             ///< False: the operation never returned to the agent.
-  std::int64_t result = 0;       ///< Raw system call return: -errno, or 0, or an address.
-  std::string text;              ///< "EPERM", "ok", "ok -> 0x7f..".
-  std::optional<bool> sealed;    ///< `sl` in VmFlags of smaps before the operation.
+  bool made = false;           ///< False: the operation never returned to the agent.
+  std::int64_t result = 0;     ///< Raw system call return: -errno, or 0, or an address.
+  std::string text;            ///< "EPERM", "ok", "ok -> 0x7f..".
+  std::optional<bool> sealed;  ///< `sl` in VmFlags of smaps before the operation.
 };
 
 /// What happened to a mapping, as user mode can see it. Order = severity, least first.
@@ -53,8 +53,8 @@ struct EntryChange {
   std::uint64_t new_value = 0;
   std::string old_text;  ///< Decoded bit by bit.
   std::string new_text;
-  std::uint64_t pc = 0;  ///< Of the instruction that wrote it.
-  std::string function;  ///< "ptep_clear+0x12", or "user mode".
+  std::uint64_t pc = 0;     ///< Of the instruction that wrote it.
+  std::string function;     ///< "ptep_clear+0x12", or "user mode".
   std::string instruction;  ///< Disassembly.
   std::uint64_t icount = 0;
   std::uint64_t root = 0;
@@ -63,7 +63,7 @@ struct EntryChange {
 
 struct Pages {
   std::uint32_t total = 0;
-  std::uint32_t observed = 0;    ///< Populated before the operation.
+  std::uint32_t observed = 0;  ///< Populated before the operation.
   std::uint32_t kept = 0;
   std::uint32_t refaulted = 0;
   std::uint32_t changed = 0;
@@ -99,21 +99,21 @@ struct Cell {
 /// A scenario without cells: processes that live and die under the invariants.
 struct Life {
   std::string name;
-  std::int32_t status = 0;      ///< errno the agent reports, 0 = ran.
-  std::uint32_t count = 0;      ///< What the agent says it did.
+  std::int32_t status = 0;           ///< errno the agent reports, 0 = ran.
+  std::uint32_t count = 0;           ///< What the agent says it did.
   std::uint64_t address_spaces = 0;  ///< Generations observed while it ran.
   std::uint64_t user_entries = 0;    ///< Times that user mode was judged.
   std::uint64_t violations = 0;
   std::uint64_t pages_kept = 0;
   std::uint64_t pages_refaulted = 0;
   std::uint64_t pages_unobserved = 0;
-  std::uint64_t teardowns = 0;       ///< Removals that ended with their address space.
-  std::uint64_t inherited = 0;       ///< Mappings compared between parent and child (S8).
+  std::uint64_t teardowns = 0;  ///< Removals that ended with their address space.
+  std::uint64_t inherited = 0;  ///< Mappings compared between parent and child (S8).
 };
 
 /// One thing that is wrong, or worth knowing, with its invariant.
 struct Finding {
-  std::string id;         ///< Stable: "arch/recipe/mapping/operation/form/invariant".
+  std::string id;  ///< Stable: "arch/recipe/mapping/operation/form/invariant".
   /// "S1".."S8", "claim", "identity", "expectation", "monitor"; from conclude(): "unobserved",
   /// "control" (a lie that was not caught), "went-away" (a known finding that was not there);
   /// "evidence" (the host could not keep the trace).
@@ -138,8 +138,8 @@ struct Counts {
   std::uint64_t table_writes = 0;
   std::uint64_t content_writes = 0;
   std::uint64_t user_entries = 0;
-  std::uint64_t roots = 0;       ///< Address-space generations.
-  std::uint64_t frames = 0;      ///< Most table frames watched at once.
+  std::uint64_t roots = 0;   ///< Address-space generations.
+  std::uint64_t frames = 0;  ///< Most table frames watched at once.
   std::uint64_t rewalks = 0;
   std::uint64_t rewalked_tables = 0;
   std::uint64_t mismatches = 0;
@@ -147,26 +147,26 @@ struct Counts {
   std::uint64_t transient = 0;
   std::uint64_t teardowns = 0;
   std::uint64_t violations = 0;
-  std::optional<std::uint64_t> witness_stores;       ///< Audit mode only.
+  std::optional<std::uint64_t> witness_stores;  ///< Audit mode only.
   std::optional<std::uint64_t> witness_differences;
 };
 
 /// How the guest ended.
 struct Ending {
-  bool good = false;     ///< The agent said goodbye and the machine reset.
-  std::string text;      ///< "agent finished", "kernel panic", "deadline of 60 s passed" ...
+  bool good = false;         ///< The agent said goodbye and the machine reset.
+  std::string text;          ///< "agent finished", "kernel panic", "deadline of 60 s passed" ...
   std::string console_tail;  ///< Last lines, when not good.
 };
 
 struct Run {
   arch::Arch arch{};
-  std::string recipe;  ///< Or the path of the user's image.
-  bool sealed = false;         ///< What the recipe is expected to be.
-  bool control = false;        ///< A negative control: violations are what it is for.
-  bool expectations = true;    ///< False for a user's own image: nothing is known beforehand.
+  std::string recipe;        ///< Or the path of the user's image.
+  bool sealed = false;       ///< What the recipe is expected to be.
+  bool control = false;      ///< A negative control: violations are what it is for.
+  bool expectations = true;  ///< False for a user's own image: nothing is known beforehand.
   std::string engine = "tcg";
   std::string lane = "exact";
-  std::string kernel;          ///< uname -r and version, as the guest says.
+  std::string kernel;  ///< uname -r and version, as the guest says.
   std::string kernel_path;
   std::string qemu_version;
   std::string cpu_model;
@@ -177,11 +177,11 @@ struct Run {
   std::vector<std::string> blind_spots;
   std::vector<Finding> findings;
   Ending ending;
-  double seconds = 0;            ///< Wall time.
-  double cpu_seconds = 0;        ///< QEMU and VMM.
-  double start_to_init = 0;      ///< Wall seconds from start to the first message of the agent.
-  bool good = false;             ///< This run came out as its recipe says it must.
-  std::string summary;           ///< One line.
+  double seconds = 0;        ///< Wall time.
+  double cpu_seconds = 0;    ///< QEMU and VMM.
+  double start_to_init = 0;  ///< Wall seconds from start to the first message of the agent.
+  bool good = false;         ///< This run came out as its recipe says it must.
+  std::string summary;       ///< One line.
 };
 
 /// A run that was asked for and could not start: no guest ran, nothing is said about it.

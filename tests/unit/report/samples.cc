@@ -1,0 +1,162 @@
+#include "tests/unit/report/samples.h"
+
+#include <cerrno>
+
+namespace sealvisor::report::samples {
+
+namespace {
+
+Cell cell(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made;
+  made.id = 7;
+  made.mapping = mapping;
+  made.operation = operation;
+  made.form = form;
+  return made;
+}
+
+Run run(arch::Arch arch, const std::string& recipe, bool sealed) {
+  Run made;
+  made.arch = arch;
+  made.recipe = recipe;
+  made.sealed = sealed;
+  made.kernel = "6.12.117-sealvisor";
+  made.kernel_path = "/somewhere/image";
+  made.qemu_version = "QEMU 10.0.2";
+  made.cpu_model = arch == arch::Arch::X86_64 ? "qemu64" : "cortex-a72";
+  made.mappings = {{"[vdso]", 2, 2, sealed, {"announcement", "content"}, {0x23a1000, 0x23a2000}},
+                   {"[vvar]", 4, 1, sealed, {"announcement"}, {0x23a3000, 0, 0, 0}}};
+  made.counts.events = 123'456;
+  made.counts.table_writes = 101'234;
+  made.counts.user_entries = 9'876;
+  made.counts.roots = 1'044;
+  made.counts.frames = 117;
+  made.counts.rewalks = 2'310;
+  made.counts.rewalked_tables = 40'021;
+  made.counts.doorbells = 412;
+  made.blind_spots = {"stale TLB entries and DMA: out of scope",
+                      std::string(arch::name_of(arch)) + " has a blind spot of its own"};
+  made.ending = {true, "agent finished", ""};
+  made.seconds = 5.25;
+  made.cpu_seconds = 4.5;
+  made.start_to_init = 0.75;
+  return made;
+}
+
+}  // namespace
+
+Cell held(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = cell(mapping, operation, form);
+  made.claim = {true, -EPERM, "EPERM", true};
+  made.observation = {Change::Unchanged, {2, 2, 2, 0, 0}, "unchanged"};
+  made.expectation = Expected{{EPERM}, Change::Unchanged, "EPERM", "mm/vma.c: can_modify_vma"};
+  made.verdict = Verdict::Held;
+  return made;
+}
+
+EntryChange entry_change() {
+  EntryChange made;
+  made.mapping = "[vdso]";
+  made.gva = 0x7ffff7fc1000;
+  made.gpa = 0x1f2a608;
+  made.level = 1;
+  made.old_value = 0x80000000023a1025;
+  made.new_value = 0;
+  made.old_text = "P R US A NX key 0 gpa 0x23a1000";
+  made.new_text = "absent";
+  made.pc = 0xffffffff81234567;
+  made.function = "zap_present_ptes+0x1a2";
+  made.instruction = "xchg qword ptr [rbx], rax";
+  made.icount = 123'456'789;
+  made.root = 0x1e00000;
+  return made;
+}
+
+Cell changed(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = cell(mapping, operation, form);
+  made.claim = {true, 0, "ok", false};
+  made.observation = {Change::Gone, {2, 2, 0, 0, 2}, "gone"};
+  made.expectation = Expected{{0}, Change::Gone, "ok", "mm/vma.c: do_vmi_munmap"};
+  made.verdict = Verdict::AsExpected;
+  made.changes = {entry_change()};
+  return made;
+}
+
+Cell violated(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = held(mapping, operation, form);
+  made.claim = {true, 0, "ok", true};
+  made.observation = {Change::Gone, {2, 2, 0, 0, 2}, "gone"};
+  made.verdict = Verdict::Violation;
+  made.changes = {entry_change()};
+  return made;
+}
+
+Cell skipped(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = cell(mapping, operation, form);
+  made.observation.text = "this mapping has no such form";
+  made.verdict = Verdict::Skipped;
+  return made;
+}
+
+Cell unobserved(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = held(mapping, operation, form);
+  made.observation = {
+      Change::Unobserved, {1, 0, 0, 0, 0}, "unobserved: no page of it was ever populated"};
+  made.verdict = Verdict::Unobserved;
+  return made;
+}
+
+Life life(const std::string& name) {
+  Life made;
+  made.name = name;
+  made.count = 8;
+  made.address_spaces = 9;
+  made.user_entries = 512;
+  made.pages_kept = 27;
+  made.teardowns = 27;
+  made.inherited = 16;
+  return made;
+}
+
+Run sealed_run(arch::Arch arch) {
+  Run made = run(arch, "lts-sealed", true);
+  made.cells = {held("[vdso]", "munmap", "whole"), held("[vdso]", "munmap", "first-page"),
+                held("[vvar]", "munmap", "whole"), held("[vvar]", "mprotect-rw", "whole"),
+                skipped("[vvar_vclock]", "munmap", "whole")};
+  made.lives = {life("life/fork"), life("life/exec")};
+  return made;
+}
+
+Run unsealed_run(arch::Arch arch) {
+  Run made = run(arch, "lts-unsealed", false);
+  made.cells = {changed("[vdso]", "munmap", "whole"), changed("[vvar]", "munmap", "whole")};
+  made.lives = {life("life/fork")};
+  return made;
+}
+
+Run lying_run(arch::Arch arch) {
+  Run made = run(arch, "lying", true);
+  made.control = true;
+  made.cells = {violated("[vdso]", "munmap", "whole"), held("[vdso]", "munmap", "first-page"),
+                violated("[vvar]", "munmap", "whole"), violated("[vvar]", "munmap", "first-page")};
+  made.cells[0].claim = {true, -EPERM, "EPERM", true};
+  for (Cell& cell : made.cells) cell.lie = cell.verdict == Verdict::Violation;
+  const std::string prefix = std::string(arch::name_of(arch)) + "/lying/";
+  for (const Cell& cell : made.cells) {
+    if (!cell.lie) continue;
+    made.findings.push_back(
+        {prefix + cell.mapping + "/" + cell.operation + "/" + cell.form + "/claim", "claim",
+         "the kernel claims that it is sealed (sl) and yet: gone", false, ""});
+  }
+  return made;
+}
+
+Run failed_run(arch::Arch arch) {
+  Run made = run(arch, "lts-sealed", true);
+  made.cells = {unobserved("[vdso]", "munmap", "whole")};
+  made.cells[0].observation.text = "unobserved: the guest did not get there";
+  made.ending = {false, "kernel panic", "line one\r\nKernel panic - not syncing\x1b[31m\xff\n"};
+  return made;
+}
+
+}  // namespace sealvisor::report::samples

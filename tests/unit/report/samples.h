@@ -1,0 +1,34 @@
+// Hand-made runs and reports that the tests of the report share.
+#pragma once
+
+#include <string>
+
+#include "vmm/report/report.h"
+
+namespace sealvisor::report::samples {
+
+/// A cell of a sealed kernel that held.
+[[nodiscard]] Cell held(const std::string& mapping, const std::string& operation,
+                        const std::string& form);
+/// A cell of an unsealed kernel that changed as expected, with one entry write.
+[[nodiscard]] Cell changed(const std::string& mapping, const std::string& operation,
+                           const std::string& form);
+/// A cell that was to be unchanged and is gone.
+[[nodiscard]] Cell violated(const std::string& mapping, const std::string& operation,
+                            const std::string& form);
+[[nodiscard]] Cell skipped(const std::string& mapping, const std::string& operation,
+                           const std::string& form);
+[[nodiscard]] Cell unobserved(const std::string& mapping, const std::string& operation,
+                              const std::string& form);
+[[nodiscard]] EntryChange entry_change();
+[[nodiscard]] Life life(const std::string& name);
+
+/// Runs that came out as they must: `good` and `summary` are still to be filled by conclude().
+[[nodiscard]] Run sealed_run(arch::Arch arch = arch::Arch::X86_64);
+[[nodiscard]] Run unsealed_run(arch::Arch arch = arch::Arch::X86_64);
+/// Recipe lying: [vvar] is not sealed, munmap of the whole [vdso] is done all the same.
+[[nodiscard]] Run lying_run(arch::Arch arch = arch::Arch::X86_64);
+/// A guest that panicked before its first cell was over.
+[[nodiscard]] Run failed_run(arch::Arch arch = arch::Arch::Arm64);
+
+}  // namespace sealvisor::report::samples
