@@ -1,0 +1,249 @@
+#include "vmm/report/conclude.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/unit/report/samples.h"
+
+namespace sealvisor::report {
+namespace {
+
+using arch::Arch;
+
+const Finding* find(const Report& report, const std::string& id) {
+  for (const Finding& finding : report.findings) {
+    if (finding.id == id) return &finding;
+  }
+  return nullptr;
+}
+
+TEST(Conclude, OrdersExitCodesFromBestToWorst) {
+  const std::vector<ExitCode> order = {ExitCode::AsExpected, ExitCode::Usage, ExitCode::HostLacks,
+                                       ExitCode::GuestFailed, ExitCode::Failed};
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (std::size_t k = i; k < order.size(); ++k) {
+      EXPECT_EQ(worse(order[i], order[k]), order[k]);
+      EXPECT_EQ(worse(order[k], order[i]), order[k]);
+    }
+  }
+}
+
+TEST(Conclude, GoodRunsAreAsExpected) {
+  const Report report = conclude({samples::sealed_run(), samples::sealed_run(Arch::Arm64),
+                                  samples::unsealed_run(), samples::lying_run()},
+                                 {}, {});
+  EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
+  for (const report::Run& run : report.runs) EXPECT_TRUE(run.good) << run.summary;
+  EXPECT_EQ(report.conclusion,
+            "AS EXPECTED: sealed: refused and unchanged in 8 cells (x86_64 lts-sealed 4, arm64 "
+            "lts-sealed 4; nothing forced: no ptrace or /proc/PID/mem write, no time namespace "
+            "entered); not sealed: as expected, 2 cells seen to change from outside (x86_64 "
+            "lts-unsealed 2 of 2); control: exactly the 3 documented lies caught (x86_64 lying 3); "
+            "0 violations in 5 scenarios without cells (45 address spaces); exact lane (tcg).");
+  EXPECT_NE(report.threat_model.find("hostile"), std::string::npos);
+}
+
+struct Spoiled {
+  const char* name;
+  std::function<void(report::Run&)> spoil;
+  ExitCode code;
+  std::string finding;  ///< Id that must be new; empty: none is made.
+};
+
+class ConcludeSpoiled : public testing::TestWithParam<Spoiled> {};
+
+TEST_P(ConcludeSpoiled, RunIsNotGood) {
+  report::Run run = samples::sealed_run();
+  GetParam().spoil(run);
+  const Report report = conclude({run, samples::unsealed_run()}, {}, {});
+  EXPECT_EQ(report.exit_code, GetParam().code);
+  EXPECT_FALSE(report.runs[0].good);
+  EXPECT_TRUE(report.runs[1].good);
+  EXPECT_TRUE(report.conclusion.starts_with("NOT AS EXPECTED: ")) << report.conclusion;
+  EXPECT_EQ(report.conclusion.find("refused and unchanged"), std::string::npos)
+      << "a run that is not good confirms nothing: " << report.conclusion;
+  if (!GetParam().finding.empty()) {
+    const Finding* finding = find(report, GetParam().finding);
+    ASSERT_NE(finding, nullptr);
+    EXPECT_FALSE(finding->known);
+    EXPECT_NE(report.conclusion.find(GetParam().finding), std::string::npos) << report.conclusion;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ConcludeSpoiled,
+    testing::Values(Spoiled{"ViolationWithoutFinding",
+                            [](report::Run& run) {
+                              run.cells[0] = samples::violated("[vdso]", "munmap", "whole");
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/[vdso]/munmap/whole/expectation"},
+                    Spoiled{"MismatchedAnswer",
+                            [](report::Run& run) { run.cells[2].verdict = Verdict::Mismatch; },
+                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/munmap/whole/expectation"},
+                    Spoiled{"FindingOfAnInvariant",
+                            [](report::Run& run) {
+                              run.findings.push_back({"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2",
+                                                      "frame", false, ""});
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"},
+                    Spoiled{"Unobserved",
+                            [](report::Run& run) {
+                              run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/unobserved"},
+                    Spoiled{"LifeViolation", [](report::Run& run) { run.lives[1].violations = 1; },
+                            ExitCode::Failed, "x86_64/lts-sealed/life/exec/monitor"},
+                    Spoiled{"LifeThatDidNotRun", [](report::Run& run) { run.lives[0].status = 12; },
+                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
+                    Spoiled{"SealNotClaimed",
+                            [](report::Run& run) { run.mappings[1].claims_sealed = false; },
+                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/claim"},
+                    Spoiled{"Mismatches", [](report::Run& run) { run.counts.mismatches = 3; },
+                            ExitCode::Failed, "x86_64/lts-sealed/rewalk/monitor"},
+                    Spoiled{"WitnessDiffers",
+                            [](report::Run& run) {
+                              run.counts.witness_stores = 5;
+                              run.counts.witness_differences = 1;
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/witness/monitor"},
+                    Spoiled{"EvidenceLost",
+                            [](report::Run& run) {
+                              run.findings.push_back({"x86_64/lts-sealed/trace/evidence",
+                                                      "evidence", "disk full", false, ""});
+                            },
+                            ExitCode::HostLacks, "x86_64/lts-sealed/trace/evidence"},
+                    Spoiled{"GuestFailed",
+                            [](report::Run& run) {
+                              run.ending = {false, "kernel panic", "..."};
+                              run.cells[0] = samples::unobserved("[vdso]", "munmap", "whole");
+                            },
+                            ExitCode::GuestFailed, ""},
+                    Spoiled{"GuestBrokeTheProtocol",
+                            [](report::Run& run) {
+                              run.ending = {false, "doorbell flood", ""};
+                              run.findings.push_back({"x86_64/lts-sealed/boot/doorbell/monitor",
+                                                      "monitor", "junk", false, ""});
+                            },
+                            ExitCode::GuestFailed, "x86_64/lts-sealed/boot/doorbell/monitor"},
+                    Spoiled{"ViolatedAndThenFailed",
+                            [](report::Run& run) {
+                              run.ending = {false, "kernel panic", ""};
+                              run.findings.push_back({"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2",
+                                                      "frame", false, ""});
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"}),
+    [](const auto& spoiled) { return std::string(spoiled.param.name); });
+
+TEST(Conclude, UnobservedCellsOfOneMappingAreOneFindingAndNeverHeld) {
+  report::Run run = samples::sealed_run();
+  run.cells.push_back(samples::unobserved("[vvar_vclock]", "munmap", "whole"));
+  run.cells.push_back(samples::unobserved("[vvar_vclock]", "mprotect-rw", "whole"));
+  const KnownFinding known{"*/[vvar_vclock]/unobserved", "never populated", "6.12", "6.12",
+                           "2026-01-31"};
+  const Report report = conclude({run}, {}, std::span(&known, 1));
+  EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
+  ASSERT_EQ(report.findings.size(), 1U);
+  EXPECT_TRUE(report.findings[0].known);
+  EXPECT_NE(report.findings[0].text.find("2 cells of [vvar_vclock]"), std::string::npos);
+  EXPECT_NE(report.conclusion.find("unchanged in 4 cells"), std::string::npos);
+  EXPECT_NE(report.conclusion.find("2 cells unobserved, nothing is said about them"),
+            std::string::npos);
+}
+
+TEST(Conclude, ControlMustReportExactlyTheDocumentedLies) {
+  struct Case {
+    const char* name;
+    std::function<void(report::Run&)> spoil;
+    bool good;
+    const char* finding;
+  };
+  const std::vector<Case> cases = {
+      {"as documented", [](report::Run&) {}, true, nullptr},
+      {"a lie was not caught",
+       [](report::Run& run) {
+         run.cells[2].verdict = Verdict::Held;
+         run.findings.erase(run.findings.begin() + 1);
+       },
+       false, "x86_64/lying/[vvar]/munmap/whole/control"},
+      {"a lie was not observed",
+       [](report::Run& run) {
+         run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
+         run.cells[2].lie = true;
+         run.findings.erase(run.findings.begin() + 1);
+       },
+       false, "x86_64/lying/[vvar]/munmap/whole/control"},
+      {"an undocumented cell was reported",
+       [](report::Run& run) { run.cells[1] = samples::violated("[vdso]", "munmap", "first-page"); },
+       false, "x86_64/lying/[vdso]/munmap/first-page/expectation"},
+      {"a finding of another kind",
+       [](report::Run& run) {
+         run.findings.push_back({"x86_64/lying/life/fork/[vdso]/S8", "S8", "gone", false, ""});
+       },
+       false, "x86_64/lying/life/fork/[vdso]/S8"},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    report::Run run = samples::lying_run();
+    one.spoil(run);
+    const Report report = conclude({run}, {}, {});
+    EXPECT_EQ(report.runs[0].good, one.good);
+    EXPECT_EQ(report.exit_code, one.good ? ExitCode::AsExpected : ExitCode::Failed);
+    if (one.finding == nullptr) continue;
+    const Finding* finding = find(report, one.finding);
+    ASSERT_NE(finding, nullptr);
+    EXPECT_FALSE(finding->known);
+    EXPECT_EQ(report.findings.front().id, one.finding) << "new findings come first";
+  }
+}
+
+TEST(Conclude, LiesOfAKernelThatIsNoControlAreViolations) {
+  report::Run run = samples::lying_run();
+  run.control = false;
+  EXPECT_EQ(conclude({run}, {}, {}).exit_code, ExitCode::Failed);
+}
+
+TEST(Conclude, AControlWhoseLiesWereNotTriedSaysSo) {
+  report::Run run = samples::lying_run();
+  run.cells = {samples::held("[vdso]", "munmap", "first-page")};
+  run.findings.clear();
+  const Report report = conclude({run}, {}, {});
+  EXPECT_TRUE(report.runs[0].good);
+  EXPECT_NE(report.conclusion.find("none of the documented lies was tried"), std::string::npos);
+}
+
+TEST(Conclude, AKnownFindingDoesNotExcuseMismatches) {
+  report::Run run = samples::sealed_run();
+  run.counts.mismatches = 1;
+  const KnownFinding known{"*/rewalk/monitor", "no", "6.12", "6.12", "2026-01-31"};
+  const Report report = conclude({run}, {}, std::span(&known, 1));
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+  EXPECT_FALSE(report.runs[0].good);
+}
+
+TEST(Conclude, ARunThatCouldNotStartKeepsTheRestAndItsOwnExitCode) {
+  const NotRun missing{Arch::Arm64, "lts-sealed", {ExitCode::HostLacks, "not built", 0}};
+  const Report report = conclude({samples::sealed_run()}, {missing}, {});
+  EXPECT_EQ(report.exit_code, ExitCode::HostLacks);
+  EXPECT_NE(report.conclusion.find("arm64 lts-sealed: did not run"), std::string::npos);
+  EXPECT_NE(report.conclusion.find("unchanged in 4 cells (x86_64 lts-sealed 4;"),
+            std::string::npos);
+  EXPECT_EQ(conclude({}, {}, {}).exit_code, ExitCode::Usage);
+}
+
+TEST(Conclude, AUsersOwnImageIsNeverSaidToHold) {
+  report::Run run = samples::unsealed_run();
+  run.expectations = false;
+  run.recipe = "/boot/vmlinuz";
+  for (Cell& cell : run.cells) cell.expectation.reset();
+  run.mappings[0].claims_sealed = true;  // no recipe promises anything else
+  const Report report = conclude({run}, {}, {});
+  EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
+  EXPECT_NE(report.conclusion.find("no expectations: the kernel did what it claims"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace sealvisor::report

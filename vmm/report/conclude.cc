@@ -1,0 +1,398 @@
+#include "vmm/report/conclude.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace sealvisor::report {
+
+namespace {
+
+constexpr const char* kThreatModel =
+    "guest user space, and for the controls the guest kernel, are hostile; the VMM, the engine and "
+    "the host are trusted; stale TLB entries and DMA are out of scope";
+constexpr const char* kNotForced =
+    "nothing forced: no ptrace or /proc/PID/mem write, no time namespace entered";
+
+std::string label(const Run& run) {
+  return fmt::format("{} {}", arch::name_of(run.arch), run.recipe);
+}
+
+/// "3 cells", "1 cell".
+std::string count_of(std::uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+std::string join(const std::vector<std::string>& parts, std::string_view separator) {
+  return fmt::format("{}", fmt::join(parts, separator));
+}
+
+bool is_bad(const Cell& cell) {
+  return cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
+}
+
+std::size_t count_verdict(const Run& run, Verdict verdict) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(),
+                    [&](const Cell& cell) { return cell.verdict == verdict; }));
+}
+
+/// Cells that user mode saw change.
+std::size_t count_changed(const Run& run) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(), [](const Cell& cell) {
+        return cell.observation.change > Change::Refaulted && cell.verdict != Verdict::Skipped;
+      }));
+}
+
+std::size_t count_lies(const Run& run, bool caught_only) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(), [&](const Cell& cell) {
+        return cell.lie && cell.verdict != Verdict::Skipped && (!caught_only || is_bad(cell));
+      }));
+}
+
+std::string id_of(const Run& run, std::string_view what) {
+  return fmt::format("{}/{}/{}", arch::name_of(run.arch), run.recipe, what);
+}
+
+std::string cell_id(const Run& run, const Cell& cell) {
+  return id_of(run, fmt::format("{}/{}/{}", cell.mapping, cell.operation, cell.form));
+}
+
+bool has_finding_under(const Run& run, const std::string& prefix) {
+  return std::any_of(run.findings.begin(), run.findings.end(),
+                     [&](const Finding& finding) { return finding.id.starts_with(prefix + "/"); });
+}
+
+void add_finding(Run& run, const std::string& what, const char* invariant, std::string text) {
+  run.findings.push_back({what + "/" + invariant, invariant, std::move(text), false, ""});
+}
+
+/// Findings for what is wrong and has none.
+void complete_findings(Run& run) {
+  for (const Cell& cell : run.cells) {
+    const std::string id = cell_id(run, cell);
+    if (is_bad(cell) && !has_finding_under(run, id)) {
+      add_finding(run, id, "expectation",
+                  fmt::format("expected {}, observed {}, the kernel answered {}",
+                              cell.expectation ? cell.expectation->text : "what it claims",
+                              cell.observation.text,
+                              cell.claim.made ? cell.claim.text : std::string("nothing")));
+    }
+  }
+  for (const MappingInfo& mapping : run.mappings) {
+    if (!run.expectations || mapping.claims_sealed.value_or(run.sealed) == run.sealed) continue;
+    add_finding(run, id_of(run, mapping.name), "claim",
+                fmt::format("smaps shows {} {}, the recipe promises {}", mapping.name,
+                            run.sealed ? "without sl" : "with sl", run.sealed ? "a seal" : "none"));
+  }
+  for (const Life& life : run.lives) {
+    const std::string id = id_of(run, life.name);
+    if ((life.violations == 0 && life.status == 0) || has_finding_under(run, id)) continue;
+    add_finding(run, id, "monitor",
+                life.violations != 0
+                    ? fmt::format("{} while it ran", count_of(life.violations, "violation"))
+                    : fmt::format("the agent could not run it: errno {}", life.status));
+  }
+  if (run.counts.mismatches != 0 && !has_finding_under(run, id_of(run, "rewalk"))) {
+    add_finding(run, id_of(run, "rewalk"), "monitor",
+                fmt::format("{} between guest memory and the event stream",
+                            count_of(run.counts.mismatches, "difference")));
+  }
+  if (run.counts.witness_differences.value_or(0) != 0 &&
+      !has_finding_under(run, id_of(run, "witness"))) {
+    add_finding(run, id_of(run, "witness"), "monitor",
+                fmt::format("the second witness found {}",
+                            count_of(*run.counts.witness_differences, "difference")));
+  }
+}
+
+/// One finding for each mapping with cells that nothing could be said about.
+void report_unobserved(Run& run) {
+  if (!run.ending.good) return;
+  std::vector<std::pair<std::string, std::vector<const Cell*>>> mappings;
+  for (const Cell& cell : run.cells) {
+    if (cell.verdict != Verdict::Unobserved) continue;
+    auto place = std::find_if(mappings.begin(), mappings.end(),
+                              [&](const auto& one) { return one.first == cell.mapping; });
+    if (place == mappings.end()) place = mappings.insert(place, {cell.mapping, {}});
+    place->second.push_back(&cell);
+  }
+  for (const auto& [mapping, cells] : mappings) {
+    const Cell& first = *cells.front();
+    add_finding(run, id_of(run, mapping), "unobserved",
+                fmt::format("{} of {} unobserved, nothing can be said; the first, {}/{}: {}",
+                            count_of(cells.size(), "cell"), mapping, first.operation, first.form,
+                            first.observation.text));
+  }
+}
+
+/// A control must lie where it is documented to, and be caught there; those findings are no news.
+void judge_lies(Run& run) {
+  for (const Cell& cell : run.cells) {
+    if (!cell.lie || cell.verdict == Verdict::Skipped) continue;
+    const std::string id = cell_id(run, cell);
+    if (is_bad(cell)) {
+      for (Finding& finding : run.findings) {
+        if (!finding.id.starts_with(id + "/")) continue;
+        finding.known = true;
+        finding.reason = kDocumentedLie;
+      }
+    } else if (run.ending.good) {
+      add_finding(run, id, "control",
+                  fmt::format("the documented lie was not caught: verdict {}, observed {}",
+                              name_of(cell.verdict), cell.observation.text));
+    }
+  }
+}
+
+bool has_new_finding(const Run& run) {
+  return std::any_of(run.findings.begin(), run.findings.end(),
+                     [](const Finding& finding) { return !finding.known; });
+}
+
+std::string summary_of(const Run& run) {
+  std::vector<std::string> parts;
+  if (!run.ending.good) parts.push_back("the guest failed: " + run.ending.text);
+  const auto add = [&](std::size_t count, std::string_view what) {
+    if (count != 0) parts.push_back(fmt::format("{} {}", count, what));
+  };
+  if (const std::size_t held = count_verdict(run, Verdict::Held); held != 0) {
+    parts.push_back(count_of(held, "cell") + " held");
+  }
+  if (const std::size_t expected = count_verdict(run, Verdict::AsExpected); expected != 0) {
+    parts.push_back(fmt::format("{} {}, {} of them seen to change", count_of(expected, "cell"),
+                                run.expectations ? "as expected" : "as the kernel claims",
+                                count_changed(run)));
+  }
+  if (run.control) {
+    parts.push_back(fmt::format("{} of {} caught", count_lies(run, true),
+                                count_of(count_lies(run, false), "documented lie")));
+  } else {
+    add(count_verdict(run, Verdict::Violation), "in violation");
+    add(count_verdict(run, Verdict::Mismatch), "not as claimed or expected");
+  }
+  add(count_verdict(run, Verdict::Unobserved), "unobserved");
+  add(count_verdict(run, Verdict::Skipped), "skipped");
+  if (!run.lives.empty()) {
+    std::uint64_t violations = 0;
+    for (const Life& life : run.lives) violations += life.violations;
+    parts.push_back(fmt::format("{} without cells, {}", count_of(run.lives.size(), "scenario"),
+                                count_of(violations, "violation")));
+  }
+  const auto fresh = std::count_if(run.findings.begin(), run.findings.end(),
+                                   [](const Finding& finding) { return !finding.known; });
+  if (fresh != 0) parts.push_back(count_of(static_cast<std::uint64_t>(fresh), "new finding"));
+  if (run.counts.mismatches != 0) {
+    parts.push_back(count_of(run.counts.mismatches, "mismatch") + ": not trustworthy");
+  }
+  if (parts.empty()) parts.emplace_back("nothing was tried");
+  return fmt::format("{}: {} ({} lane)", run.good ? "good" : "not good", join(parts, ", "),
+                     run.lane);
+}
+
+/// Rank in the list of findings: new before known, invariants before what is said about the guest.
+int rank(const Finding& finding) {
+  constexpr std::array<std::string_view, 8> kOrder = {"claim",     "expectation", "control",
+                                                      "went-away", "identity",    "monitor",
+                                                      "evidence",  "unobserved"};
+  const auto found = std::find(kOrder.begin(), kOrder.end(), finding.invariant);
+  // S1 to S8 are not in it: they come first.
+  const int order = found == kOrder.end() ? 0 : 1 + static_cast<int>(found - kOrder.begin());
+  const int documented = finding.reason == kDocumentedLie ? 200 : 100;
+  return finding.known ? documented + order : order;
+}
+
+/// "x86_64 lts-sealed 52, arm64 lts-sealed 52".
+template <typename Text>
+std::string list_runs(const std::vector<const Run*>& runs, Text text) {
+  std::vector<std::string> parts;
+  for (const Run* run : runs) parts.push_back(fmt::format("{} {}", label(*run), text(*run)));
+  return join(parts, ", ");
+}
+
+template <typename Count>
+std::size_t sum(const std::vector<const Run*>& runs, Count count) {
+  std::size_t total = 0;
+  for (const Run* run : runs) total += count(*run);
+  return total;
+}
+
+/// What good runs allow to say. Cells of a run that is not good are never part of it.
+std::vector<std::string> confirmed(const Report& report) {
+  std::vector<const Run*> sealed;
+  std::vector<const Run*> unsealed;
+  std::vector<const Run*> unknown;
+  std::vector<const Run*> controls;
+  std::uint64_t lives = 0;
+  std::uint64_t spaces = 0;
+  for (const Run& run : report.runs) {
+    if (!run.good) continue;
+    for (const Life& life : run.lives) {
+      ++lives;
+      spaces += life.address_spaces;
+    }
+    if (run.cells.size() == count_verdict(run, Verdict::Skipped)) continue;
+    auto& group = run.control         ? controls
+                  : !run.expectations ? unknown
+                  : run.sealed        ? sealed
+                                      : unsealed;
+    group.push_back(&run);
+  }
+  std::vector<std::string> sentences;
+  const auto held = [](const Run& run) { return count_verdict(run, Verdict::Held); };
+  if (!sealed.empty()) {
+    sentences.push_back(fmt::format(
+        "sealed: refused and unchanged in {} ({}; {})", count_of(sum(sealed, held), "cell"),
+        list_runs(sealed, [&](const Run& run) { return std::to_string(held(run)); }), kNotForced));
+  }
+  const auto changed_of = [](const Run& run) {
+    return fmt::format("{} of {}", count_changed(run), count_verdict(run, Verdict::AsExpected));
+  };
+  if (!unsealed.empty()) {
+    sentences.push_back(fmt::format("not sealed: as expected, {} seen to change from outside ({})",
+                                    count_of(sum(unsealed, count_changed), "cell"),
+                                    list_runs(unsealed, changed_of)));
+  }
+  if (!unknown.empty()) {
+    sentences.push_back(fmt::format(
+        "no expectations: the kernel did what it claims, {} seen to "
+        "change ({}; {})",
+        count_of(sum(unknown, count_changed), "cell"), list_runs(unknown, changed_of), kNotForced));
+  }
+  if (!controls.empty()) {
+    const auto caught = [](const Run& run) { return count_lies(run, true); };
+    const std::size_t total = sum(controls, caught);
+    sentences.push_back(total == 0 ? "control: none of the documented lies was tried"
+                                   : fmt::format("control: exactly the {} caught ({})",
+                                                 count_of(total, "documented lie"),
+                                                 list_runs(controls, [&](const Run& run) {
+                                                   return std::to_string(caught(run));
+                                                 })));
+  }
+  if (lives != 0) {
+    sentences.push_back(fmt::format("0 violations in {} without cells ({})",
+                                    count_of(lives, "scenario"),
+                                    count_of(spaces, "address space")));
+  }
+  std::size_t unobserved = 0;
+  for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
+  if (unobserved != 0) {
+    sentences.push_back(count_of(unobserved, "cell") + " unobserved, nothing is said about them");
+  }
+  return sentences;
+}
+
+std::vector<std::string> failures(const Report& report) {
+  std::vector<std::string> sentences;
+  std::vector<const Finding*> fresh;
+  for (const Finding& finding : report.findings) {
+    if (!finding.known) fresh.push_back(&finding);
+  }
+  if (!fresh.empty()) {
+    sentences.push_back(
+        fmt::format("{}, the first {}", count_of(fresh.size(), "new finding"), fresh.front()->id));
+  }
+  for (const Run& run : report.runs) {
+    if (!run.ending.good) {
+      sentences.push_back(fmt::format("{}: the guest failed ({})", label(run), run.ending.text));
+    }
+    if (run.counts.mismatches != 0) {
+      sentences.push_back(
+          fmt::format("{}: {} between memory and events, so nothing it shows is "
+                      "trusted",
+                      label(run), count_of(run.counts.mismatches, "difference")));
+    }
+  }
+  for (const NotRun& not_run : report.not_run) {
+    sentences.push_back(
+        fmt::format("{} {}: did not run", arch::name_of(not_run.arch), not_run.recipe));
+  }
+  if (report.runs.empty() && report.not_run.empty()) sentences.emplace_back("nothing was run");
+  return sentences;
+}
+
+std::string lanes(const Report& report) {
+  std::vector<std::string> names;
+  for (const Run& run : report.runs) {
+    std::string name = fmt::format("{} lane ({})", run.lane, run.engine);
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(std::move(name));
+  }
+  return join(names, ", ");
+}
+
+std::string conclusion_of(const Report& report) {
+  const std::vector<std::string> bad = failures(report);
+  std::vector<std::string> good = confirmed(report);
+  if (!report.runs.empty()) good.push_back(lanes(report));
+  std::string text = bad.empty() ? "AS EXPECTED: " : "NOT AS EXPECTED: " + join(bad, "; ") + ".";
+  if (!bad.empty() && !good.empty()) text += " Apart from that: ";
+  if (!good.empty()) text += join(good, "; ") + ".";
+  return text;
+}
+
+int badness(ExitCode code) {
+  switch (code) {
+    case ExitCode::AsExpected:
+      return 0;
+    case ExitCode::Usage:
+      return 1;
+    case ExitCode::HostLacks:
+      return 2;
+    case ExitCode::GuestFailed:
+      return 3;
+    case ExitCode::Failed:
+      return 4;
+  }
+  return 4;
+}
+
+}  // namespace
+
+ExitCode worse(ExitCode one, ExitCode other) { return badness(one) < badness(other) ? other : one; }
+
+ExitCode exit_code_of(const Finding& finding, const Run& run) {
+  if (finding.invariant == "evidence") return ExitCode::HostLacks;
+  if (finding.invariant == "monitor" && !run.ending.good) return ExitCode::GuestFailed;
+  return ExitCode::Failed;
+}
+
+Report conclude(std::vector<Run> runs, std::vector<NotRun> not_run,
+                std::span<const KnownFinding> known) {
+  Report report;
+  report.runs = std::move(runs);
+  report.not_run = std::move(not_run);
+  report.threat_model = kThreatModel;
+  if (report.runs.empty() && report.not_run.empty()) report.exit_code = ExitCode::Usage;
+  for (Run& run : report.runs) {
+    complete_findings(run);
+    report_unobserved(run);
+    if (run.control) judge_lies(run);
+    apply_known(run, known);
+    run.good = run.ending.good && run.counts.mismatches == 0 && !has_new_finding(run);
+    run.summary = summary_of(run);
+    if (!run.ending.good) report.exit_code = worse(report.exit_code, ExitCode::GuestFailed);
+    if (run.counts.mismatches != 0) report.exit_code = worse(report.exit_code, ExitCode::Failed);
+    for (const Finding& finding : run.findings) {
+      if (finding.known) continue;
+      report.exit_code = worse(report.exit_code, exit_code_of(finding, run));
+    }
+    report.findings.insert(report.findings.end(), run.findings.begin(), run.findings.end());
+  }
+  for (const NotRun& missing : report.not_run) {
+    report.exit_code = worse(report.exit_code, missing.error.code);
+  }
+  std::stable_sort(
+      report.findings.begin(), report.findings.end(),
+      [](const Finding& one, const Finding& other) { return rank(one) < rank(other); });
+  report.conclusion = conclusion_of(report);
+  return report;
+}
+
+}  // namespace sealvisor::report
