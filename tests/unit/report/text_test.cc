@@ -1,0 +1,133 @@
+#include "vmm/report/text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/unit/report/samples.h"
+#include "vmm/report/conclude.h"
+
+namespace sealvisor::report {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::stringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+std::string line_with(const std::string& text, const std::string& part) {
+  for (const std::string& line : lines_of(text)) {
+    if (line.find(part) != std::string::npos) return line;
+  }
+  return "no line has " + part;
+}
+
+TEST(ReportText, ShowsTheFourVoicesSideBySide) {
+  const std::string text = render_text(conclude({samples::sealed_run()}, {}, {}));
+  const std::string row = line_with(text, "munmap/whole,first-page");
+  EXPECT_THAT(row, testing::MatchesRegex(" *.vdso. +munmap/whole,first-page +EPERM, sl +unchanged +"
+                                         "EPERM, unchanged +held"));
+  EXPECT_THAT(text, Not(HasSubstr("FINDINGS")));
+  EXPECT_THAT(text, HasSubstr("== x86_64 lts-sealed: engine tcg, exact lane, kernel 6.12.117-"));
+  EXPECT_THAT(text, HasSubstr("101,234 table writes seen"));
+  EXPECT_THAT(text, HasSubstr("0 mismatches"));
+  EXPECT_THAT(line_with(text, "skipped [vvar_vclock]"), HasSubstr("no such mapping"));
+  EXPECT_THAT(line_with(text, "life/fork"), HasSubstr("0 violations"));
+}
+
+TEST(ReportText, FormsThatCameOutDifferentlyKeepTheirRows) {
+  report::Run run = samples::sealed_run();
+  run.cells[1] = samples::violated("[vdso]", "munmap", "first-page");
+  const std::string text = render_text(conclude({run}, {}, {}));
+  EXPECT_THAT(line_with(text, "munmap/whole "), HasSubstr("held"));
+  EXPECT_THAT(line_with(text, " munmap/first-page "), HasSubstr("violation"));
+}
+
+TEST(ReportText, NamesTheWriterOfEachChange) {
+  report::Run run = samples::unsealed_run();
+  run.cells[0].changes.assign(5, samples::entry_change());
+  run.cells[0].changes[0].transient = true;
+  run.cells[0].changes_left_out = 10;
+  const std::string text = render_text(conclude({run}, {}, {}));
+  EXPECT_THAT(line_with(text, "entry writes"), HasSubstr("15 entry writes (13 more)"));
+  EXPECT_THAT(text, HasSubstr("0x7ffff7fc1000 level 1 at 0x1f2a608: 0x80000000023a1025 -> 0x0"));
+  EXPECT_THAT(text, HasSubstr("zap_present_ptes+0x1a2: xchg qword ptr [rbx], rax"));
+  EXPECT_THAT(text, HasSubstr("P R US A NX key 0 gpa 0x23a1000 -> absent"));
+  EXPECT_THAT(text, Not(HasSubstr("(transient)"))) << "what lasted comes first";
+}
+
+TEST(ReportText, PutsNewFindingsFirstAndCountsDocumentedLies) {
+  report::Run run = samples::sealed_run();
+  run.findings = {{"x86_64/lts-sealed/[vdso]/munmap/whole/S1", "S1", "it is gone", false, ""}};
+  const std::string text = render_text(conclude({samples::lying_run(), run}, {}, {}));
+  EXPECT_TRUE(text.starts_with("FINDINGS\n  NEW   x86_64/lts-sealed/[vdso]/munmap/whole/S1\n"))
+      << text.substr(0, 200);
+  EXPECT_THAT(text, HasSubstr("control x86_64 lying: 3 findings, all where"));
+  EXPECT_THAT(line_with(text, "lying/"), HasSubstr("no line has")) << "lies are not listed";
+  EXPECT_THAT(text, HasSubstr("violation (lie)"));
+}
+
+TEST(ReportText, EndsWithTheConclusionAndTheThreatModel) {
+  const Report report = conclude({samples::sealed_run()}, {}, {});
+  const std::string text = render_text(report);
+  EXPECT_LT(text.find("what these runs cannot see"), text.find("AS EXPECTED: "));
+  EXPECT_LT(text.find("AS EXPECTED: "), text.find("threat model: "));
+  EXPECT_EQ(text.find("== ", text.find("AS EXPECTED: ")), std::string::npos);
+}
+
+TEST(ReportText, SaysABlindSpotOnceAndForWhom) {
+  const std::string text = render_text(
+      conclude({samples::sealed_run(), samples::sealed_run(arch::Arch::Arm64)}, {}, {}));
+  const std::size_t first = text.find("stale TLB entries and DMA: out of scope");
+  EXPECT_EQ(text.find("stale TLB entries and DMA: out of scope", first + 1), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("  - arm64: arm64 has a blind spot of its own"));
+}
+
+TEST(ReportText, AFailedGuestCannotWriteToTheTerminal) {
+  const std::string text = render_text(conclude({samples::failed_run()}, {}, {}));
+  EXPECT_THAT(text, HasSubstr("the guest failed: kernel panic"));
+  EXPECT_THAT(text, HasSubstr("    | line one\n    | Kernel panic - not syncing\\x1b[31m\\xff\n"));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
+TEST(ReportText, NamesWhatDidNotRun) {
+  const std::string text = render_text(conclude(
+      {}, {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "kernel is not built", 0}}}, {}));
+  EXPECT_THAT(text, HasSubstr("== arm64 lying: did not run: kernel is not built"));
+}
+
+TEST(ReportText, FitsItsWidth) {
+  report::Run run = samples::unsealed_run();
+  for (const char* form : {"first-page", "last-page", "neighbour"}) {
+    run.cells.push_back(samples::changed("[vdso]", "munmap", form));
+  }
+  run.cells.push_back(samples::changed("[vvar_vclock]", "mremap-grow-move", "whole"));
+  run.cells.back().observation.text =
+      "permission-changed (frame 0x123456789000 -> 0x123456789abc), 1 of 4 pages seen";
+  run.cells.back().expectation->errnos = {1, 13, 22, 14};
+  run.findings = {{std::string(60, 'i') + "/S1", "S1", std::string(400, 't'), false, ""}};
+  for (const std::size_t width : {std::size_t{100}, std::size_t{120}}) {
+    for (const std::string& line :
+         lines_of(render_text(conclude({run, samples::lying_run()}, {}, {}), {false, width, 2}))) {
+      EXPECT_LE(line.size(), width) << line;
+      EXPECT_TRUE(line.empty() || line.back() != ' ') << "'" << line << "'";
+    }
+  }
+}
+
+TEST(ReportText, ColoursOnlyWhenAsked) {
+  const Report report = conclude({samples::sealed_run(), samples::failed_run()}, {}, {});
+  EXPECT_EQ(render_text(report).find('\x1b'), std::string::npos);
+  EXPECT_THAT(render_text(report, {true, 120, 2}), HasSubstr("\x1b[32mheld\x1b[0m"));
+}
+
+}  // namespace
+}  // namespace sealvisor::report

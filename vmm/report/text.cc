@@ -1,0 +1,373 @@
+#include "vmm/report/text.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "vmm/report/conclude.h"
+#include "vmm/report/layout.h"
+
+namespace sealvisor::report {
+
+namespace {
+
+std::string label(const Run& run) {
+  return printable(fmt::format("{} {}", arch::name_of(run.arch), run.recipe));
+}
+
+std::string errno_name(int number) {
+  if (number == 0) return "ok";
+  const char* name = ::strerrorname_np(number);
+  return name != nullptr ? name : fmt::format("errno {}", number);
+}
+
+std::string claim_text(const Claim& claim) {
+  std::string text = claim.made ? claim.text : "none";
+  if (claim.sealed) text += *claim.sealed ? ", sl" : ", no sl";
+  return printable(text);
+}
+
+std::string expectation_text(const std::optional<Expected>& expected) {
+  if (!expected) return "-";
+  std::string text;
+  for (const int number : expected->errnos) {
+    text += (text.empty() ? "" : "/") + errno_name(number);
+  }
+  if (text.empty()) text = "any answer";
+  if (expected->change) text += fmt::format(", {}", name_of(*expected->change));
+  return text;
+}
+
+Colour colour_of(const Cell& cell) {
+  switch (cell.verdict) {
+    case Verdict::Held:
+    case Verdict::AsExpected:
+      return cell.lie ? Colour::Red : Colour::Green;
+    case Verdict::Violation:
+    case Verdict::Mismatch:
+      return cell.lie ? Colour::Yellow : Colour::Red;
+    case Verdict::Unobserved:
+      return Colour::Yellow;
+    case Verdict::Skipped:
+      return Colour::Dim;
+  }
+  return Colour::None;
+}
+
+/// Cells of one mapping and operation whose forms came out alike: one row.
+struct Group {
+  const Cell* first = nullptr;
+  std::string forms;
+  bool same_text = true;
+};
+
+bool alike(const Cell& one, const Cell& other) {
+  return one.mapping == other.mapping && one.operation == other.operation &&
+         claim_text(one.claim) == claim_text(other.claim) &&
+         one.observation.change == other.observation.change &&
+         expectation_text(one.expectation) == expectation_text(other.expectation) &&
+         one.verdict == other.verdict && one.lie == other.lie;
+}
+
+/// Groups in the order of their first cells; mappings together, in the order of their first cells.
+std::vector<Group> group_cells(const std::vector<Cell>& cells) {
+  std::vector<Group> groups;
+  for (const Cell& cell : cells) {
+    if (cell.verdict == Verdict::Skipped) continue;
+    const auto found = std::find_if(groups.begin(), groups.end(),
+                                    [&](const Group& group) { return alike(*group.first, cell); });
+    if (found != groups.end()) {
+      found->forms += "," + cell.form;
+      found->same_text =
+          found->same_text && found->first->observation.text == cell.observation.text;
+      continue;
+    }
+    const auto last = std::find_if(groups.rbegin(), groups.rend(), [&](const Group& group) {
+      return group.first->mapping == cell.mapping;
+    });
+    groups.insert(last == groups.rend() ? groups.end() : last.base(), {&cell, cell.form, true});
+  }
+  return groups;
+}
+
+std::string cells_table(const Run& run, const TextOptions& options) {
+  std::vector<Row> rows;
+  const Cell* previous = nullptr;
+  for (const Group& group : group_cells(run.cells)) {
+    const Cell& cell = *group.first;
+    const bool repeated = previous != nullptr && previous->mapping == cell.mapping;
+    previous = &cell;
+    const std::string observed =
+        group.same_text ? printable(cell.observation.text) : name_of(cell.observation.change);
+    rows.push_back(
+        {{repeated ? "" : printable(cell.mapping), printable(cell.operation + "/" + group.forms),
+          claim_text(cell.claim), observed, expectation_text(cell.expectation),
+          name_of(cell.verdict) + std::string(cell.lie ? " (lie)" : "")},
+         colour_of(cell)});
+  }
+  if (rows.empty()) return "";
+  return table({{"mapping", 14},
+                {"operation/form", 46},
+                {"claim", 16},
+                {"observed from outside", 40},
+                {"expected", 26},
+                {"verdict", 16}},
+               rows, options.width, 2, options.colours);
+}
+
+std::string skipped_text(const Run& run, const TextOptions& options) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> skipped;
+  for (const Cell& cell : run.cells) {
+    if (cell.verdict != Verdict::Skipped) continue;
+    auto found = std::find_if(skipped.begin(), skipped.end(),
+                              [&](const auto& one) { return one.first == cell.mapping; });
+    if (found == skipped.end()) found = skipped.insert(found, {cell.mapping, {}});
+    found->second.push_back(cell.operation + "/" + cell.form);
+  }
+  std::string text;
+  for (const auto& [mapping, cells] : skipped) {
+    const auto all = static_cast<std::size_t>(
+        std::count_if(run.cells.begin(), run.cells.end(),
+                      [&, name = mapping](const Cell& cell) { return cell.mapping == name; }));
+    const bool present =
+        std::any_of(run.mappings.begin(), run.mappings.end(),
+                    [&, name = mapping](const auto& one) { return one.name == name; });
+    const std::string what = cells.size() == all
+                                 ? fmt::format("all its cells ({}){}", all,
+                                               present ? "" : ": this guest has no such mapping")
+                                 : fmt::format("{}: it has no such form", fmt::join(cells, ", "));
+    text += paragraph(fmt::format("  skipped {}  ", printable(mapping)), printable(what),
+                      options.width);
+  }
+  return text;
+}
+
+std::string lives_table(const Run& run, const TextOptions& options) {
+  if (run.lives.empty()) return "";
+  std::vector<Row> rows;
+  for (const Life& life : run.lives) {
+    std::string outcome = life.violations == 0 ? "0 violations"
+                          : life.violations == 1
+                              ? "1 violation"
+                              : fmt::format("{} violations", grouped(life.violations));
+    if (life.status != 0) outcome += fmt::format(", stopped by {}", errno_name(life.status));
+    rows.push_back({{printable(life.name), grouped(life.count), grouped(life.address_spaces),
+                     grouped(life.user_entries), grouped(life.pages_kept),
+                     grouped(life.pages_refaulted), grouped(life.pages_unobserved),
+                     grouped(life.teardowns), grouped(life.inherited), outcome},
+                    life.violations == 0 && life.status == 0 ? Colour::Green : Colour::Red});
+  }
+  return table({{"scenario", 28},
+                {"done", 9, true},
+                {"spaces", 9, true},
+                {"user entries", 12, true},
+                {"kept", 9, true},
+                {"refaulted", 9, true},
+                {"unobserved", 10, true},
+                {"teardowns", 9, true},
+                {"inherited", 9, true},
+                {"judged", 30}},
+               rows, options.width, 2, options.colours);
+}
+
+std::string change_text(const EntryChange& change, std::size_t width) {
+  std::string text = paragraph(
+      "    ",
+      printable(fmt::format("{:#x} level {} at {:#x}: {:#x} -> {:#x} by {}{}{}{}", change.gva,
+                            change.level, change.gpa, change.old_value, change.new_value,
+                            change.function, change.instruction.empty() ? "" : ": ",
+                            change.instruction, change.transient ? " (transient)" : "")),
+      width);
+  if (!change.old_text.empty() || !change.new_text.empty()) {
+    text += paragraph("      ",
+                      printable(fmt::format("{} -> {}", change.old_text, change.new_text)), width);
+  }
+  return text;
+}
+
+/// The writes behind each cell that changed or should not look as it does.
+std::string changes_text(const Run& run, const TextOptions& options) {
+  std::string text;
+  for (const Cell& cell : run.cells) {
+    const bool changed = cell.observation.change > Change::Refaulted;
+    const bool bad = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
+    const std::size_t total = cell.changes.size() + cell.changes_left_out;
+    if ((!changed && !bad) || total == 0) continue;
+    // What lasted says more than what was undone.
+    std::vector<const EntryChange*> order;
+    for (const EntryChange& change : cell.changes) order.push_back(&change);
+    std::stable_sort(order.begin(), order.end(), [](const auto* one, const auto* other) {
+      return !one->transient && other->transient;
+    });
+    const std::size_t shown = std::min(order.size(), options.changes_per_cell);
+    const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
+    text += paragraph("  ",
+                      printable(fmt::format("{} {}/{}: {}, {} entry write{}{}", cell.mapping,
+                                            cell.operation, cell.form, cell.observation.text, total,
+                                            total == 1 ? "" : "s", more)),
+                      options.width);
+    for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
+  }
+  if (text.empty()) return "";
+  return "  who wrote it (page, level and place of the entry, old -> new, function, "
+         "instruction)\n" +
+         text;
+}
+
+std::string counts_text(const Run& run, const TextOptions& options) {
+  const Counts& counts = run.counts;
+  std::string text = fmt::format(
+      "{} table writes seen, {} content writes; {} address spaces, {} table frames watched at "
+      "most; "
+      "user mode judged {} times; {} re-walks of {} tables: {} mismatches; {} doorbell messages; "
+      "{} transient changes; {} teardowns; {} violations",
+      grouped(counts.table_writes), grouped(counts.content_writes), grouped(counts.roots),
+      grouped(counts.frames), grouped(counts.user_entries), grouped(counts.rewalks),
+      grouped(counts.rewalked_tables), grouped(counts.mismatches), grouped(counts.doorbells),
+      grouped(counts.transient), grouped(counts.teardowns), grouped(counts.violations));
+  if (counts.witness_stores || counts.witness_differences) {
+    text += fmt::format("; second witness: {} stores, {} differences",
+                        grouped(counts.witness_stores.value_or(0)),
+                        grouped(counts.witness_differences.value_or(0)));
+  }
+  return paragraph("  counts    ", text, options.width);
+}
+
+std::string mappings_text(const Run& run, const TextOptions& options) {
+  std::vector<std::string> parts;
+  for (const MappingInfo& mapping : run.mappings) {
+    parts.push_back(fmt::format("{} {} of {} pages populated{} ({})", mapping.name,
+                                mapping.populated, mapping.pages,
+                                !mapping.claims_sealed   ? ""
+                                : *mapping.claims_sealed ? ", sl"
+                                                         : ", no sl",
+                                mapping.identified_by.empty()
+                                    ? "not identified"
+                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + "))));
+  }
+  if (parts.empty()) parts.emplace_back("none found");
+  return paragraph("  mappings  ", printable(fmt::format("{}", fmt::join(parts, "; "))),
+                   options.width);
+}
+
+std::string ending_text(const Run& run, const TextOptions& options) {
+  if (run.ending.good) return "";
+  const auto paint_if = [&](std::string_view text) {
+    return options.colours ? paint(text, Colour::Red) : std::string(text);
+  };
+  std::string text =
+      paint_if(fmt::format("  the guest failed: {}", printable(run.ending.text))) + "\n";
+  std::string_view rest = run.ending.console_tail;
+  while (!rest.empty()) {
+    const std::size_t end = rest.find('\n');
+    std::string_view line = rest.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    text += fmt::format("    | {}\n", printable(line));
+    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+  }
+  return text;
+}
+
+std::string run_text(const Run& run, const TextOptions& options) {
+  const std::string title =
+      fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
+                  run.kernel.empty() ? "unknown" : printable(run.kernel));
+  const std::string machine = fmt::format(
+      "{}{}; {:.1f} s, init after {:.1f} s",
+      run.qemu_version.empty() ? "unknown version" : run.qemu_version,
+      run.cpu_model.empty() ? "" : ", cpu " + run.cpu_model, run.seconds, run.start_to_init);
+  std::string text;
+  for (const std::string& line : wrap(title, options.width)) {
+    text += (options.colours ? paint(line, Colour::Bold) : line) + "\n";
+  }
+  text += ending_text(run, options);
+  text += paragraph("  machine   ", printable(machine), options.width);
+  text += mappings_text(run, options);
+  for (const std::string& part : {cells_table(run, options), skipped_text(run, options),
+                                  lives_table(run, options), changes_text(run, options)}) {
+    if (!part.empty()) text += part;
+  }
+  text += counts_text(run, options);
+  text += paragraph("  outcome   ", printable(run.summary), options.width);
+  return text;
+}
+
+std::string findings_text(const Report& report, const TextOptions& options) {
+  if (report.findings.empty()) return "";
+  std::string text = options.colours ? paint("FINDINGS", Colour::Bold) : std::string("FINDINGS");
+  text += "\n";
+  for (const Finding& finding : report.findings) {
+    if (finding.reason == kDocumentedLie) continue;
+    const std::string mark = finding.known ? "known" : "NEW  ";
+    text +=
+        "  " + (options.colours ? paint(mark, finding.known ? Colour::Yellow : Colour::Red) : mark);
+    text += fmt::format(" {}\n", printable(finding.id));
+    text += paragraph("        ", printable(finding.text), options.width);
+    if (finding.known)
+      text += paragraph("        known: ", printable(finding.reason), options.width);
+  }
+  for (const Run& run : report.runs) {
+    const auto lies =
+        std::count_if(run.findings.begin(), run.findings.end(),
+                      [](const Finding& finding) { return finding.reason == kDocumentedLie; });
+    if (lies == 0) continue;
+    text += fmt::format("  control {}: {} findings, all where this recipe is documented to lie\n",
+                        label(run), lies);
+  }
+  return text + "\n";
+}
+
+std::string blind_spots_text(const Report& report, const TextOptions& options) {
+  std::vector<std::pair<std::string, std::vector<const Run*>>> spots;
+  for (const Run& run : report.runs) {
+    for (const std::string& spot : run.blind_spots) {
+      auto found = std::find_if(spots.begin(), spots.end(),
+                                [&](const auto& one) { return one.first == spot; });
+      if (found == spots.end()) found = spots.insert(found, {spot, {}});
+      found->second.push_back(&run);
+    }
+  }
+  if (spots.empty()) return "";
+  std::string text = "what these runs cannot see\n";
+  for (const auto& [spot, runs] : spots) {
+    const bool all = runs.size() == report.runs.size();
+    const auto of_arch = static_cast<std::size_t>(
+        std::count_if(report.runs.begin(), report.runs.end(),
+                      [first = runs.front()](const Run& run) { return run.arch == first->arch; }));
+    const bool whole_arch =
+        runs.size() == of_arch && std::all_of(runs.begin(), runs.end(), [&](const Run* run) {
+          return run->arch == runs.front()->arch;
+        });
+    std::vector<std::string> labels;
+    for (const Run* run : runs) labels.push_back(label(*run));
+    const std::string whom = all          ? std::string()
+                             : whole_arch ? fmt::format("{}: ", arch::name_of(runs.front()->arch))
+                                          : fmt::format("{}: ", fmt::join(labels, ", "));
+    text += paragraph("  - ", whom + printable(spot), options.width);
+  }
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string render_text(const Report& report, const TextOptions& options) {
+  std::string text = findings_text(report, options);
+  for (const Run& run : report.runs) text += run_text(run, options) + "\n";
+  for (const NotRun& not_run : report.not_run) {
+    text += paragraph(fmt::format("== {} {}: did not run: ", arch::name_of(not_run.arch),
+                                  printable(not_run.recipe)),
+                      printable(not_run.error.message), options.width);
+    text += "\n";
+  }
+  text += blind_spots_text(report, options);
+  const bool good = report.exit_code == ExitCode::AsExpected;
+  const std::string conclusion = paragraph("", printable(report.conclusion), options.width);
+  text += options.colours ? paint(conclusion, good ? Colour::Green : Colour::Red) : conclusion;
+  text += paragraph("threat model: ", report.threat_model, options.width);
+  return text;
+}
+
+}  // namespace sealvisor::report
