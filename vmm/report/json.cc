@@ -1,0 +1,222 @@
+#include "vmm/report/json.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace sealvisor::report {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+// Declared before the template that calls them: lookup by argument skips this namespace.
+Json json_of(const EntryChange& change);
+Json json_of(const Cell& cell);
+Json json_of(const Life& life);
+Json json_of(const Finding& finding);
+Json json_of(const MappingInfo& mapping);
+Json json_of(const Run& run);
+Json json_of(const NotRun& not_run);
+
+template <typename T>
+Json array_of(const std::vector<T>& items) {
+  Json array = Json::array();
+  for (const T& item : items) array.push_back(json_of(item));
+  return array;
+}
+
+Json json_of(const Claim& claim) {
+  const bool failed = claim.result < 0 && claim.result > -4096;
+  return {
+      {"made", claim.made},
+      {"errno", claim.made ? Json(failed ? -claim.result : 0) : Json(nullptr)},
+      {"result", claim.made ? Json(hex(static_cast<std::uint64_t>(claim.result))) : Json(nullptr)},
+      {"text", claim.text},
+      {"sealed", or_null(claim.sealed)},
+  };
+}
+
+Json json_of(const Observation& observation) {
+  const Pages& pages = observation.pages;
+  return {
+      {"change", name_of(observation.change)},
+      {"text", observation.text},
+      {"pages",
+       {{"total", pages.total},
+        {"observed", pages.observed},
+        {"kept", pages.kept},
+        {"refaulted", pages.refaulted},
+        {"changed", pages.changed}}},
+  };
+}
+
+Json json_of(const Expected& expected) {
+  return {
+      {"errnos", expected.errnos},
+      {"change", expected.change ? Json(name_of(*expected.change)) : Json(nullptr)},
+      {"text", expected.text},
+      {"source", expected.source},
+  };
+}
+
+Json json_of(const EntryChange& change) {
+  return {
+      {"mapping", change.mapping},
+      {"gva", hex(change.gva)},
+      {"gpa", hex(change.gpa)},
+      {"level", change.level},
+      {"old", hex(change.old_value)},
+      {"new", hex(change.new_value)},
+      {"old_text", change.old_text},
+      {"new_text", change.new_text},
+      {"pc", hex(change.pc)},
+      {"function", change.function},
+      {"instruction", change.instruction},
+      {"icount", change.icount},
+      {"root", hex(change.root)},
+      {"transient", change.transient},
+  };
+}
+
+Json json_of(const Cell& cell) {
+  return {
+      {"id", cell.id},
+      {"mapping", cell.mapping},
+      {"operation", cell.operation},
+      {"form", cell.form},
+      {"claim", json_of(cell.claim)},
+      {"observation", json_of(cell.observation)},
+      {"expectation", cell.expectation ? json_of(*cell.expectation) : Json(nullptr)},
+      {"verdict", name_of(cell.verdict)},
+      {"lie", cell.lie},
+      {"changes", array_of(cell.changes)},
+      {"changes_left_out", cell.changes_left_out},
+  };
+}
+
+Json json_of(const Life& life) {
+  return {
+      {"name", life.name},
+      {"status", life.status},
+      {"count", life.count},
+      {"address_spaces", life.address_spaces},
+      {"user_entries", life.user_entries},
+      {"violations", life.violations},
+      {"pages_kept", life.pages_kept},
+      {"pages_refaulted", life.pages_refaulted},
+      {"pages_unobserved", life.pages_unobserved},
+      {"teardowns", life.teardowns},
+      {"inherited", life.inherited},
+  };
+}
+
+Json json_of(const Finding& finding) {
+  return {
+      {"id", finding.id},       {"invariant", finding.invariant}, {"text", finding.text},
+      {"known", finding.known}, {"reason", finding.reason},
+  };
+}
+
+Json json_of(const MappingInfo& mapping) {
+  Json frames = Json::array();
+  for (const std::uint64_t frame : mapping.frames) {
+    frames.push_back(frame == 0 ? Json(nullptr) : Json(hex(frame)));
+  }
+  return {
+      {"name", mapping.name},
+      {"pages", mapping.pages},
+      {"populated", mapping.populated},
+      {"claims_sealed", or_null(mapping.claims_sealed)},
+      {"identified_by", mapping.identified_by},
+      {"frames", std::move(frames)},
+  };
+}
+
+Json json_of(const Counts& counts) {
+  return {
+      {"events", counts.events},
+      {"table_writes", counts.table_writes},
+      {"content_writes", counts.content_writes},
+      {"user_entries", counts.user_entries},
+      {"roots", counts.roots},
+      {"frames", counts.frames},
+      {"rewalks", counts.rewalks},
+      {"rewalked_tables", counts.rewalked_tables},
+      {"mismatches", counts.mismatches},
+      {"doorbells", counts.doorbells},
+      {"transient", counts.transient},
+      {"teardowns", counts.teardowns},
+      {"violations", counts.violations},
+      {"witness_stores", or_null(counts.witness_stores)},
+      {"witness_differences", or_null(counts.witness_differences)},
+  };
+}
+
+Json json_of(const Ending& ending) {
+  return {
+      {"good", ending.good},
+      {"text", ending.text},
+      {"console_tail", ending.console_tail},
+  };
+}
+
+Json json_of(const Run& run) {
+  return {
+      {"arch", arch::name_of(run.arch)},
+      {"recipe", run.recipe},
+      {"sealed", run.sealed},
+      {"control", run.control},
+      {"expectations", run.expectations},
+      {"engine", run.engine},
+      {"lane", run.lane},
+      {"kernel", run.kernel},
+      {"kernel_path", run.kernel_path},
+      {"qemu_version", run.qemu_version},
+      {"cpu_model", run.cpu_model},
+      {"mappings", array_of(run.mappings)},
+      {"cells", array_of(run.cells)},
+      {"lives", array_of(run.lives)},
+      {"counts", json_of(run.counts)},
+      {"blind_spots", run.blind_spots},
+      {"findings", array_of(run.findings)},
+      {"ending", json_of(run.ending)},
+      {"seconds", run.seconds},
+      {"cpu_seconds", run.cpu_seconds},
+      {"start_to_init", run.start_to_init},
+      {"good", run.good},
+      {"summary", run.summary},
+  };
+}
+
+Json json_of(const NotRun& not_run) {
+  return {
+      {"arch", arch::name_of(not_run.arch)},
+      {"recipe", not_run.recipe},
+      {"exit_code", static_cast<int>(not_run.error.code)},
+      {"message", not_run.error.message},
+  };
+}
+
+}  // namespace
+
+std::string render_json(const Report& report) {
+  const Json json = {
+      {"schema", kReportSchema},
+      {"runs", array_of(report.runs)},
+      {"not_run", array_of(report.not_run)},
+      {"findings", array_of(report.findings)},
+      {"conclusion", report.conclusion},
+      {"exit_code", static_cast<int>(report.exit_code)},
+      {"threat_model", report.threat_model},
+  };
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace sealvisor::report
