@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "vmm/seal/expectation.h"
-
 namespace sealvisor::seal {
 
 using report::Change;
@@ -28,22 +26,6 @@ int claimed_errno(const report::Claim& claim) {
 }
 
 }  // namespace
-
-std::optional<report::Expected> expectation_of(const report::Cell& cell, bool sealed,
-                                               arch::Arch arch) {
-  const std::optional<Expectation> expectation = expect(cell, sealed, arch);
-  if (!expectation) return std::nullopt;
-  report::Expected expected;
-  expected.errnos = expectation->errnos;
-  expected.change = expectation->change;
-  expected.source = expectation->source;
-  for (const int number : expectation->errnos) {
-    if (!expected.text.empty()) expected.text += " or ";
-    const char* name = number == 0 ? "ok" : strerrorname_np(number);
-    expected.text += name != nullptr ? name : fmt::format("errno {}", number);
-  }
-  return expected;
-}
 
 CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   CellJudgement judgement;
