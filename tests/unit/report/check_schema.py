@@ -4,6 +4,7 @@
   check_schema.py SCHEMA DOCUMENT...            each document is valid
   check_schema.py SCHEMA --mutate DOCUMENT      it is valid, and no mutation of it is: a member
                                                 dropped, a member added, a value of another type
+  check_schema.py SCHEMA --invalid DOCUMENT...  no document is valid
 """
 import copy
 import json
@@ -47,7 +48,8 @@ def mutations(document):
 
 def main(arguments):
     mutate = "--mutate" in arguments
-    schema, *documents = [a for a in arguments if a != "--mutate"]
+    invalid = "--invalid" in arguments
+    schema, *documents = [a for a in arguments if not a.startswith("--")]
     with open(schema, encoding="utf-8") as file:
         schema = json.load(file)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -56,6 +58,11 @@ def main(arguments):
     for name in documents:
         with open(name, encoding="utf-8") as file:
             document = json.load(file)
+        if invalid:
+            if validator.is_valid(document):
+                print(f"{name}: the schema accepts it")
+                failed = True
+            continue
         for error in validator.iter_errors(document):
             print(f"{name}: {'/'.join(map(str, error.absolute_path))}: {error.message}")
             failed = True

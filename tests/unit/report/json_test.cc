@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <list>
 #include <sstream>
 #include <string>
 
@@ -77,6 +78,7 @@ TEST(ReportJson, IsValidByTheSchemaOfTheTree) {
 
 TEST(ReportJson, NoMutationOfItIsValid) {
   report::Run run = samples::unsealed_run();
+  run.cells.pop_back();  // one of each kind is enough
   run.findings = {{"a/b/S1", "S1", "text", false, ""}};
   run.counts.witness_stores = 1;
   run.counts.witness_differences = 0;
@@ -95,15 +97,18 @@ TEST(ReportJson, OtherVersionsAndWordsAreNotValid) {
     text.replace(text.find(from), from.size(), to);
     return text;
   };
+  std::list<Document> documents;
+  std::string names;
   for (const std::string& text :
        {with("sealvisor-report-1", "sealvisor-report-2"), with("\"x86_64\"", "\"riscv\""),
         with("\"verdict\": \"held\"", "\"verdict\": \"perhaps\""),
         with("\"exit_code\": 4", "\"exit_code\": 5"),
         with("\"gva\": \"0x7ffff7fc1000\"", "\"gva\": \"7ffff7fc1000\"")}) {
     ASSERT_NE(text, good);
-    const Document document(text);
-    EXPECT_NE(check("'" + document.path().string() + "'").status, 0);
+    names += " '" + documents.emplace_back(text).path().string() + "'";
   }
+  const Checked checked = check("--invalid" + names);
+  EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
 TEST(ReportJson, CarriesValuesExactly) {
