@@ -90,7 +90,9 @@ class Tree:
         compiler = rc.cross_prefix(arch) + "gcc"
         wrap = "ccache " if shutil.which("ccache") else ""
         self.command = ["make", "-C", str(self.source), f"O={self.out}", f"ARCH={arch}",
-                        f"CROSS_COMPILE={rc.cross_prefix(arch)}", f"CC={wrap}{compiler}", f"HOSTCC={wrap}gcc"]
+                        f"CROSS_COMPILE={rc.cross_prefix(arch)}", f"CC={wrap}{compiler}", f"HOSTCC={wrap}gcc",
+                        # Not used, and their versions would end up in the configuration.
+                        "RUSTC=false", "PAHOLE=false"]
         if arch == "arm64":
             self.command.append("CROSS_COMPILE_COMPAT=arm-linux-gnueabihf-")
         keep = ("PATH", "HOME", "TMPDIR", "USER")
@@ -143,12 +145,12 @@ class Tree:
 
 
 def last_assignments(text):
-    """Symbol -> value; 'n' for '# CONFIG_X is not set'."""
+    """Symbol -> value without quotes; 'n' for '# CONFIG_X is not set'."""
     values = {}
     for line in text.splitlines():
         match = re.match(r"^CONFIG_(\w+)=(.*)$", line)
         if match:
-            values[match.group(1)] = match.group(2)
+            values[match.group(1)] = match.group(2).strip('"')
         match = re.match(r"^# CONFIG_(\w+) is not set$", line)
         if match:
             values[match.group(1)] = "n"
@@ -156,7 +158,10 @@ def last_assignments(text):
 
 
 def assignment(name, value):
-    return f"# CONFIG_{name} is not set\n" if value == "n" else f"CONFIG_{name}={value}\n"
+    if value == "n":
+        return f"# CONFIG_{name} is not set\n"
+    plain = re.fullmatch(r"y|m|-?\d+|0x[0-9a-fA-F]+", value)
+    return f"CONFIG_{name}={value}\n" if plain else f'CONFIG_{name}="{value}"\n'
 
 
 def switch_twin(tree):
@@ -177,22 +182,28 @@ def switch_twin(tree):
     if changed != {TWIN_SYMBOL}:
         return False
     users, objects = {}, []
-    for command in tree.out.rglob(".*.o.cmd"):
-        names = set(re.findall(r"^\s*(?:source_\S+ := )?([\w./+-]+\.[chS])\b", command.read_text(), re.M))
+    for command in kernel_objects(tree.out):
+        names = set(re.findall(r"^(?:source_\S+ := |  +)([^\s$()]+\.[chS])(?: \\)?$", command.read_text(), re.M))
         for name in names - users.keys():
             path = tree.out / name  # an absolute name stays as it is
-            content = path.read_text(errors="replace") if path.exists() else ""
+            if not path.exists():
+                return False
+            content = path.read_text(errors="replace")
             users[name] = content if TWIN_SYMBOL in content or TWIN_MACRO in content else None
         if any(users[name] and name.endswith(".c") for name in names):
             objects.append(command.with_name(command.name[1:].removesuffix(".cmd")))
     definition = re.compile(rf"#ifdef CONFIG_{TWIN_SYMBOL}\n#\s*define {TWIN_MACRO}\s+\w+\n#else\n"
                             rf"#\s*define {TWIN_MACRO}\s+\w+\n#endif")
+    defined = 0
     for name, content in users.items():
         if not content:
             continue
-        rest = definition.sub("", content)
+        rest, times = definition.subn("", content)
+        defined += times
         if TWIN_SYMBOL in rest or (TWIN_MACRO in rest and not name.endswith(".c")):
             return False
+    if defined != 1 or not objects:
+        return False
     for path in objects:
         path.unlink(missing_ok=True)
     tree.make(["syncconfig"])
@@ -200,6 +211,13 @@ def switch_twin(tree):
     if stamp.exists():
         os.utime(stamp, (0, 0))
     return True
+
+
+def kernel_objects(out):
+    """The .cmd files of kernel objects; programs of the build itself see no configuration."""
+    for folder in out.iterdir():
+        if folder.is_dir() and folder.name not in ("tools", "scripts"):
+            yield from folder.rglob(".*.o.cmd")
 
 
 def compile_and_file(recipe, arch, home):
@@ -219,8 +237,9 @@ def compile_and_file(recipe, arch, home):
         counts = Counts()
         name = f"{'twin' if twin else recipe.name} {arch} {'step' if step else 'whole'}"
         before = 0 if step else sum(1 for _ in tree.out.rglob(".*.o.cmd"))
-        total = counts.total(name, STEP_ESTIMATE if step else FIRST_ESTIMATE[arch])
-        progress = Progress(f"{recipe.name} {arch}", total - before)
+        whole = counts.total(f"{recipe.name} {arch} whole", FIRST_ESTIMATE[arch])
+        total = counts.total(name, STEP_ESTIMATE) if step else whole
+        progress = Progress(f"{recipe.name} {arch}", total - before, whole)
         jobs = int(os.environ.get("SEALVISOR_JOBS") or len(os.sched_getaffinity(0)))
         targets = ["vmlinux", "bzImage" if arch == "x86_64" else "Image"]
         try:

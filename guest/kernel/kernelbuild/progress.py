@@ -35,8 +35,10 @@ class Counts:
 
 
 class Progress:
-    def __init__(self, title, total, out=sys.stderr):
-        self.title, self.total, self.out = title, max(total, 1), out
+    """`total` is the estimate; a build that exceeds it is held to be one of `most` files."""
+
+    def __init__(self, title, total, most, out=sys.stderr):
+        self.title, self.total, self.most, self.out = title, max(total, 1), most, out
         self.done = 0
         self.start = time.monotonic()
         self.shown = self.start
@@ -46,7 +48,8 @@ class Progress:
         """One line of make's output."""
         if COMPILED.match(text):
             self.done += 1
-            self.total = max(self.total, self.done)
+            if self.done > self.total:
+                self.total = max(self.most, self.done)
         now = time.monotonic()
         if now - self.shown >= (0.2 if self.terminal else INTERVAL):
             self.shown = now

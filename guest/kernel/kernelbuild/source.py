@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .recipe import Problem, cache_dir
+from .recipe import HERE, Problem, cache_dir
 
 # Folders of which a guest kernel compiles nothing. Their Kconfig files and
 # makefiles stay, for the configuration is still read as a whole.
@@ -78,15 +78,8 @@ class Apt:
 
 def host_archive():
     """(URI, keyring or '') of the Debian archive that the host's own sources name."""
-    targets = run(["apt-get", "indextargets", "--format",
-                   "$(REPO_URI)|$(SUITE)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)", "Created-By: Packages"],
-                  "reading the host's apt sources")
-    for line in targets.splitlines():
-        uri, _suite, release, component, keyring = (line.split("|") + [""] * 5)[:5]
-        if component == "main" and release == host_codename():
-            keyring = keyring or "/usr/share/keyrings/debian-archive-keyring.gpg"
-            return uri, keyring if Path(keyring).is_file() else ""
-    raise Problem(f"the host's apt sources name no archive for {host_codename()} main", 3)
+    uri, keyring = run([HERE / "host-archive"], "reading the host's apt sources").split()
+    return uri, keyring if keyring != "-" else ""
 
 
 def host_codename():
