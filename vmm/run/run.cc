@@ -66,14 +66,26 @@ Result<image::Initramfs> make_initramfs(const RunRequest& request) {
   std::vector<image::InitramfsItem> items;
   items.push_back(image::InitramfsItem::directory("dev"));
   items.push_back(image::InitramfsItem::character_device("dev/console", 5, 1));
-  for (const char* folder : {"proc", "sys", "tmp"}) {
+  for (const char* folder : {"proc", "sys", "tmp", "helpers"}) {
     items.push_back(image::InitramfsItem::directory(folder));
   }
-  for (const char* name : {"init", "dynamic", "loader", "helper32"}) {
-    items.push_back(image::InitramfsItem::file_from(name, request.agent_dir / name, 0755));
+  items.push_back(image::InitramfsItem::file_from("init", request.agent_dir / "init", 0755));
+  for (const std::string name : {"dynamic", "loader", "helper32"}) {
+    const std::string path = "helpers/" + name;
+    items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
   }
   items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
   return image::Initramfs::build(items);
+}
+
+/// What this plan needs of the kernel beyond the engine's own arguments.
+std::string arguments_for(const RunRequest& request) {
+  const bool stores = std::any_of(
+      request.plan.begin(), request.plan.end(),
+      [](const scenario::PlanItem& item) { return item.scenario->name == "control/stores"; });
+  // With PAT the kernel refuses /dev/mem mappings of RAM that it uses (arch/x86/mm/pat/memtype.c).
+  const bool no_pat = stores && request.arch == arch::Arch::X86_64;
+  return request.kernel_arguments + (no_pat ? " nopat" : "");
 }
 
 std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
@@ -114,7 +126,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.arch = request.arch;
   config.kernel = request.kernel_image;
   config.initramfs = initramfs.value().path();
-  config.kernel_arguments = request.kernel_arguments;
+  config.kernel_arguments = arguments_for(request);
   config.cpu_model = request.cpu_model;
   config.plugin = request.plugin;
   config.deadline = request.deadline;

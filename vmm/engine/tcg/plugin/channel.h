@@ -13,7 +13,9 @@ namespace sealvisor::engine::tcg {
 /// verifier this guest must not run on.
 class Channel final : public model::EventSink {
  public:
-  Channel(event::Ring ring, Fd socket) : ring_(ring), socket_(std::move(socket)) {}
+  /// `memory` is what `ring` views.
+  Channel(Mapping memory, event::Ring ring, Fd socket)
+      : memory_(std::move(memory)), ring_(ring), socket_(std::move(socket)) {}
 
   /// Adds one record; waits for room if the ring is full.
   void emit(const event::Event& event) override;
@@ -26,6 +28,7 @@ class Channel final : public model::EventSink {
   void wait_for_vmm();
   void notify(char byte);
 
+  Mapping memory_;
   event::Ring ring_;
   Fd socket_;
 };

@@ -67,7 +67,7 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
   if (options_.witness) {
-    witness_ = std::make_unique<Witness>(options_.ram_fd, ram_.mapping(), ram_.range().first.gpa());
+    witness_ = std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa());
     if (auto started = witness_->start(); !started) {
       qemu_plugin_outs(("sealvisor: " + started.error().message + "\n").c_str());
       witness_.reset();

@@ -20,16 +20,19 @@ namespace sealvisor::engine::tcg {
 /// Guest RAM as the plugin maps it: the same memory file that QEMU uses.
 class RamView final : public arch::TableReader {
  public:
-  RamView(Mapping mapping, arch::Gpa base) : mapping_(std::move(mapping)), base_(base) {}
+  RamView(Mapping mapping, Fd fd, arch::Gpa base)
+      : mapping_(std::move(mapping)), fd_(std::move(fd)), base_(base) {}
   [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
   [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
   [[nodiscard]] model::RamRange range() const {
     return {arch::frame_of(base_), mapping_.size() >> arch::kPageShift};
   }
   [[nodiscard]] const Mapping& mapping() const { return mapping_; }
+  [[nodiscard]] const Fd& fd() const { return fd_; }
 
  private:
   Mapping mapping_;
+  Fd fd_;
   arch::Gpa base_;
 };
 

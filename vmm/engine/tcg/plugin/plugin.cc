@@ -38,22 +38,21 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
   if (!info->system_emulation || info->system.smp_vcpus != 1) {
     return refuse("the monitor needs system emulation with one vCPU");
   }
-  const Fd ram_fd(options.value().ram_fd);
+  Fd ram_fd(options.value().ram_fd);
   auto ram = Mapping::map(ram_fd, options.value().ram_size, PROT_READ, "guest RAM");
   if (!ram) return refuse(ram.error().message);
   const Fd ring_fd(options.value().ring_fd);
   auto mapped = Mapping::map(ring_fd, sealvisor::event::kRingBytes, PROT_READ | PROT_WRITE,
                              "the event ring");
   if (!mapped) return refuse(mapped.error().message);
-  // The mapping must outlive the monitor, which is never destroyed.
-  const auto bytes = (new Mapping(std::move(mapped).value()))->bytes();
-  const sealvisor::event::Ring ring(bytes);
+  const sealvisor::event::Ring ring(mapped.value().bytes());
   if (!ring.compatible()) return refuse("the event ring is of another version of sealvisor");
 
-  RamView view(std::move(ram).value(), sealvisor::arch::Gpa{options.value().ram_base});
-  the_monitor = std::make_unique<Monitor>(options.value(), std::move(view),
-                                          Channel(ring, Fd(options.value().channel_fd)))
-                    .release();
+  RamView view(std::move(ram).value(), std::move(ram_fd),
+               sealvisor::arch::Gpa{options.value().ram_base});
+  Channel channel(std::move(mapped).value(), ring, Fd(options.value().channel_fd));
+  the_monitor =
+      std::make_unique<Monitor>(options.value(), std::move(view), std::move(channel)).release();
   qemu_plugin_register_vcpu_init_cb(
       id, [](qemu_plugin_id_t, unsigned vcpu) { the_monitor->on_vcpu_init(vcpu); });
   qemu_plugin_register_vcpu_tb_trans_cb(
