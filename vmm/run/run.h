@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arch/arch.h"
+#include "guest/protocol/doorbell.h"
 #include "guest/scenario/plan.h"
 #include "vmm/base/result.h"
 #include "vmm/event/event.h"
@@ -33,6 +34,7 @@ struct RunRequest {
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string cpu_model;            ///< Empty: the default of the architecture.
   std::string kernel_arguments;     ///< Appended to the command line.
+  std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
   std::filesystem::path trace_dir;  ///< Empty: no trace is kept.
   bool watch = true;                ///< False: boot without interception (benchmark only).
   bool witness = false;             ///< Audit mode with the second witness.

@@ -186,9 +186,9 @@ Commands Session::on_stopped(const Event& event) {
 }
 
 void Session::on_doorbell(const Event& event, Commands& commands) {
-  if (++counts_.doorbells > protocol::kMaxMessages) {
+  if (++counts_.doorbells > request_.doorbell_limit) {
     commands.give_up = fmt::format("doorbell flood: more than {} messages",
-                                   protocol::kMaxMessages);
+                                   request_.doorbell_limit);
     return;
   }
   const bool compat = event.gpa == protocol::kRegister32;

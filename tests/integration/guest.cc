@@ -1,0 +1,77 @@
+#include "tests/integration/guest.h"
+
+#include <gtest/gtest.h>
+
+#include "vmm/app/kernels.h"
+#include "vmm/app/places.h"
+#include "vmm/app/scenarios.h"
+
+namespace sealvisor::test {
+
+run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
+                            const std::vector<std::string>& patterns) {
+  run::RunRequest request;
+  request.arch = arch;
+  request.recipe = recipe;
+  // The test programs lie in a folder of their own: name the build they belong to.
+  const auto places = app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
+                                        .share_override = std::nullopt,
+                                        .source_dir = SEALVISOR_SOURCE_DIR});
+  if (!places) {
+    ADD_FAILURE() << places.error().message;
+    return request;
+  }
+  const auto folder = app::kernel_dir(places.value(), recipe, arch);
+  if (!folder) {
+    ADD_FAILURE() << folder.error().message;
+    return request;
+  }
+  const auto files = app::kernel_files(folder.value(), arch);
+  const auto scenarios = app::choose_scenarios(patterns);
+  if (!files || !scenarios) {
+    ADD_FAILURE() << (files ? scenarios.error().message : files.error().message);
+    return request;
+  }
+  const app::RecipeTraits traits = app::traits_of(recipe);
+  request.expectations = traits.expectations;
+  request.sealed = traits.sealed;
+  request.control = traits.control;
+  request.kernel_image = files.value().image;
+  request.symbols = files.value().symbols;
+  request.agent_dir = places.value().agent_dir(arch);
+  request.plugin = places.value().plugin;
+  request.plan = app::plan_of(scenarios.value());
+  request.deadline = std::chrono::seconds(180);
+  return request;
+}
+
+void run_guest(const run::RunRequest& request, report::Run& run) {
+  ASSERT_FALSE(request.kernel_image.empty()) << "no kernel: see the failure above";
+  auto result = run::run_one(request);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  run = std::move(result).value();
+}
+
+const report::Cell* find_cell(const report::Run& run, const std::string& mapping,
+                              const std::string& operation, const std::string& form) {
+  for (const report::Cell& cell : run.cells) {
+    if (cell.mapping == mapping && cell.operation == operation && cell.form == form) return &cell;
+  }
+  return nullptr;
+}
+
+std::vector<report::Finding> findings_of(const report::Run& run, const std::string& invariant) {
+  std::vector<report::Finding> found;
+  for (const report::Finding& finding : run.findings) {
+    if (finding.invariant == invariant) found.push_back(finding);
+  }
+  return found;
+}
+
+std::string text_of(const std::vector<report::Finding>& findings) {
+  std::string text;
+  for (const report::Finding& finding : findings) text += finding.id + ": " + finding.text + "\n";
+  return text;
+}
+
+}  // namespace sealvisor::test

@@ -1,0 +1,190 @@
+// The declarative table of runs: real kernels, real QEMU, and what must come out.
+#include <functional>
+#include <set>
+#include <string>
+#include <tuple>
+
+#include <gtest/gtest.h>
+
+#include "tests/integration/guest.h"
+#include "vmm/app/lies.h"
+
+namespace sealvisor::test {
+namespace {
+
+using report::Change;
+using report::Run;
+using report::Verdict;
+
+void expect_clean(const Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text << "\n" << run.ending.console_tail;
+  EXPECT_TRUE(run.findings.empty()) << text_of(run.findings);
+  EXPECT_EQ(run.counts.mismatches, 0U);
+  EXPECT_GT(run.counts.rewalks, 0U);
+  EXPECT_GT(run.counts.table_writes, 0U);
+  EXPECT_GT(run.counts.user_entries, 0U);
+  EXPECT_FALSE(run.blind_spots.empty());
+}
+
+void expect_sealed(const Run& run) {
+  expect_clean(run);
+  EXPECT_EQ(run.counts.violations, 0U);
+  std::size_t held = 0;
+  for (const report::Cell& cell : run.cells) {
+    if (cell.verdict == Verdict::Skipped) continue;
+    EXPECT_EQ(cell.verdict, Verdict::Held)
+        << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
+        << cell.observation.text << ", claim " << cell.claim.text;
+    EXPECT_TRUE(cell.claim.sealed.value_or(false)) << cell.mapping;
+    ++held;
+  }
+  EXPECT_GE(held, 40U);
+}
+
+void expect_change(const Run& run, const std::string& mapping, const std::string& operation,
+                   Change change) {
+  const report::Cell* cell = find_cell(run, mapping, operation, "whole");
+  ASSERT_NE(cell, nullptr) << mapping << " " << operation;
+  EXPECT_EQ(cell->observation.change, change) << mapping << " " << operation << ": "
+                                              << cell->observation.text;
+  ASSERT_FALSE(cell->changes.empty()) << mapping << " " << operation;
+  const report::EntryChange& entry = cell->changes.front();
+  EXPECT_NE(entry.old_value, entry.new_value);
+  EXPECT_NE(entry.function.find('+'), std::string::npos) << "symbolised: " << entry.function;
+  EXPECT_FALSE(entry.instruction.empty());
+}
+
+void expect_unsealed(const Run& run) {
+  expect_clean(run);
+  for (const char* mapping : {"[vdso]", "[vvar]"}) {
+    expect_change(run, mapping, "munmap", Change::Gone);
+    expect_change(run, mapping, "mremap-move", Change::Moved);
+    expect_change(run, mapping, "mprotect-none", Change::PermissionChanged);
+    expect_change(run, mapping, "mmap-fixed", Change::Replaced);
+  }
+  expect_change(run, "[vdso]", "mprotect-r", Change::PermissionChanged);
+  for (const report::Cell& cell : run.cells) {
+    EXPECT_TRUE(cell.verdict == Verdict::AsExpected || cell.verdict == Verdict::Skipped)
+        << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
+        << cell.observation.text << ", claim " << cell.claim.text;
+    if (cell.verdict != Verdict::Skipped) {
+      EXPECT_FALSE(cell.claim.sealed.value_or(true)) << cell.mapping;
+    }
+  }
+}
+
+void expect_lies(const Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  std::size_t lies = 0;
+  for (const report::Cell& cell : run.cells) {
+    if (cell.verdict == Verdict::Skipped) continue;
+    EXPECT_TRUE(cell.claim.sealed.value_or(false)) << "every claim of this kernel says sealed";
+    const bool reported = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
+    EXPECT_EQ(reported, app::documented_lie(cell, run.arch))
+        << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
+        << cell.observation.text << ", claim " << cell.claim.text;
+    if (reported) ++lies;
+  }
+  EXPECT_GT(lies, 1U);
+  const report::Cell* unmapped = find_cell(run, "[vdso]", "munmap", "whole");
+  ASSERT_NE(unmapped, nullptr);
+  EXPECT_EQ(unmapped->claim.text, "EPERM");
+  EXPECT_EQ(unmapped->observation.change, Change::Gone);
+  const report::Cell* moved = find_cell(run, "[vvar]", "mremap-move", "whole");
+  ASSERT_NE(moved, nullptr);
+  EXPECT_EQ(moved->observation.change, Change::Moved);
+  EXPECT_FALSE(findings_of(run, "claim").empty());
+}
+
+void expect_life(const Run& run) {
+  expect_clean(run);
+  EXPECT_EQ(run.counts.violations, 0U);
+  EXPECT_GE(run.counts.table_writes, 100'000U);
+  const auto life = std::find_if(run.lives.begin(), run.lives.end(), [](const report::Life& one) {
+    return one.name == "life/thousand";
+  });
+  ASSERT_NE(life, run.lives.end());
+  EXPECT_EQ(life->count, 1000U);
+  EXPECT_GE(life->address_spaces, 1000U);
+  for (const report::Life& one : run.lives) {
+    EXPECT_EQ(one.status, 0) << one.name;
+    EXPECT_GT(one.count, 0U) << one.name;
+    EXPECT_EQ(one.violations, 0U) << one.name;
+    EXPECT_GT(one.user_entries, 0U) << one.name;
+  }
+}
+
+void expect_exact_stores(const Run& run) {
+  expect_clean(run);
+  ASSERT_EQ(run.lives.size(), 1U);
+  EXPECT_EQ(run.lives[0].status, 0);
+  EXPECT_GE(run.lives[0].count, 500U) << "known stores";
+  ASSERT_TRUE(run.counts.witness_stores.has_value()) << "the second witness did not run";
+  EXPECT_GT(*run.counts.witness_stores, 500U);
+  EXPECT_EQ(run.counts.witness_differences, 0U);
+}
+
+void expect_lying_agent(const Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  const auto found = findings_of(run, "identity");
+  ASSERT_EQ(found.size(), 1U) << text_of(run.findings);
+  EXPECT_NE(found[0].text.find("[vdso]"), std::string::npos);
+  EXPECT_EQ(run.findings.size(), 1U) << text_of(run.findings);
+}
+
+/// One row: what to run and what must come out of it.
+struct Row {
+  const char* name;
+  const char* recipe;
+  std::vector<std::string> scenarios;
+  std::function<void(run::RunRequest&)> prepare;
+  std::function<void(const Run&)> check;
+};
+
+void nothing(run::RunRequest& /*request*/) {}
+void with_witness(run::RunRequest& request) { request.witness = true; }
+
+const std::vector<std::string> kCells = {"munmap/*", "mremap/*", "mprotect/*", "mmap-fixed/*"};
+
+const Row kRows[] = {
+    {"SealedTwinHolds", "lts-sealed", kCells, nothing, expect_sealed},
+    {"UnsealedTwinChanges", "lts-unsealed", kCells, nothing, expect_unsealed},
+    {"LyingKernelIsFoundOut", "lying", kCells, nothing, expect_lies},
+    {"ProcessLife", "lts-sealed", {"life/*"}, nothing, expect_life},
+    {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
+    {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, nothing, expect_clean},
+    {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, nothing, expect_lying_agent},
+};
+
+class Runs : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {};
+INSTANTIATE_TEST_SUITE_P(
+    Table, Runs,
+    testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
+    [](const testing::TestParamInfo<std::tuple<arch::Arch, Row>>& one) {
+      return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
+    });
+
+TEST_P(Runs, ComesOutAsItMust) {
+  const auto& [arch, row] = GetParam();
+  run::RunRequest request = request_for(arch, row.recipe, row.scenarios);
+  row.prepare(request);
+  Run run;
+  run_guest(request, run);
+  if (HasFatalFailure()) return;
+  ASSERT_NE(row.check, nullptr);
+  row.check(run);
+}
+
+/// The same exact count on a CPU with single-instruction atomics (FEAT_LSE).
+TEST(RunsArm64, ExactStoresWithLargeSystemExtensions) {
+  run::RunRequest request = request_for(arch::Arch::Arm64, "lts-sealed", {"control/stores"});
+  request.cpu_model = "cortex-a76";
+  request.witness = true;
+  Run run;
+  run_guest(request, run);
+  if (HasFatalFailure()) return;
+  expect_exact_stores(run);
+}
+
+}  // namespace
+}  // namespace sealvisor::test
