@@ -56,6 +56,9 @@ pid_t announced_vfork_exec(Agent& agent, const char* path, std::uint64_t& token)
   agent.doorbell.fork_parent(token, true);
   // The child runs in this memory until it execs, and rings from it.
   const std::uint64_t sequence = agent.doorbell.sequence();
+  // vfork itself is what is tried, and what the child does in the memory that it shares is known:
+  // it rings, which changes nothing but the message, and execs.
+  // NOLINTBEGIN
   const pid_t child = ::vfork();
   if (child == 0) {
     agent.doorbell.restart();
@@ -63,6 +66,7 @@ pid_t announced_vfork_exec(Agent& agent, const char* path, std::uint64_t& token)
     ::alarm(kChildSeconds);
     ::_exit(exec_image(path, agent.doorbell, token));
   }
+  // NOLINTEND
   const int error = errno;
   agent.doorbell.resume(sequence);
   if (child < 0) say("vfork: %s", std::strerror(error));

@@ -31,8 +31,8 @@ struct StoreRun {
   std::uint32_t count = 0;  ///< How many.
 
   [[nodiscard]] void* place(std::uint32_t i) const {
-    return reinterpret_cast<void*>(
-        at + static_cast<std::uintptr_t>(static_cast<std::intptr_t>(i) * step));
+    const auto distance = static_cast<std::intptr_t>(i) * step;
+    return reinterpret_cast<void*>(at + static_cast<std::uintptr_t>(distance));  // NOLINT
   }
 };
 

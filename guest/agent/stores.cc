@@ -7,18 +7,18 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 
 #include "guest/agent/console.h"
+#include "guest/agent/iomem.h"
 #include "guest/agent/store_class.h"
 
 namespace sealvisor::agent {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kTableReach = 2 * 1024 * 1024;  ///< Bytes that a last-level table maps.
+constexpr std::uint64_t kTableReach = 2ULL * 1024 * 1024;  ///< Bytes that a last-level table maps.
 /// Far from where the kernel puts anything by itself, and within 39 bits.
 constexpr std::uintptr_t kFirstRegion = 0x10'0000'0000;
 /// The one slot of a table that is in use; blocks and straddling stores stay away from it.
@@ -124,31 +124,24 @@ bool search_range(const File& memory, std::uint64_t start, std::uint64_t end,
   return true;
 }
 
-/// Looks for the tables in all of RAM ("System RAM" of /proc/iomem, the outermost lines).
+/// Looks for the tables in all of RAM.
 bool find_tables(const File& memory, std::span<Table> tables) {
-  std::FILE* iomem = std::fopen("/proc/iomem", "re");
-  if (iomem == nullptr) {
-    say("opening /proc/iomem: %s", std::strerror(errno));
+  const File iomem("/proc/iomem", O_RDONLY);
+  std::array<char, 8192> text{};
+  const ssize_t size = iomem.good() ? ::pread64(iomem.get(), text.data(), text.size(), 0) : -1;
+  if (size <= 0) {
+    say("/proc/iomem can't be read");
     return false;
   }
-  char line[256];
-  bool good = true;
-  while (good && std::fgets(line, sizeof line, iomem) != nullptr) {
-    unsigned long long first = 0;
-    unsigned long long last = 0;
-    if (line[0] == ' ' || std::strstr(line, ": System RAM") == nullptr) continue;
-    if (std::sscanf(line, "%llx-%llx", &first, &last) != 2) continue;
-    good = search_range(memory, first, last + 1, tables);
+  for (const RamRange& range : ram_ranges({text.data(), static_cast<std::size_t>(size)})) {
+    if (!search_range(memory, range.start, range.end, tables)) return false;
   }
-  std::fclose(iomem);
   for (const Table& table : tables) {
-    if (good && table.gpa == 0) {
-      say("no frame of RAM looks like the page table of 0x%zx",
-          static_cast<std::size_t>(table.page));
-      good = false;
-    }
+    if (table.gpa != 0) continue;
+    say("no frame of RAM looks like the page table of 0x%zx", static_cast<std::size_t>(table.page));
+    return false;
   }
-  return good;
+  return true;
 }
 
 /// Four pages side by side: scratch, first table, second table, scratch. Unmapped with the process.

@@ -23,7 +23,7 @@ namespace sealvisor::scenario {
 
 inline constexpr std::string_view kPlanHeader = "sealvisor-plan 1";
 /// Most bytes of a plan.
-inline constexpr std::size_t kMaxPlanSize = 64 * 1024;
+inline constexpr std::size_t kMaxPlanSize = 65536;
 /// Most items of a plan.
 inline constexpr std::size_t kMaxPlanItems = 2048;
 /// Largest cell id.

@@ -77,35 +77,35 @@ struct Case {
   const char* mapping;
   const char* operation;
   const char* form;
-  bool sealed;
   int error;
   Change change;
+  bool sealed;
 };
 
 TEST(Expectation, RowsThatAreEasyToGetWrong) {
   constexpr Case kCases[] = {
-      {"[vdso]", "munmap", "whole", true, EPERM, Change::Unchanged},
-      {"[vdso]", "munmap", "whole", false, 0, Change::Gone},
-      {"[vdso]", "munmap", "last-page", false, EINVAL, Change::Unchanged},
-      {"[vdso]", "munmap", "neighbour", false, EINVAL, Change::Unchanged},
-      {"[vvar]", "mremap-move", "whole", false, 0, Change::Moved},
-      {"[vvar]", "mremap-move", "first-page", false, EINVAL, Change::Unchanged},
-      {"[vvar]", "mremap-shrink", "last-page", false, EINVAL, Change::Unchanged},
-      {"[vdso]", "mremap-grow", "whole", false, EFAULT, Change::Unchanged},
-      {"[vdso]", "mremap-grow-move", "whole", true, EPERM, Change::Unchanged},
-      {"[vvar]", "mprotect-w", "whole", true, EACCES, Change::Unchanged},
-      {"[vvar]", "mprotect-rwx", "last-page", true, EACCES, Change::Unchanged},
-      {"[vvar]", "mprotect-rwx", "last-page", false, EACCES, Change::Unchanged},
-      {"[vvar]", "mprotect-r", "whole", true, EPERM, Change::Unchanged},
-      {"[vvar]", "mprotect-r", "whole", false, 0, Change::Unchanged},
-      {"[vdso]", "mprotect-r", "whole", false, 0, Change::PermissionChanged},
-      {"[vdso]", "mprotect-rx", "whole", false, 0, Change::Unchanged},
-      {"[vdso]", "mprotect-rwx", "whole", false, 0, Change::Replaced},
-      {"[vdso]", "mprotect-rwx", "first-page", false, EINVAL, Change::Unchanged},
-      {"[vvar]", "mprotect-none", "whole", false, 0, Change::PermissionChanged},
-      {"[vdso]", "mprotect-same", "whole", true, EPERM, Change::Unchanged},
-      {"[vvar]", "mmap-fixed", "whole", false, 0, Change::Replaced},
-      {"[vvar]", "mmap-fixed", "first-page", false, EINVAL, Change::Unchanged},
+      {"[vdso]", "munmap", "whole", EPERM, Change::Unchanged, true},
+      {"[vdso]", "munmap", "whole", 0, Change::Gone, false},
+      {"[vdso]", "munmap", "last-page", EINVAL, Change::Unchanged, false},
+      {"[vdso]", "munmap", "neighbour", EINVAL, Change::Unchanged, false},
+      {"[vvar]", "mremap-move", "whole", 0, Change::Moved, false},
+      {"[vvar]", "mremap-move", "first-page", EINVAL, Change::Unchanged, false},
+      {"[vvar]", "mremap-shrink", "last-page", EINVAL, Change::Unchanged, false},
+      {"[vdso]", "mremap-grow", "whole", EFAULT, Change::Unchanged, false},
+      {"[vdso]", "mremap-grow-move", "whole", EPERM, Change::Unchanged, true},
+      {"[vvar]", "mprotect-w", "whole", EACCES, Change::Unchanged, true},
+      {"[vvar]", "mprotect-rwx", "last-page", EACCES, Change::Unchanged, true},
+      {"[vvar]", "mprotect-rwx", "last-page", EACCES, Change::Unchanged, false},
+      {"[vvar]", "mprotect-r", "whole", EPERM, Change::Unchanged, true},
+      {"[vvar]", "mprotect-r", "whole", 0, Change::Unchanged, false},
+      {"[vdso]", "mprotect-r", "whole", 0, Change::PermissionChanged, false},
+      {"[vdso]", "mprotect-rx", "whole", 0, Change::Unchanged, false},
+      {"[vdso]", "mprotect-rwx", "whole", 0, Change::Replaced, false},
+      {"[vdso]", "mprotect-rwx", "first-page", EINVAL, Change::Unchanged, false},
+      {"[vvar]", "mprotect-none", "whole", 0, Change::PermissionChanged, false},
+      {"[vdso]", "mprotect-same", "whole", EPERM, Change::Unchanged, true},
+      {"[vvar]", "mmap-fixed", "whole", 0, Change::Replaced, false},
+      {"[vvar]", "mmap-fixed", "first-page", EINVAL, Change::Unchanged, false},
   };
   for (const Case& one : kCases) {
     SCOPED_TRACE(std::string(one.mapping) + " " + one.operation + " " + one.form +
