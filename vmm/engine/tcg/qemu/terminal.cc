@@ -72,7 +72,8 @@ bool Terminal::write(std::string_view bytes) const {
     pollfd entry{output_, POLLOUT, 0};
     const int ready = ::poll(&entry, 1, kMostWaitMs);
     if (ready < 0 && errno == EINTR) continue;
-    if (ready != 1) return false;
+    // A pipe without a reader: a write would raise SIGPIPE, and the terminal would stay raw.
+    if (ready != 1 || (entry.revents & (POLLERR | POLLNVAL)) != 0) return false;
     // A pipe that polls writable takes this much without blocking (pipe(7), PIPE_BUF).
     const ssize_t count =
         ::write(output_, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));

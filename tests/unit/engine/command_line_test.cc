@@ -1,0 +1,161 @@
+#include "vmm/engine/tcg/qemu/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+
+namespace sealvisor::engine::tcg {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+EngineConfig config_for(arch::Arch arch) {
+  EngineConfig config;
+  config.arch = arch;
+  config.kernel = "/k/vmlinux";
+  config.initramfs = "/k/initramfs";
+  config.plugin = "/lib/sealvisor-tcg.so";
+  return config;
+}
+
+constexpr InheritedFds kFds{.ram = 11, .plugin_ram = 12, .ring = 13, .channel = 14, .console = 15,
+                            .qmp = 16};
+
+std::vector<std::string> arguments_for(const EngineConfig& config) {
+  const arch::Gpa base{config.arch == arch::Arch::Arm64 ? 0x40000000U : 0};
+  return qemu_arguments(config, 256U << 20, base, kFds);
+}
+
+/// The argument after `option`, "(none)" if the option is not there exactly once.
+std::string value_of(const std::vector<std::string>& arguments, const std::string& option) {
+  if (std::count(arguments.begin(), arguments.end(), option) != 1) return "(none)";
+  const auto found = std::find(arguments.begin(), arguments.end(), option);
+  return found + 1 == arguments.end() ? "(none)" : *(found + 1);
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+TEST(CommandLine, ChoosesTheMachineByArchitecture) {
+  const auto x86 = arguments_for(config_for(arch::Arch::X86_64));
+  EXPECT_EQ(value_of(x86, "-M"), "microvm,acpi=off,rtc=on");
+  EXPECT_EQ(value_of(x86, "-cpu"), "max,rdrand=off,rdseed=off,la57=off");
+  const auto arm64 = arguments_for(config_for(arch::Arch::Arm64));
+  EXPECT_EQ(value_of(arm64, "-M"), "virt,gic-version=3");
+  EXPECT_EQ(value_of(arm64, "-cpu"), "cortex-a72");
+}
+
+TEST(CommandLine, MakesRunsRepeatable) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    const auto arguments = arguments_for(config_for(arch));
+    EXPECT_EQ(value_of(arguments, "-accel"), "tcg,thread=single");
+    EXPECT_EQ(value_of(arguments, "-icount"), "shift=0,sleep=off");
+    EXPECT_EQ(value_of(arguments, "-rtc"), "base=2026-01-01,clock=vm");
+    EXPECT_EQ(value_of(arguments, "-seed"), "1");
+    EXPECT_EQ(value_of(arguments, "-smp"), "1");
+    EXPECT_THAT(arguments, Contains("-nodefaults"));
+    EXPECT_THAT(arguments, Contains("-no-user-config"));
+    EXPECT_THAT(arguments, Contains("-no-reboot"));
+  }
+}
+
+TEST(CommandLine, NeverAsksForAnotherAccelerator) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    for (const std::string& argument : arguments_for(config_for(arch))) {
+      EXPECT_THAT(argument, Not(HasSubstr("kvm")));
+    }
+  }
+}
+
+TEST(CommandLine, SharesTheMemoryFile) {
+  const auto arguments = arguments_for(config_for(arch::Arch::X86_64));
+  EXPECT_EQ(value_of(arguments, "-object"),
+            "memory-backend-file,id=ram,size=268435456,mem-path=/proc/self/fd/11,share=on");
+  EXPECT_EQ(value_of(arguments, "-machine"), "memory-backend=ram");
+  EXPECT_EQ(value_of(arguments, "-m"), "256M");
+}
+
+TEST(CommandLine, ConnectsConsoleAndProtocolToInheritedSockets) {
+  const auto arguments = arguments_for(config_for(arch::Arch::X86_64));
+  EXPECT_THAT(arguments, Contains("socket,id=console,fd=15"));
+  EXPECT_THAT(arguments, Contains("socket,id=qmp,fd=16"));
+  EXPECT_EQ(value_of(arguments, "-serial"), "chardev:console");
+  EXPECT_EQ(value_of(arguments, "-mon"), "chardev=qmp,mode=control");
+  EXPECT_THAT(arguments, Contains("-S")) << "the guest must not run before we listen";
+}
+
+TEST(CommandLine, TellsThePluginEverythingItRequires) {
+  const auto arguments = arguments_for(config_for(arch::Arch::Arm64));
+  EXPECT_EQ(value_of(arguments, "-plugin"),
+            "/lib/sealvisor-tcg.so,arch=arm64,ring-fd=13,channel-fd=14,ram-fd=12,"
+            "ram-base=0x40000000,ram-size=0x10000000,doorbell=0xa000000,watch=on,witness=off");
+}
+
+TEST(CommandLine, PassesWatchAndWitnessOn) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  config.watch = false;
+  config.witness = true;
+  EXPECT_THAT(value_of(arguments_for(config), "-plugin"), HasSubstr("watch=off,witness=on"));
+}
+
+TEST(CommandLine, DoublesCommasInThePluginsPath) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  config.plugin = "/a,b/c.so";
+  EXPECT_THAT(value_of(arguments_for(config), "-plugin"), HasSubstr("/a,,b/c.so,arch=x86_64"));
+}
+
+TEST(CommandLine, LeavesThePluginOutWhenAskedTo) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  config.plugin_loaded = false;
+  EXPECT_THAT(arguments_for(config), Not(Contains("-plugin")));
+}
+
+TEST(CommandLine, TakesAnotherCpuModel) {
+  EngineConfig config = config_for(arch::Arch::Arm64);
+  config.cpu_model = "neoverse-n1";
+  EXPECT_EQ(value_of(arguments_for(config), "-cpu"), "neoverse-n1");
+  EXPECT_EQ(cpu_model(config), "neoverse-n1");
+}
+
+TEST(KernelArguments, HoldWhatTheEngineNeeds) {
+  const auto x86 = words_of(kernel_arguments(config_for(arch::Arch::X86_64)));
+  for (const char* word :
+       {"console=ttyS0", "nokaslr", "norandmaps", "tsc_early_khz=1000000", "nolapic_timer",
+        "clocksource=tsc", "panic=-1", "reboot=t", "sealvisor.doorbell=0xfeb00000"}) {
+    EXPECT_THAT(x86, Contains(word));
+  }
+  const auto arm64 = words_of(kernel_arguments(config_for(arch::Arch::Arm64)));
+  for (const char* word : {"console=ttyAMA0", "nokaslr", "norandmaps", "panic=-1",
+                           "sealvisor.doorbell=0xa000000"}) {
+    EXPECT_THAT(arm64, Contains(word));
+  }
+  EXPECT_THAT(arm64, Not(Contains("tsc_early_khz=1000000")));
+}
+
+TEST(KernelArguments, EndWithTheCallers) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  config.kernel_arguments = "vdso32=1 loglevel=7";
+  const std::string text = kernel_arguments(config);
+  EXPECT_TRUE(text.ends_with(" vdso32=1 loglevel=7")) << text;
+  const auto arguments = arguments_for(config);
+  EXPECT_EQ(value_of(arguments, "-append"), text);
+  EXPECT_EQ(value_of(arguments, "-kernel"), "/k/vmlinux");
+  EXPECT_EQ(value_of(arguments, "-initrd"), "/k/initramfs");
+}
+
+TEST(Doorbell, IsAPageOutsideOfRam) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    EXPECT_EQ(doorbell_of(arch).value % arch::kPageSize, 0U);
+  }
+  EXPECT_GE(doorbell_of(arch::Arch::X86_64).value, std::uint64_t{2048} << 20);
+  EXPECT_LT(doorbell_of(arch::Arch::Arm64).value, std::uint64_t{1} << 30);
+}
+
+}  // namespace
+}  // namespace sealvisor::engine::tcg

@@ -1,0 +1,169 @@
+#include "vmm/engine/tcg/event_pump.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace sealvisor::engine::tcg {
+namespace {
+
+using event::Event;
+using event::Kind;
+using ::testing::HasSubstr;
+
+/// Remembers what it was given.
+class Recorder final : public Observer {
+ public:
+  void on_events(std::span<const Event> batch) override {
+    events.insert(events.end(), batch.begin(), batch.end());
+  }
+  StopReply on_stopped(const Event& stopped) override {
+    EXPECT_FALSE(events.empty());
+    stops.push_back(stopped);
+    return reply;
+  }
+  void on_console(std::span<const char>) override {}
+
+  std::vector<Event> events;
+  std::vector<Event> stops;
+  StopReply reply;
+};
+
+class EventPumpTest : public ::testing::Test {
+ protected:
+  EventPumpTest()
+      : fd_(memory_file("ring", event::kRingBytes, false).value().release()),
+        memory_(Mapping::map(fd_, event::kRingBytes, PROT_READ | PROT_WRITE, "ring").value()),
+        ring_(memory_.bytes()) {
+    ring_.initialise();
+  }
+  void push(Kind kind, std::uint64_t value = 0) {
+    Event event{};
+    event.kind = kind;
+    event.new_value = value;
+    ring_.push(event);
+  }
+
+  Fd fd_;
+  Mapping memory_;
+  event::Ring ring_;
+  Recorder observer_;
+  EventPump pump_{ring_, observer_};
+};
+
+TEST_F(EventPumpTest, DrainsWithoutAnsweringWhenThereIsEnough) {
+  push(Kind::SlotWrite, 1);
+  push(Kind::SlotWrite, 2);
+  const PumpResult result = pump_.on_byte(event::kDrain);
+  EXPECT_FALSE(result.answer);
+  EXPECT_FALSE(result.broken);
+  ASSERT_EQ(observer_.events.size(), 2U);
+  EXPECT_EQ(observer_.events[1].new_value, 2U);
+  EXPECT_TRUE(observer_.stops.empty());
+}
+
+TEST_F(EventPumpTest, AsksTheObserverAboutEachKindThatWaits) {
+  for (const Kind kind : {Kind::Doorbell, Kind::Sync, Kind::RunEnd}) {
+    push(Kind::UserEntry);
+    push(kind, 7);
+    const PumpResult result = pump_.on_byte(event::kStop);
+    EXPECT_TRUE(result.answer);
+    EXPECT_EQ(result.give_up, std::nullopt);
+    ASSERT_FALSE(observer_.stops.empty());
+    EXPECT_EQ(observer_.stops.back().kind, kind);
+  }
+  EXPECT_EQ(observer_.stops.size(), 3U);
+}
+
+TEST_F(EventPumpTest, OnlyAnswersWhenTheVcpuWaitedForRoom) {
+  while (!ring_.full()) push(Kind::SlotWrite);
+  EXPECT_TRUE(pump_.on_byte(event::kStop).answer);
+  EXPECT_TRUE(observer_.stops.empty());
+  EXPECT_EQ(observer_.events.size(), event::kRingCapacity);
+  EXPECT_FALSE(ring_.full());
+}
+
+TEST_F(EventPumpTest, RemembersADoorbellThatAnEarlierDrainTook) {
+  push(Kind::Doorbell, 9);
+  EXPECT_FALSE(pump_.on_byte(event::kDrain).answer);
+  EXPECT_TRUE(observer_.stops.empty());
+  EXPECT_TRUE(pump_.on_byte(event::kStop).answer);
+  ASSERT_EQ(observer_.stops.size(), 1U);
+  EXPECT_EQ(observer_.stops[0].new_value, 9U);
+}
+
+TEST_F(EventPumpTest, AsksAboutOneRecordOnlyOnce) {
+  push(Kind::Doorbell);
+  EXPECT_TRUE(pump_.on_byte(event::kStop).answer);
+  EXPECT_TRUE(pump_.on_byte(event::kStop).answer);
+  EXPECT_EQ(observer_.stops.size(), 1U);
+}
+
+TEST_F(EventPumpTest, KeepsTheOrderAcrossTheEndOfTheRing) {
+  for (std::uint64_t i = 0; i < 3 * event::kRingCapacity / 2; ++i) {
+    push(Kind::SlotWrite, i);
+    if (i % 1000 == 999) {
+      ASSERT_FALSE(pump_.on_byte(event::kDrain).broken);
+    }
+  }
+  EXPECT_TRUE(pump_.drain());
+  ASSERT_EQ(observer_.events.size(), 3 * event::kRingCapacity / 2);
+  for (std::uint64_t i = 0; i < observer_.events.size(); ++i) {
+    ASSERT_EQ(observer_.events[i].new_value, i);
+  }
+}
+
+TEST_F(EventPumpTest, WritesTheFramesToWatch) {
+  observer_.reply.watch_content = {arch::Frame{0x123}, arch::Frame{0x456}};
+  push(Kind::Doorbell);
+  EXPECT_TRUE(pump_.on_byte(event::kStop).answer);
+  EXPECT_EQ(ring_.header().content_count, 2U);
+  EXPECT_EQ(ring_.header().content_frames[0], 0x123U);
+  EXPECT_EQ(ring_.header().content_frames[1], 0x456U);
+}
+
+TEST_F(EventPumpTest, GivesUpWhenTooManyFramesAreWanted) {
+  observer_.reply.watch_content.resize(event::kMaxContentFrames + 1);
+  push(Kind::Doorbell);
+  const PumpResult result = pump_.on_byte(event::kStop);
+  ASSERT_TRUE(result.give_up);
+  EXPECT_THAT(*result.give_up, HasSubstr("257"));
+  EXPECT_EQ(ring_.header().content_count, 0U);
+}
+
+TEST_F(EventPumpTest, PassesTheObserversWishToGiveUpOn) {
+  observer_.reply.give_up = "enough";
+  push(Kind::Doorbell);
+  const PumpResult result = pump_.on_byte(event::kStop);
+  EXPECT_TRUE(result.answer) << "the vCPU must go on so that QEMU can end";
+  EXPECT_EQ(result.give_up, "enough");
+}
+
+TEST_F(EventPumpTest, CallsImpossibleIndicesBroken) {
+  for (const std::uint64_t head : {event::kRingCapacity + 1, ~std::uint64_t{0}}) {
+    ring_.header().head.store(head);
+    EXPECT_TRUE(pump_.on_byte(event::kDrain).broken);
+    const PumpResult stopped = pump_.on_byte(event::kStop);
+    EXPECT_TRUE(stopped.broken);
+    EXPECT_FALSE(stopped.answer);
+    EXPECT_FALSE(pump_.drain());
+  }
+  EXPECT_TRUE(observer_.events.empty());
+}
+
+TEST_F(EventPumpTest, CallsAnUnknownByteBroken) {
+  EXPECT_TRUE(pump_.on_byte('?').broken);
+  EXPECT_TRUE(pump_.on_byte(event::kGo).broken);
+}
+
+TEST_F(EventPumpTest, KnowsWhetherAnythingEverCame) {
+  EXPECT_TRUE(pump_.drain());
+  EXPECT_FALSE(pump_.seen_any());
+  push(Kind::Registers);
+  EXPECT_TRUE(pump_.drain());
+  EXPECT_TRUE(pump_.seen_any());
+}
+
+}  // namespace
+}  // namespace sealvisor::engine::tcg
