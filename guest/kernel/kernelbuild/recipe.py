@@ -6,8 +6,6 @@ well under 100 ms.
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 FORMAT = 2  # raise it when the way of building changes what comes out
@@ -102,14 +100,33 @@ def toolchain(arch):
     tools = [prefix + "gcc", prefix + "ld"]
     if arch == "arm64":  # the 32-bit vdso
         tools += ["arm-linux-gnueabihf-gcc", "arm-linux-gnueabihf-ld"]
-    versions = {}
-    for tool in tools:
-        if not shutil.which(tool):
-            raise Problem(f"{tool} is missing (./bootstrap installs it)", 3)
-        shown = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False,
-                               env={**os.environ, "LC_ALL": "C"})
-        versions[tool] = shown.stdout.partition("\n")[0]
-    return versions
+    return {tool: tool_version(tool) for tool in tools}
+
+
+def tool_version(tool):
+    """The first line of `tool --version`, remembered until the file changes."""
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, tool)
+        if os.access(path, os.X_OK):
+            break
+    else:
+        raise Problem(f"{tool} is missing (./bootstrap installs it)", 3)
+    real = os.path.realpath(path)
+    status = os.stat(real)
+    note = cache_dir() / "tools" / sha256(f"{path} {real} {status.st_mtime_ns} {status.st_size}".encode())[:20]
+    try:
+        return note.read_text()
+    except FileNotFoundError:
+        pass
+    import subprocess
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False,
+                           env={**os.environ, "LC_ALL": "C"})
+    version = shown.stdout.partition("\n")[0]
+    note.parent.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_suffix(f".{os.getpid()}")
+    temporary.write_text(version)
+    os.replace(temporary, note)
+    return version
 
 
 def resolved_source(recipe):
