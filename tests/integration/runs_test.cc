@@ -13,10 +13,10 @@ namespace sealvisor::test {
 namespace {
 
 using report::Change;
-using report::Run;
+
 using report::Verdict;
 
-void expect_clean(const Run& run) {
+void expect_clean(const report::Run& run) {
   EXPECT_TRUE(run.ending.good) << run.ending.text << "\n" << run.ending.console_tail;
   EXPECT_TRUE(run.findings.empty()) << text_of(run.findings);
   EXPECT_EQ(run.counts.mismatches, 0U);
@@ -26,7 +26,7 @@ void expect_clean(const Run& run) {
   EXPECT_FALSE(run.blind_spots.empty());
 }
 
-void expect_sealed(const Run& run) {
+void expect_sealed(const report::Run& run) {
   expect_clean(run);
   EXPECT_EQ(run.counts.violations, 0U);
   std::size_t held = 0;
@@ -41,7 +41,7 @@ void expect_sealed(const Run& run) {
   EXPECT_GE(held, 40U);
 }
 
-void expect_change(const Run& run, const std::string& mapping, const std::string& operation,
+void expect_change(const report::Run& run, const std::string& mapping, const std::string& operation,
                    Change change) {
   const report::Cell* cell = find_cell(run, mapping, operation, "whole");
   ASSERT_NE(cell, nullptr) << mapping << " " << operation;
@@ -54,7 +54,7 @@ void expect_change(const Run& run, const std::string& mapping, const std::string
   EXPECT_FALSE(entry.instruction.empty());
 }
 
-void expect_unsealed(const Run& run) {
+void expect_unsealed(const report::Run& run) {
   expect_clean(run);
   for (const char* mapping : {"[vdso]", "[vvar]"}) {
     expect_change(run, mapping, "munmap", Change::Gone);
@@ -73,7 +73,7 @@ void expect_unsealed(const Run& run) {
   }
 }
 
-void expect_lies(const Run& run) {
+void expect_lies(const report::Run& run) {
   EXPECT_TRUE(run.ending.good) << run.ending.text;
   std::size_t lies = 0;
   for (const report::Cell& cell : run.cells) {
@@ -96,7 +96,7 @@ void expect_lies(const Run& run) {
   EXPECT_FALSE(findings_of(run, "claim").empty());
 }
 
-void expect_life(const Run& run) {
+void expect_life(const report::Run& run) {
   expect_clean(run);
   EXPECT_EQ(run.counts.violations, 0U);
   EXPECT_GE(run.counts.table_writes, 100'000U);
@@ -114,7 +114,7 @@ void expect_life(const Run& run) {
   }
 }
 
-void expect_exact_stores(const Run& run) {
+void expect_exact_stores(const report::Run& run) {
   expect_clean(run);
   ASSERT_EQ(run.lives.size(), 1U);
   EXPECT_EQ(run.lives[0].status, 0);
@@ -124,7 +124,7 @@ void expect_exact_stores(const Run& run) {
   EXPECT_EQ(run.counts.witness_differences, 0U);
 }
 
-void expect_lying_agent(const Run& run) {
+void expect_lying_agent(const report::Run& run) {
   EXPECT_TRUE(run.ending.good) << run.ending.text;
   const auto found = findings_of(run, "identity");
   ASSERT_EQ(found.size(), 1U) << text_of(run.findings);
@@ -138,7 +138,7 @@ struct Row {
   const char* recipe;
   std::vector<std::string> scenarios;
   std::function<void(run::RunRequest&)> prepare;
-  std::function<void(const Run&)> check;
+  std::function<void(const report::Run&)> check;
 };
 
 void nothing(run::RunRequest& /*request*/) {}
@@ -168,7 +168,7 @@ TEST_P(Runs, ComesOutAsItMust) {
   const auto& [arch, row] = GetParam();
   run::RunRequest request = request_for(arch, row.recipe, row.scenarios);
   row.prepare(request);
-  Run run;
+  report::Run run;
   run_guest(request, run);
   if (HasFatalFailure()) return;
   ASSERT_NE(row.check, nullptr);
@@ -180,7 +180,7 @@ TEST(RunsArm64, ExactStoresWithLargeSystemExtensions) {
   run::RunRequest request = request_for(arch::Arch::Arm64, "lts-sealed", {"control/stores"});
   request.cpu_model = "cortex-a76";
   request.witness = true;
-  Run run;
+  report::Run run;
   run_guest(request, run);
   if (HasFatalFailure()) return;
   expect_exact_stores(run);

@@ -60,24 +60,6 @@ class Bridge final : public engine::Observer {
   std::string console_;
 };
 
-Result<image::Initramfs> make_initramfs(const RunRequest& request) {
-  std::string plan = std::string(scenario::kPlanHeader) + "\n";
-  for (const scenario::PlanItem& item : request.plan) plan += scenario::plan_line(item);
-  std::vector<image::InitramfsItem> items;
-  items.push_back(image::InitramfsItem::directory("dev"));
-  items.push_back(image::InitramfsItem::character_device("dev/console", 5, 1));
-  for (const char* folder : {"proc", "sys", "tmp", "helpers"}) {
-    items.push_back(image::InitramfsItem::directory(folder));
-  }
-  items.push_back(image::InitramfsItem::file_from("init", request.agent_dir / "init", 0755));
-  for (const std::string name : {"dynamic", "loader", "helper32"}) {
-    const std::string path = "helpers/" + name;
-    items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
-  }
-  items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
-  return image::Initramfs::build(items);
-}
-
 /// What this plan needs of the kernel beyond the engine's own arguments.
 std::string arguments_for(const RunRequest& request) {
   const bool stores = std::any_of(
@@ -110,6 +92,24 @@ std::string last_lines(const std::string& text, std::size_t lines) {
 
 }  // namespace
 
+Result<image::Initramfs> initramfs_for(const RunRequest& request) {
+  std::string plan = std::string(scenario::kPlanHeader) + "\n";
+  for (const scenario::PlanItem& item : request.plan) plan += scenario::plan_line(item);
+  std::vector<image::InitramfsItem> items;
+  items.push_back(image::InitramfsItem::directory("dev"));
+  items.push_back(image::InitramfsItem::character_device("dev/console", 5, 1));
+  for (const char* folder : {"proc", "sys", "tmp", "helpers"}) {
+    items.push_back(image::InitramfsItem::directory(folder));
+  }
+  items.push_back(image::InitramfsItem::file_from("init", request.agent_dir / "init", 0755));
+  for (const std::string name : {"dynamic", "loader", "helper32"}) {
+    const std::string path = "helpers/" + name;
+    items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
+  }
+  items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
+  return image::Initramfs::build(items);
+}
+
 Result<report::Run> run_one(const RunRequest& request) {
   auto kernel = image::probe_kernel(request.kernel_image, request.arch);
   if (!kernel) return kernel.error();
@@ -119,7 +119,7 @@ Result<report::Run> run_one(const RunRequest& request) {
     if (!loaded) return loaded.error();
     symbols.emplace(std::move(loaded).value());
   }
-  auto initramfs = make_initramfs(request);
+  auto initramfs = initramfs_for(request);
   if (!initramfs) return initramfs.error();
 
   engine::EngineConfig config;

@@ -14,6 +14,7 @@
 #include "guest/scenario/plan.h"
 #include "vmm/base/result.h"
 #include "vmm/event/event.h"
+#include "vmm/image/initramfs.h"
 #include "vmm/report/report.h"
 
 namespace sealvisor::run {
@@ -43,6 +44,9 @@ struct RunRequest {
   std::function<void(event::Event&)> mutate;
   std::function<void(std::string_view)> progress;  ///< One line at a time; may be empty.
 };
+
+/// The guest's first file system for `request`: agent, helpers, plan.
+[[nodiscard]] Result<image::Initramfs> initramfs_for(const RunRequest& request);
 
 /// Runs it. An Error means that no guest ran (bad input, missing host parts); a guest that failed is
 /// a Run whose `ending` says how, with all evidence up to there.
