@@ -57,7 +57,7 @@ TEST_P(Controls, AChangedValueIsFoundByTheRewalk) {
 
 TEST_P(Controls, AHungGuestEndsAtItsDeadline) {
   run::RunRequest request = request_for(GetParam(), "lts-sealed", {"munmap/whole", "control/hang"});
-  request.deadline = std::chrono::seconds(40);
+  request.deadline = std::chrono::seconds(20);
   run_guest(request, run_);
   EXPECT_FALSE(run_.ending.good);
   EXPECT_NE(run_.ending.text.find("deadline"), std::string::npos) << run_.ending.text;

@@ -39,8 +39,7 @@ class Comparer final : public engine::Observer {
   void on_events(std::span<const Event> events) override {
     for (const Event& event : events) {
       if (event.kind == Kind::Registers) {
-        auto format =
-            model::format_of(arch_, {event.old_value, event.new_value, event.aux});
+        auto format = model::format_of(arch_, {event.old_value, event.new_value, event.aux});
         if (format) format_ = format.value();
       }
       if (event.kind == Kind::RootLoad) {
@@ -126,9 +125,8 @@ class Comparer final : public engine::Observer {
       const arch::Frame root = upper && arch_ == arch::Arch::Arm64 ? upper_ : lower_;
       const arch::Walk walk = arch::walk(*format_, engine_.memory(), root, behind);
       if (walk.end == arch::WalkEnd::NonCanonical) continue;
-      expect_single(behind.value, walk.end == arch::WalkEnd::Leaf
-                                      ? std::optional(walk.output.value)
-                                      : std::nullopt);
+      expect_single(behind.value, walk.end == arch::WalkEnd::Leaf ? std::optional(walk.output.value)
+                                                                  : std::nullopt);
     }
   }
 

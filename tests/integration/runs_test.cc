@@ -45,8 +45,8 @@ void expect_change(const report::Run& run, const std::string& mapping, const std
                    Change change) {
   const report::Cell* cell = find_cell(run, mapping, operation, "whole");
   ASSERT_NE(cell, nullptr) << mapping << " " << operation;
-  EXPECT_EQ(cell->observation.change, change) << mapping << " " << operation << ": "
-                                              << cell->observation.text;
+  EXPECT_EQ(cell->observation.change, change)
+      << mapping << " " << operation << ": " << cell->observation.text;
   ASSERT_FALSE(cell->changes.empty()) << mapping << " " << operation;
   const report::EntryChange& entry = cell->changes.front();
   EXPECT_NE(entry.old_value, entry.new_value);
@@ -158,8 +158,7 @@ const Row kRows[] = {
 
 class Runs : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {};
 INSTANTIATE_TEST_SUITE_P(
-    Table, Runs,
-    testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
+    Table, Runs, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
     [](const testing::TestParamInfo<std::tuple<arch::Arch, Row>>& one) {
       return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
     });

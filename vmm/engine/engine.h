@@ -52,13 +52,13 @@ class Observer {
 
 /// How a run ended.
 enum class End : std::uint8_t {
-  GuestReset,    ///< The guest reset or powered off, as the agent does.
-  GaveUp,        ///< The observer asked for it.
+  GuestReset,  ///< The guest reset or powered off, as the agent does.
+  GaveUp,      ///< The observer asked for it.
   Deadline,
   ConsoleFlood,
-  EngineDied,    ///< Killed by a signal, or exited with an error after it had started.
-  Interrupted,   ///< SIGINT or SIGTERM to us.
-  RingBroken,    ///< The event ring's indices made no sense.
+  EngineDied,   ///< Killed by a signal, or exited with an error after it had started.
+  Interrupted,  ///< SIGINT or SIGTERM to us.
+  RingBroken,   ///< The event ring's indices made no sense.
 };
 [[nodiscard]] const char* name_of(End end);
 

@@ -25,7 +25,8 @@ enum class Kind : std::uint8_t {
   /// new_value = 1 for the upper half.
   TableRemoved = 5,
   /// A store changed, or rewrote, one 8-byte slot of a watched table frame. gpa = slot, old_value,
-  /// new_value = whole slot, level = lowest one at which the frame is linked. A store that spans n slots makes n records: part 0..n-1 of parts.
+  /// new_value = whole slot, level = lowest one at which the frame is linked. A store that spans n
+  /// slots makes n records: part 0..n-1 of parts.
   SlotWrite = 6,
   /// The same for a watched content frame (code of a system mapping).
   ContentWrite = 7,
@@ -47,9 +48,9 @@ enum class Kind : std::uint8_t {
 
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.
 inline constexpr std::uint8_t kUpperHalf = 1;
-inline constexpr std::uint8_t kUserMode = 2;     ///< SlotWrite, ContentWrite: user mode stored.
-inline constexpr std::uint8_t kPredicted = 4;    ///< `dc zva`: value known from the architecture.
-inline constexpr std::uint8_t kWitness = 8;      ///< RunEnd: the second witness ran.
+inline constexpr std::uint8_t kUserMode = 2;   ///< SlotWrite, ContentWrite: user mode stored.
+inline constexpr std::uint8_t kPredicted = 4;  ///< `dc zva`: value known from the architecture.
+inline constexpr std::uint8_t kWitness = 8;    ///< RunEnd: the second witness ran.
 
 enum class Limit : std::uint64_t { TableFrames = 1, ContentFrames = 2 };
 

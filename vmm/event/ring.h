@@ -37,7 +37,7 @@ inline constexpr std::uint32_t kRingMagic = 0x53564C52;
 /// trusted too, but its indices are checked all the same, since a crash may leave anything.
 struct RingHeader {
   std::uint32_t magic;
-  std::uint32_t version;  ///< kEventVersion.
+  std::uint32_t version;                        ///< kEventVersion.
   alignas(64) std::atomic<std::uint64_t> head;  ///< Records ever written; producer only.
   alignas(64) std::atomic<std::uint64_t> tail;  ///< Records ever read; consumer only.
   /// Commands: content frames to watch. Written by the consumer between a kStop and its kGo.

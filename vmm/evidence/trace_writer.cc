@@ -11,8 +11,9 @@ Result<TraceWriter> TraceWriter::create(const std::filesystem::path& file) {
   std::error_code failed;
   std::filesystem::create_directories(file.parent_path(), failed);
   if (failed) {
-    return Error{ExitCode::HostLacks, "trace folder " + file.parent_path().string() + ": " +
-                                          failed.message(), failed.value()};
+    return Error{ExitCode::HostLacks,
+                 "trace folder " + file.parent_path().string() + ": " + failed.message(),
+                 failed.value()};
   }
   // Level 1: the stream repeats itself so much that more buys little.
   gzFile opened = gzopen(file.c_str(), "wb1");

@@ -17,8 +17,8 @@
 
 namespace sealvisor::evidence {
 
-/// Appends to one trace file. A failed write (disk full) stops the trace, keeps what is there and is
-/// reported by close(); the run goes on.
+/// Appends to one trace file. A failed write (disk full) stops the trace, keeps what is there and
+/// is reported by close(); the run goes on.
 class TraceWriter {
  public:
   /// Creates `file` and its folder. Errors name the path (exit code HostLacks).

@@ -20,8 +20,8 @@ Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
     return Error{ExitCode::Usage, fmt::format("symbols {}: {}", vmlinux.string(), why)};
   };
   if (elf_version(EV_CURRENT) == EV_NONE) return refuse("libelf is of another version");
-  const std::unique_ptr<Elf, decltype(&elf_end)> elf(
-      elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr), &elf_end);
+  const std::unique_ptr<Elf, decltype(&elf_end)> elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr),
+                                                     &elf_end);
   if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return refuse("not an ELF file");
   SymbolTable table;
   for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;

@@ -35,9 +35,8 @@ std::optional<std::size_t> Identities::named(const std::string& name) const {
 
 bool Identities::intersects(arch::Gpa gpa, std::uint64_t size) const {
   if (size <= arch::kPageSize) return by_frame_.contains(arch::frame_of(gpa));
-  return std::any_of(by_frame_.begin(), by_frame_.end(), [&](const auto& item) {
-    return item.first.gpa().value - gpa.value < size;
-  });
+  return std::any_of(by_frame_.begin(), by_frame_.end(),
+                     [&](const auto& item) { return item.first.gpa().value - gpa.value < size; });
 }
 
 std::vector<arch::Frame> Identities::code_frames() const {

@@ -14,7 +14,7 @@ namespace sealvisor::model {
 
 /// One system mapping of the kernel under test.
 struct SystemMapping {
-  std::string name;  ///< "[vdso]"; with " (32-bit)" behind it for one of compat processes.
+  std::string name;   ///< "[vdso]"; with " (32-bit)" behind it for one of compat processes.
   bool code = false;  ///< Its frames hold code: their content must not change (S5).
   /// One a page; nullopt = never seen populated, so never judged.
   std::vector<std::optional<arch::Frame>> frames;

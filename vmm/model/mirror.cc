@@ -13,8 +13,9 @@ using event::Kind;
 
 void Mirror::note_broken(const Event& event, std::uint64_t held) {
   if (broken_links_++ == 0) {
-    first_broken_ = fmt::format("write to {:#x} at instruction {} says old {:#x}, model holds {:#x}",
-                                event.gpa, event.icount, event.old_value, held);
+    first_broken_ =
+        fmt::format("write to {:#x} at instruction {} says old {:#x}, model holds {:#x}", event.gpa,
+                    event.icount, event.old_value, held);
   }
 }
 

@@ -4,10 +4,8 @@ namespace sealvisor::model {
 
 Result<arch::AnyFormat> format_of(arch::Arch arch, const PagingRegisters& registers) {
   if (arch == arch::Arch::X86_64) {
-    auto format = arch::x86_64::format_from({.cr0 = registers.first,
-                                             .cr3 = 0,
-                                             .cr4 = registers.second,
-                                             .efer = registers.third});
+    auto format = arch::x86_64::format_from(
+        {.cr0 = registers.first, .cr3 = 0, .cr4 = registers.second, .efer = registers.third});
     if (!format) return format.error();
     return arch::AnyFormat(format.value());
   }

@@ -132,8 +132,7 @@ std::vector<MappingChange> Spaces::on_event(const Event& event) {
                              use.level});
         }
       } else if (format_ && event.new_value != 0) {
-        const arch::Entry entry =
-            arch::decode(*format_, event.new_value, event.level, Half::Lower);
+        const arch::Entry entry = arch::decode(*format_, event.new_value, event.level, Half::Lower);
         const AddressSpace* space = current_ ? find(*current_) : nullptr;
         const auto page = identities_.find(arch::frame_of(entry.output));
         if (entry.kind == arch::EntryKind::Leaf && page && space != nullptr) {
@@ -202,8 +201,7 @@ void Spaces::search(AddressSpace& space, Look& look) {
     }
     if (placed->gva(found.page.page) == found.gva) continue;
     elsewhere.push_back(found);
-    if (std::find(space.elsewhere.begin(), space.elsewhere.end(), found) ==
-        space.elsewhere.end()) {
+    if (std::find(space.elsewhere.begin(), space.elsewhere.end(), found) == space.elsewhere.end()) {
       look.new_elsewhere.push_back(found);
     }
   }

@@ -30,9 +30,7 @@ void TableTracker::set_format(const arch::AnyFormat& format) {
   ++upper_changes_;
 }
 
-std::size_t TableTracker::user_slots(Half half) const {
-  return arch::user_slots(*format_, half);
-}
+std::size_t TableTracker::user_slots(Half half) const { return arch::user_slots(*format_, half); }
 
 TableTracker::Watched* TableTracker::find(Frame frame) const {
   return ram_.contains(frame) ? watch_[frame.number - ram_.first.number].get() : nullptr;
@@ -183,8 +181,7 @@ void TableTracker::relink(const Watched& watched, std::size_t index, std::uint64
       root.was_used = true;
     }
     if (old_value != 0 && new_value == 0) --root.user_entries;
-    if (root.user_entries == 0 && root.was_used &&
-        current_[half_index(root.half)] != root.frame) {
+    if (root.user_entries == 0 && root.was_used && current_[half_index(root.half)] != root.frame) {
       drop_root(i);
       break;
     }

@@ -42,11 +42,11 @@ struct StoreSource {
 
 /// One store, or the part of one that lies in a single frame.
 struct StorePart {
-  arch::Gpa gpa{};           ///< First byte.
-  std::uint32_t bytes = 0;   ///< Bytes in this frame.
-  std::uint32_t whole = 0;   ///< Bytes of the whole store.
-  std::uint32_t part = 0;    ///< Number of the first slot of this part within the whole store.
-  std::uint32_t parts = 0;   ///< Slots that the whole store touches.
+  arch::Gpa gpa{};          ///< First byte.
+  std::uint32_t bytes = 0;  ///< Bytes in this frame.
+  std::uint32_t whole = 0;  ///< Bytes of the whole store.
+  std::uint32_t part = 0;   ///< Number of the first slot of this part within the whole store.
+  std::uint32_t parts = 0;  ///< Slots that the whole store touches.
 };
 
 /// Watches every table frame that is reachable from a registered root.

@@ -32,8 +32,8 @@ Announcements::Seen Announcements::see(const arch::AnyFormat& format,
   std::vector<std::byte> bytes;
   for (std::uint64_t at = claim.start; at < claim.end; at += arch::kPageSize) {
     const arch::Walk walk = arch::walk(format, memory_, space.root, Gva{at});
-    const bool reachable = walk.end == WalkEnd::Leaf &&
-                           (walk.permissions.read || walk.permissions.exec);
+    const bool reachable =
+        walk.end == WalkEnd::Leaf && (walk.permissions.read || walk.permissions.exec);
     if (!reachable) {
       seen.frames.emplace_back();
       continue;
@@ -61,8 +61,8 @@ void Announcements::learn(const protocol::MappingClaim& claim, const std::string
   mapping.claims_sealed = claim.sealed != 0;
   mapping.identified_by.emplace_back("announcement");
   const bool vdso = name.starts_with("[vdso]");
-  const bool known_soname = seen.soname.starts_with("linux-vdso") ||
-                            seen.soname.starts_with("linux-gate");
+  const bool known_soname =
+      seen.soname.starts_with("linux-vdso") || seen.soname.starts_with("linux-gate");
   if (vdso && known_soname) mapping.identified_by.emplace_back("content");
   if (kernel_ && !seen.user_copy) mapping.identified_by.emplace_back("kernel image");
   if (vdso && !known_soname) {
@@ -110,10 +110,10 @@ std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
         continue;
       }
       doubts.push_back(
-          {name, fmt::format("announced at {:#x}, but page {} shows frame {:#x}, which is {}",
-                             claim.start, page, frame.gpa().value,
-                             id ? "another page of a system mapping"
-                                : "no frame of a system mapping")});
+          {name,
+           fmt::format("announced at {:#x}, but page {} shows frame {:#x}, which is {}",
+                       claim.start, page, frame.gpa().value,
+                       id ? "another page of a system mapping" : "no frame of a system mapping")});
       break;
     }
   }

@@ -29,10 +29,10 @@ struct IdentityDoubt {
 
 /// Collects one process's Mapping messages and judges them at MappingsEnd.
 ///
-/// The first process that announces a mapping teaches its frames, if they stand up to what the guest
-/// cannot choose: a [vdso] must hold an ELF file whose SONAME is a vdso's (content), and lie inside
-/// the kernel's own image (where the kernel keeps it). Every later announcement is compared with
-/// what was learned; it never changes it.
+/// The first process that announces a mapping teaches its frames, if they stand up to what the
+/// guest cannot choose: a [vdso] must hold an ELF file whose SONAME is a vdso's (content), and lie
+/// inside the kernel's own image (where the kernel keeps it). Every later announcement is compared
+/// with what was learned; it never changes it.
 class Announcements {
  public:
   Announcements(const memory::GuestMemory& memory, model::Identities& identities)

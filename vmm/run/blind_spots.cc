@@ -10,11 +10,11 @@ std::vector<std::string> blind_spots(const RunRequest& request, const report::Ru
   };
   if (request.arch == arch::Arch::X86_64) {
     spots.emplace_back(
-        "stack pushes by interrupts, syscalls and iret have no callback: one that hits a table frame "
+        "stack pushes by interrupts, syscalls and iret have no callback: one that hits a table "
+        "frame "
         "shows in the next re-walk only");
   } else {
-    spots.emplace_back(
-        "memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
+    spots.emplace_back("memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
     spots.emplace_back("'dc zva' is reported from its address, before it stores");
   }
   if (!run.counts.witness_stores) {

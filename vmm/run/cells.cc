@@ -118,8 +118,8 @@ void Course::scenario_end(const protocol::Scenario& scenario, const Totals& tota
   life_->pages_unobserved = totals.unobserved - life_start_.unobserved;
   life_->teardowns = totals.teardowns - life_start_.teardowns;
   life_->inherited = totals.inherited - life_start_.inherited;
-  const bool of_cells = scenario::find(name) != nullptr &&
-                        scenario::find(name)->kind == scenario::Kind::Cells;
+  const bool of_cells =
+      scenario::find(name) != nullptr && scenario::find(name)->kind == scenario::Kind::Cells;
   if (!of_cells) lives_.push_back(*life_);
   life_.reset();
   where_ = "between scenarios";
@@ -127,9 +127,9 @@ void Course::scenario_end(const protocol::Scenario& scenario, const Totals& tota
 
 bool Course::is_active(const protocol::Message& message, const char* what) {
   if (active_ && active_->cell.id == message.token) return true;
-  finding("monitor", where_,
-          fmt::format("the agent sent {} for cell {}, which is not in progress", what,
-                      message.token));
+  finding(
+      "monitor", where_,
+      fmt::format("the agent sent {} for cell {}, which is not in progress", what, message.token));
   return false;
 }
 
@@ -225,8 +225,8 @@ void Course::cell_end(const protocol::Message& message) {
   } else {
     judge(*active_);
     if (message.body.cell_end.signal != 0) {
-      cell.observation.text += fmt::format("; victim killed by signal {}",
-                                           message.body.cell_end.signal);
+      cell.observation.text +=
+          fmt::format("; victim killed by signal {}", message.body.cell_end.signal);
     }
   }
   cells_.push_back(std::move(cell));

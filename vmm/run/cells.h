@@ -1,4 +1,5 @@
-// The course of a run as the agent tells it: scenarios, cells, forks. Decides what was observed when.
+// The course of a run as the agent tells it: scenarios, cells, forks. Decides what was observed
+// when.
 #pragma once
 
 #include <cstdint>

@@ -131,8 +131,8 @@ Status check_message(const Message& message) {
 Result<Message> read_message(const arch::AnyFormat& format, const memory::GuestMemory& memory,
                              arch::Frame root, arch::Gva gva) {
   if (gva.value % protocol::kMessageSize != 0) {
-    return bad(fmt::format("address {:#x}, expected a multiple of {}", gva.value,
-                           protocol::kMessageSize));
+    return bad(
+        fmt::format("address {:#x}, expected a multiple of {}", gva.value, protocol::kMessageSize));
   }
   const arch::Walk walk = arch::walk(format, memory, root, gva);
   if (walk.end != arch::WalkEnd::Leaf || !walk.permissions.read) {

@@ -130,7 +130,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.cpu_model = request.cpu_model;
   config.plugin = request.plugin;
   config.deadline = request.deadline;
-  config.watch = request.watch;
+  config.plugin_loaded = request.plugin_loaded;
   config.witness = request.witness;
   auto engine = engine::make_tcg_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
@@ -170,9 +170,9 @@ Result<report::Run> run_one(const RunRequest& request) {
   if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);
   if (trace) {
     if (auto closed = trace->close(); !closed) {
-      run.findings.push_back({fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch),
-                                          request.recipe),
-                              "evidence", closed.error().message, false, ""});
+      run.findings.push_back(
+          {fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch), request.recipe),
+           "evidence", closed.error().message, false, ""});
     }
   }
   return run;

@@ -22,10 +22,10 @@ namespace sealvisor::run {
 /// What to boot, what to try in it, what to expect of it.
 struct RunRequest {
   arch::Arch arch{};
-  std::string recipe;          ///< Label in the report: recipe name, or the user's image path.
-  bool expectations = true;    ///< False for a user's own image: nothing is known of it beforehand.
-  bool sealed = false;         ///< What the recipe promises.
-  bool control = false;        ///< A recipe whose lies must be found.
+  std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
+  bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
+  bool sealed = false;       ///< What the recipe promises.
+  bool control = false;      ///< A recipe whose lies must be found.
   std::filesystem::path kernel_image;
   std::filesystem::path symbols;    ///< vmlinux with a symbol table; empty: none.
   std::filesystem::path agent_dir;  ///< Holds init, dynamic, loader, helper32.
@@ -33,12 +33,12 @@ struct RunRequest {
   std::vector<scenario::PlanItem> plan;
   std::chrono::seconds deadline{120};
   std::uint64_t memory_bytes = 256ULL << 20;
-  std::string cpu_model;            ///< Empty: the default of the architecture.
-  std::string kernel_arguments;     ///< Appended to the command line.
+  std::string cpu_model;         ///< Empty: the default of the architecture.
+  std::string kernel_arguments;  ///< Appended to the command line.
   std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
-  std::filesystem::path trace_dir;  ///< Empty: no trace is kept.
-  bool watch = true;                ///< False: boot without interception (benchmark only).
-  bool witness = false;             ///< Audit mode with the second witness.
+  std::filesystem::path trace_dir;                        ///< Empty: no trace is kept.
+  bool watch = true;     ///< False: boot without interception (benchmark only).
+  bool witness = false;  ///< Audit mode with the second witness.
   /// Called for each event before it is applied; may change it. A negative control only: the
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;
@@ -48,8 +48,8 @@ struct RunRequest {
 /// The guest's first file system for `request`: agent, helpers, plan.
 [[nodiscard]] Result<image::Initramfs> initramfs_for(const RunRequest& request);
 
-/// Runs it. An Error means that no guest ran (bad input, missing host parts); a guest that failed is
-/// a Run whose `ending` says how, with all evidence up to there.
+/// Runs it. An Error means that no guest ran (bad input, missing host parts); a guest that failed
+/// is a Run whose `ending` says how, with all evidence up to there.
 [[nodiscard]] Result<report::Run> run_one(const RunRequest& request);
 
 }  // namespace sealvisor::run

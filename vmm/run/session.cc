@@ -44,8 +44,7 @@ void Session::on_event(const Event& original) {
   ++counts_.events;
   switch (event.kind) {
     case Kind::Registers: {
-      auto format =
-          model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
+      auto format = model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
       if (format) {
         spaces_.set_format(request_.arch, format.value());
       } else {
@@ -80,8 +79,8 @@ void Session::on_event(const Event& original) {
   for (const model::MappingChange& change : spaces_.on_event(event)) {
     unresolved_.emplace_back(change.space, change.page);
     if (course_.wants_change(change.space) && spaces_.format()) {
-      course_.change(change.space, narrator_.tell(*spaces_.format(), identities_, change,
-                                                  code_root(event)));
+      course_.change(change.space,
+                     narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
   }
   mirror_.apply(event);
@@ -187,17 +186,17 @@ Commands Session::on_stopped(const Event& event) {
 
 void Session::on_doorbell(const Event& event, Commands& commands) {
   if (++counts_.doorbells > request_.doorbell_limit) {
-    commands.give_up = fmt::format("doorbell flood: more than {} messages",
-                                   request_.doorbell_limit);
+    commands.give_up =
+        fmt::format("doorbell flood: more than {} messages", request_.doorbell_limit);
     return;
   }
   const bool compat = event.gpa == protocol::kRegister32;
   if ((event.gpa != protocol::kRegister64 || event.size != 8) && (!compat || event.size != 4)) {
-    course_.finding("monitor", course_.where() + "/doorbell",
-                    fmt::format("store of {} bytes to doorbell offset {:#x}, expected 8 bytes to "
-                                "{:#x} or 4 to {:#x}",
-                                event.size, event.gpa, protocol::kRegister64,
-                                protocol::kRegister32));
+    course_.finding(
+        "monitor", course_.where() + "/doorbell",
+        fmt::format("store of {} bytes to doorbell offset {:#x}, expected 8 bytes to "
+                    "{:#x} or 4 to {:#x}",
+                    event.size, event.gpa, protocol::kRegister64, protocol::kRegister32));
     return;
   }
   if (!spaces_.format()) return;
@@ -232,8 +231,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::CellBegin: {
       const auto claim = announcements_.claim(text_of(message.body.cell.mapping));
-      course_.cell_begin(message, space,
-                         claim ? std::optional(claim->sealed != 0) : std::nullopt);
+      course_.cell_begin(message, space, claim ? std::optional(claim->sealed != 0) : std::nullopt);
       break;
     }
     case Type::Touched:
@@ -297,8 +295,7 @@ void Session::on_mappings_end(const Event& event, model::AddressSpace& space) {
   if (!spaces_.format()) return;
   bool learned = false;
   const bool compat = event.gpa == protocol::kRegister32;
-  for (const IdentityDoubt& doubt :
-       announcements_.end(*spaces_.format(), space, compat, learned)) {
+  for (const IdentityDoubt& doubt : announcements_.end(*spaces_.format(), space, compat, learned)) {
     course_.finding("identity", course_.where() + "/" + doubt.mapping,
                     doubt.mapping + " " + doubt.text);
   }
@@ -326,8 +323,7 @@ void Session::check_inheritance(const model::AddressSpace& space) {
   const auto parent = fork_parents_.find(child->second);
   if (parent != fork_parents_.end()) {
     totals_.inherited += parent->second.placements.size();
-    for (const auto& violation :
-         seal::judge_inheritance(identities_, parent->second, space)) {
+    for (const auto& violation : seal::judge_inheritance(identities_, parent->second, space)) {
       course_.violation(violation);
     }
   }
@@ -340,9 +336,9 @@ void Session::finish(report::Run& run) {
     course_.finding("monitor", "control/stores", text);
   }
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
-    run.findings.push_back({fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch),
-                                        request_.recipe, what, invariant),
-                            invariant, std::move(text), false, ""});
+    run.findings.push_back(
+        {fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant),
+         invariant, std::move(text), false, ""});
   };
   counts_.mismatches += mirror_.broken_links();
   if (counts_.mismatches != 0) {

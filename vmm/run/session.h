@@ -79,8 +79,8 @@ class Session {
   StoreControl stores_;
   report::Counts counts_;
   Totals totals_;
-  std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
-  std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
+  std::map<std::uint64_t, model::AddressSpace> fork_parents_;             // by token, at the fork
+  std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;        // space id -> token
   std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;  // since the last look
   arch::Frame current_root_{};
   std::string release_;

@@ -51,7 +51,8 @@ std::vector<std::string> StoreControl::on_block(const protocol::StoreBlock& bloc
     }
     return wrong;
   }
-  if (!open_ || std::memcmp(block_.store_class, block.store_class, sizeof(block.store_class)) != 0) {
+  if (!open_ ||
+      std::memcmp(block_.store_class, block.store_class, sizeof(block.store_class)) != 0) {
     wrong.push_back(name + ": a block of stores ended that did not begin");
     return wrong;
   }
@@ -65,8 +66,8 @@ std::vector<std::string> StoreControl::on_block(const protocol::StoreBlock& bloc
 std::vector<StoreControl::Write> StoreControl::expected() {
   std::vector<Write> writes;
   for (std::uint32_t i = 0; i < block_.stores; ++i) {
-    const std::int64_t start = static_cast<std::int64_t>(block_.offset) +
-                               static_cast<std::int64_t>(i) * block_.step;
+    const std::int64_t start =
+        static_cast<std::int64_t>(block_.offset) + static_cast<std::int64_t>(i) * block_.step;
     if (start < 0 || start >= static_cast<std::int64_t>(arch::kPageSize)) break;
     std::uint64_t last_slot = UINT64_MAX;
     for (std::uint32_t k = 0; k < block_.width; ++k) {
@@ -106,13 +107,12 @@ std::vector<StoreControl::Write> StoreControl::joined() const {
   std::vector<Write> result;
   std::size_t group = 0;  // first record of the instruction in progress
   for (const Write& write : seen_) {
-    if (!result.empty() &&
-        (result.back().pc != write.pc || result.back().icount != write.icount)) {
+    if (!result.empty() && (result.back().pc != write.pc || result.back().icount != write.icount)) {
       group = result.size();
     }
-    const auto same = std::find_if(result.begin() + static_cast<std::ptrdiff_t>(group),
-                                   result.end(),
-                                   [&](const Write& other) { return other.gpa == write.gpa; });
+    const auto same =
+        std::find_if(result.begin() + static_cast<std::ptrdiff_t>(group), result.end(),
+                     [&](const Write& other) { return other.gpa == write.gpa; });
     if (same != result.end() && same->new_value == write.old_value) {
       same->new_value = write.new_value;
     } else {

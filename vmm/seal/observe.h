@@ -1,5 +1,5 @@
-// What an operation did to a mapping, from two looks at it: before, and after everything was touched
-// again. Pure; never sees an errno.
+// What an operation did to a mapping, from two looks at it: before, and after everything was
+// touched again. Pure; never sees an errno.
 #pragma once
 
 #include <vector>

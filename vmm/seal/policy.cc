@@ -34,9 +34,9 @@ std::vector<Violation> judge_transition(arch::Arch arch, const Identities& ident
   std::vector<Violation> violations;
   const model::SystemMapping& mapping = identities.all()[transition.page.mapping];
   const auto add = [&](const char* invariant, std::string text) {
-    violations.push_back({invariant, space.id, transition.page, transition.gva,
-                          name_page(identities, transition.page, transition.gva) + ": " +
-                              std::move(text)});
+    violations.push_back(
+        {invariant, space.id, transition.page, transition.gva,
+         name_page(identities, transition.page, transition.gva) + ": " + std::move(text)});
   };
   const model::PageView& after = transition.after;
   switch (after.end) {
@@ -63,9 +63,9 @@ std::vector<Violation> judge_transition(arch::Arch arch, const Identities& ident
                           expected->gpa().value));
   }
   if (after.permissions != mapping.permissions) {
-    add("S3", fmt::format("permissions {} instead of {}",
-                          arch::describe_permissions(after.permissions),
-                          arch::describe_permissions(mapping.permissions)));
+    add("S3",
+        fmt::format("permissions {} instead of {}", arch::describe_permissions(after.permissions),
+                    arch::describe_permissions(mapping.permissions)));
   }
   return violations;
 }
@@ -103,12 +103,12 @@ std::vector<Violation> judge_gone(const Identities& identities, const model::Add
 
 Violation judge_content(const Identities& identities, model::MappingPage page,
                         const event::Event& write) {
-  return {"S5", 0, page, arch::Gva{0},
-          fmt::format("{} page {}: a store changed its code at frame offset {:#x} from {:#x} to "
-                      "{:#x} (pc {:#x})",
-                      identities.all()[page.mapping].name, page.page,
-                      write.gpa & (arch::kPageSize - 1), write.old_value, write.new_value,
-                      write.pc)};
+  return {
+      "S5", 0, page, arch::Gva{0},
+      fmt::format("{} page {}: a store changed its code at frame offset {:#x} from {:#x} to "
+                  "{:#x} (pc {:#x})",
+                  identities.all()[page.mapping].name, page.page, write.gpa & (arch::kPageSize - 1),
+                  write.old_value, write.new_value, write.pc)};
 }
 
 std::vector<Violation> judge_inheritance(const Identities& identities,
@@ -128,9 +128,10 @@ std::vector<Violation> judge_inheritance(const Identities& identities,
       violations.push_back({"S8", child.id, first, had.base,
                             mapping.name + " of the parent is not in its forked child"});
     } else if (has->base != had.base) {
-      violations.push_back({"S8", child.id, first, has->base,
-                            fmt::format("{} is at {:#x} in a forked child and at {:#x} in its parent",
-                                        mapping.name, has->base.value, had.base.value)});
+      violations.push_back(
+          {"S8", child.id, first, has->base,
+           fmt::format("{} is at {:#x} in a forked child and at {:#x} in its parent", mapping.name,
+                       has->base.value, had.base.value)});
     }
   }
   return violations;

@@ -36,12 +36,12 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   };
   const bool refused = cell.claim.made && claimed_errno(cell.claim) != 0;
   if (visible(observed) && refused) {
-    add("claim", fmt::format("the kernel answered {} and yet: {}", cell.claim.text,
-                             cell.observation.text));
+    add("claim",
+        fmt::format("the kernel answered {} and yet: {}", cell.claim.text, cell.observation.text));
   }
   if (visible(observed) && cell.claim.sealed.value_or(false)) {
-    add("claim", fmt::format("the kernel claims that it is sealed (sl) and yet: {}",
-                             cell.observation.text));
+    add("claim",
+        fmt::format("the kernel claims that it is sealed (sl) and yet: {}", cell.observation.text));
   }
   if (!cell.expectation) {
     // Nothing is known of this kernel: only what it claims can be held against it.
@@ -53,17 +53,17 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
     const bool was_to_stay = !visible(*expected.change);
     judgement.verdict = was_to_stay ? Verdict::Violation : Verdict::Mismatch;
     if (!was_to_stay) {
-      add("expectation", fmt::format("expected {} ({}), observed {}",
-                                     report::name_of(*expected.change), expected.source,
-                                     cell.observation.text));
+      add("expectation",
+          fmt::format("expected {} ({}), observed {}", report::name_of(*expected.change),
+                      expected.source, cell.observation.text));
     }
     return judgement;
   }
   const int number = claimed_errno(cell.claim);
   const bool claim_fits =
-      cell.claim.made && (expected.errnos.empty() ||
-                          std::find(expected.errnos.begin(), expected.errnos.end(), number) !=
-                              expected.errnos.end());
+      cell.claim.made &&
+      (expected.errnos.empty() ||
+       std::find(expected.errnos.begin(), expected.errnos.end(), number) != expected.errnos.end());
   if (!claim_fits) {
     judgement.verdict = Verdict::Mismatch;
     add("expectation",

@@ -11,7 +11,8 @@
 
 namespace sealvisor::seal {
 
-/// What is expected of `cell` on a recipe that is, or is not, sealed; nullopt where nothing is known.
+/// What is expected of `cell` on a recipe that is, or is not, sealed; nullopt where nothing is
+/// known.
 [[nodiscard]] std::optional<report::Expected> expectation_of(const report::Cell& cell, bool sealed,
                                                              arch::Arch arch);
 

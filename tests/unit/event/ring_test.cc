@@ -19,8 +19,8 @@ struct Free {
 class EventRing : public testing::Test {
  protected:
   EventRing()
-      : memory_(static_cast<std::byte*>(std::aligned_alloc(4096, event::kRingBytes + 4096 -
-                                                                     event::kRingBytes % 4096))),
+      : memory_(static_cast<std::byte*>(
+            std::aligned_alloc(4096, event::kRingBytes + 4096 - event::kRingBytes % 4096))),
         ring_({memory_.get(), event::kRingBytes}) {
     ring_.initialise();
   }

@@ -11,8 +11,7 @@ class Mirror : public testing::TestWithParam<Arch> {
  protected:
   FakeGuest guest{GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(BothArchs, Mirror, testing::ValuesIn(arch::kAllArchs),
-                         ArchName{});
+INSTANTIATE_TEST_SUITE_P(BothArchs, Mirror, testing::ValuesIn(arch::kAllArchs), ArchName{});
 
 TEST_P(Mirror, EqualsMemoryAfterHonestWork) {
   const Frame root = guest.new_process();

@@ -14,8 +14,7 @@ class Spaces : public testing::TestWithParam<Arch> {
   void SetUp() override { guest.learn_vdso(); }
   FakeGuest guest{GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(BothArchs, Spaces, testing::ValuesIn(arch::kAllArchs),
-                         ArchName{});
+INSTANTIATE_TEST_SUITE_P(BothArchs, Spaces, testing::ValuesIn(arch::kAllArchs), ArchName{});
 
 TEST_P(Spaces, PlacesEachMappingWhereItsFramesAre) {
   const Frame root = guest.new_process();

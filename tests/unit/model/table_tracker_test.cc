@@ -21,8 +21,7 @@ class TableTracker : public testing::TestWithParam<Arch> {
   }
   FakeGuest guest{GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(BothArchs, TableTracker, testing::ValuesIn(arch::kAllArchs),
-                         ArchName{});
+INSTANTIATE_TEST_SUITE_P(BothArchs, TableTracker, testing::ValuesIn(arch::kAllArchs), ArchName{});
 
 TEST_P(TableTracker, TellsAllThatANewRootHolds) {
   const Frame root = guest.new_process();
@@ -108,7 +107,8 @@ TEST_P(TableTracker, KeepsATableThatTwoEntriesLink) {
   const std::size_t used = FakeGuest::kVdsoPlace.value >> 39;
   ASSERT_TRUE(guest.memory.read_entry(root.slot(used), entry));
   guest.store(root.slot(5), entry);
-  const Frame table = arch::frame_of(arch::decode(guest.format, entry, 4, arch::Half::Lower).output);
+  const Frame table =
+      arch::frame_of(arch::decode(guest.format, entry, 4, arch::Half::Lower).output);
   guest.store(root.slot(used), 0);
   EXPECT_TRUE(guest.tracker.is_watched(table));
   EXPECT_EQ(guest.rewalk(root).mismatches, 0U);

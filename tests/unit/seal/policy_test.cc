@@ -53,9 +53,7 @@ const Case kCases[] = {
      },
      {"S3"}},
     {"S3Executable",
-     [](FakeGuest& guest, Frame root) {
-       guest.map(root, kVvar, FakeGuest::kVvar, {.exec = true});
-     },
+     [](FakeGuest& guest, Frame root) { guest.map(root, kVvar, FakeGuest::kVvar, {.exec = true}); },
      {"S3"}},
     {"S3NoLongerExecutable",
      [](FakeGuest& guest, Frame root) { guest.map(root, kVdso, FakeGuest::kVdso); },
@@ -96,13 +94,13 @@ const Case kCases[] = {
 };
 
 class PolicyCase : public testing::TestWithParam<std::tuple<Arch, Case>> {};
-INSTANTIATE_TEST_SUITE_P(
-    BothArchs, PolicyCase,
-    testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kCases)),
-    [](const testing::TestParamInfo<std::tuple<Arch, Case>>& one) {
-      return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
-             std::get<1>(one.param).name;
-    });
+INSTANTIATE_TEST_SUITE_P(BothArchs, PolicyCase,
+                         testing::Combine(testing::ValuesIn(arch::kAllArchs),
+                                          testing::ValuesIn(kCases)),
+                         [](const testing::TestParamInfo<std::tuple<Arch, Case>>& one) {
+                           return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
+                                  std::get<1>(one.param).name;
+                         });
 
 TEST_P(PolicyCase, BreaksExactlyWhatItShould) {
   const auto& [arch, one] = GetParam();

@@ -24,24 +24,24 @@ report::Cell cell(Change observed, std::int64_t answer, bool claims_sealed,
 }
 
 TEST(JudgeCell, HoldsWhenRefusedAndUnchanged) {
-  const auto judged = seal::judge_cell(
-      cell(Change::Unchanged, -EPERM, true, Change::Unchanged, {EPERM}), true);
+  const auto judged =
+      seal::judge_cell(cell(Change::Unchanged, -EPERM, true, Change::Unchanged, {EPERM}), true);
   EXPECT_EQ(judged.verdict, Verdict::Held);
   EXPECT_TRUE(judged.findings.empty());
 }
 
 TEST(JudgeCell, ARefaultOfTheSameFrameIsUnchanged) {
-  EXPECT_EQ(seal::judge_cell(cell(Change::Refaulted, -EPERM, true, Change::Unchanged, {EPERM}),
-                             true)
-                .verdict,
-            Verdict::Held);
+  EXPECT_EQ(
+      seal::judge_cell(cell(Change::Refaulted, -EPERM, true, Change::Unchanged, {EPERM}), true)
+          .verdict,
+      Verdict::Held);
 }
 
 TEST(JudgeCell, NeverHoldsWhatWasNotObserved) {
-  EXPECT_EQ(seal::judge_cell(cell(Change::Unobserved, -EPERM, true, Change::Unchanged, {EPERM}),
-                             true)
-                .verdict,
-            Verdict::Unobserved);
+  EXPECT_EQ(
+      seal::judge_cell(cell(Change::Unobserved, -EPERM, true, Change::Unchanged, {EPERM}), true)
+          .verdict,
+      Verdict::Unobserved);
 }
 
 TEST(JudgeCell, AChangeBehindARefusalIsAViolationAndAFalseClaim) {
@@ -53,8 +53,8 @@ TEST(JudgeCell, AChangeBehindARefusalIsAViolationAndAFalseClaim) {
 }
 
 TEST(JudgeCell, AWrongErrnoIsAMismatchEvenIfNothingChanged) {
-  const auto judged = seal::judge_cell(
-      cell(Change::Unchanged, -EINVAL, true, Change::Unchanged, {EPERM}), true);
+  const auto judged =
+      seal::judge_cell(cell(Change::Unchanged, -EINVAL, true, Change::Unchanged, {EPERM}), true);
   EXPECT_EQ(judged.verdict, Verdict::Mismatch);
   ASSERT_EQ(judged.findings.size(), 1U);
   EXPECT_EQ(judged.findings[0].first, "expectation");
@@ -66,8 +66,7 @@ TEST(JudgeCell, AnUnsealedKernelIsExpectedToChange) {
 }
 
 TEST(JudgeCell, AnExpectedChangeThatDidNotHappenIsAMismatch) {
-  const auto judged =
-      seal::judge_cell(cell(Change::Unchanged, 0, false, Change::Gone, {0}), false);
+  const auto judged = seal::judge_cell(cell(Change::Unchanged, 0, false, Change::Gone, {0}), false);
   EXPECT_EQ(judged.verdict, Verdict::Mismatch);
   EXPECT_EQ(judged.findings.size(), 1U);
 }

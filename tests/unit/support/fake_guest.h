@@ -40,8 +40,7 @@ struct May {
 inline arch::AnyFormat format_for(Arch arch) {
   if (arch == Arch::X86_64) {
     // CR0.PG; CR4.PAE; EFER.LMA, NXE.
-    return arch::x86_64::format_from(
-               {.cr0 = 1ULL << 31, .cr3 = 0, .cr4 = 1ULL << 5, .efer = 0xC00})
+    return arch::x86_64::format_from({.cr0 = 1ULL << 31, .cr3 = 0, .cr4 = 1ULL << 5, .efer = 0xC00})
         .value();
   }
   // T0SZ = T1SZ = 16, TG0 = TG1 = 4 KiB: what Linux uses for 48 bits.

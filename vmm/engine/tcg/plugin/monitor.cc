@@ -119,8 +119,8 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
     const std::size_t size = qemu_plugin_insn_data(insn, bytes.data(), bytes.size());
     const InstructionFacts facts =
         arch::classify(options_.arch, {bytes.data(), std::min(size, bytes.size())});
-    sites_.push_back({this, qemu_plugin_insn_vaddr(insn),
-                      static_cast<std::uint32_t>(count - 1 - i), facts});
+    sites_.push_back(
+        {this, qemu_plugin_insn_vaddr(insn), static_cast<std::uint32_t>(count - 1 - i), facts});
     Site* site = &sites_.back();
     qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, QEMU_PLUGIN_CB_NO_REGS,
                                      QEMU_PLUGIN_MEM_W, site);
@@ -188,8 +188,8 @@ void Monitor::on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::u
   if (second == nullptr || qemu_plugin_hwaddr_is_io(second)) return;
   const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
   if (!tracker_.is_watched(arch::frame_of(Gpa{second_phys}))) return;
-  store_part(site, second_phys, whole - first_bytes, whole,
-             static_cast<std::uint32_t>(first_slots), slots);
+  store_part(site, second_phys, whole - first_bytes, whole, static_cast<std::uint32_t>(first_slots),
+             slots);
 }
 
 void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,
@@ -310,8 +310,8 @@ void Monitor::on_zero_block(const Site& site) {
   if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
   const std::uint64_t root = is_user_address(vaddr) ? lower_root_ : upper_root_;
-  const arch::Walk walk = arch::walk(*tracker_.format(), ram_,
-                                     model::root_of(options_.arch, root), arch::Gva{vaddr});
+  const arch::Walk walk =
+      arch::walk(*tracker_.format(), ram_, model::root_of(options_.arch, root), arch::Gva{vaddr});
   if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
   if (!tracker_.is_watched(arch::frame_of(walk.output))) {
     cache_.insert(vaddr);

@@ -42,8 +42,8 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
   auto ram = Mapping::map(ram_fd, options.value().ram_size, PROT_READ, "guest RAM");
   if (!ram) return refuse(ram.error().message);
   const Fd ring_fd(options.value().ring_fd);
-  auto mapped = Mapping::map(ring_fd, sealvisor::event::kRingBytes, PROT_READ | PROT_WRITE,
-                             "the event ring");
+  auto mapped =
+      Mapping::map(ring_fd, sealvisor::event::kRingBytes, PROT_READ | PROT_WRITE, "the event ring");
   if (!mapped) return refuse(mapped.error().message);
   const sealvisor::event::Ring ring(mapped.value().bytes());
   if (!ring.compatible()) return refuse("the event ring is of another version of sealvisor");

@@ -78,7 +78,9 @@ std::uint64_t Registers::general(unsigned number) const {
   return number < general_.size() ? read(general_[number]) : 0;
 }
 
-model::PagingRegisters Registers::paging() const { return {read(first_), read(second_), read(third_)}; }
+model::PagingRegisters Registers::paging() const {
+  return {read(first_), read(second_), read(third_)};
+}
 
 std::uint64_t Registers::lower_root() const { return read(lower_root_); }
 
