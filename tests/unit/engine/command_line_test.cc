@@ -22,8 +22,8 @@ EngineConfig config_for(arch::Arch arch) {
   return config;
 }
 
-constexpr InheritedFds kFds{.ram = 11, .plugin_ram = 12, .ring = 13, .channel = 14, .console = 15,
-                            .qmp = 16};
+constexpr InheritedFds kFds{
+    .ram = 11, .plugin_ram = 12, .ring = 13, .channel = 14, .console = 15, .qmp = 16};
 
 std::vector<std::string> arguments_for(const EngineConfig& config) {
   const arch::Gpa base{config.arch == arch::Arch::Arm64 ? 0x40000000U : 0};
@@ -131,8 +131,8 @@ TEST(KernelArguments, HoldWhatTheEngineNeeds) {
     EXPECT_THAT(x86, Contains(word));
   }
   const auto arm64 = words_of(kernel_arguments(config_for(arch::Arch::Arm64)));
-  for (const char* word : {"console=ttyAMA0", "nokaslr", "norandmaps", "panic=-1",
-                           "sealvisor.doorbell=0xa000000"}) {
+  for (const char* word :
+       {"console=ttyAMA0", "nokaslr", "norandmaps", "panic=-1", "sealvisor.doorbell=0xa000000"}) {
     EXPECT_THAT(arm64, Contains(word));
   }
   EXPECT_THAT(arm64, Not(Contains("tsc_early_khz=1000000")));

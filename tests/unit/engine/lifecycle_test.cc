@@ -290,8 +290,9 @@ TEST_F(Lifecycle, TakesRecordsThatADeadEngineLeft) {
 TEST_F(Lifecycle, InheritsNothingButItsChannels) {
   const Fd stray(::fcntl(STDERR_FILENO, F_DUPFD, 100));  // Not close-on-exec on purpose.
   ASSERT_TRUE(stray.valid());
-  const StandIn qemu("echo fds >&$console; ls /proc/$$/fd >&$console; echo end >&$console\n"
-                     "readlink /proc/$$/fd/0 >&$console; exit 0");
+  const StandIn qemu(
+      "echo fds >&$console; ls /proc/$$/fd >&$console; echo end >&$console\n"
+      "readlink /proc/$$/fd/0 >&$console; exit 0");
   run_to_end();
   // 0, 1, 2, the script itself (255), console, QMP, channel, ring, and RAM twice.
   std::istringstream text(observer_.console);
@@ -354,9 +355,8 @@ TEST_F(Lifecycle, TheEngineDiesWithUs) {
   ASSERT_GE(middle, 0);
   if (middle == 0) {
     observer_.console_hook = [&] {
-      [[maybe_unused]] const auto sent = ::write(pipe.value().writing.get(),
-                                                 observer_.console.data(),
-                                                 observer_.console.size());
+      [[maybe_unused]] const auto sent =
+          ::write(pipe.value().writing.get(), observer_.console.data(), observer_.console.size());
     };
     [[maybe_unused]] const auto outcome = run();
     ::_exit(0);
@@ -375,7 +375,8 @@ TEST_F(Lifecycle, TheEngineDiesWithUs) {
 TEST_F(Lifecycle, BridgesTheCallersTerminalUntilCtrlAX) {
   const StandIn qemu(std::string(kNegotiate) +
                      "echo ready >&$console; read -r -N2 typed <&$console; "
-                     "echo \"got $typed\" >&$console\n" + kServe);
+                     "echo \"got $typed\" >&$console\n" +
+                     kServe);
   int ours = -1;
   const pid_t session = ::forkpty(&ours, nullptr, nullptr, nullptr);
   ASSERT_GE(session, 0);

@@ -35,7 +35,13 @@ TEST(EscapeFilter, SeesAnEscapeThatArrivesInTwoPieces) {
 
 TEST(EscapeFilter, SendsCtrlAWhenItWasDoubled) {
   EscapeFilter filter;
-  EXPECT_EQ(filter.filter("\x01" "a" "\x01\x01" "\x01" "b"), "\x01\x01\x01" "b");
+  EXPECT_EQ(filter.filter("\x01"
+                          "a"
+                          "\x01\x01"
+                          "\x01"
+                          "b"),
+            "\x01\x01\x01"
+            "b");
   EXPECT_FALSE(filter.quit());
 }
 

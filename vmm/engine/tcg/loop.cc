@@ -266,8 +266,8 @@ bool Loop::take_console() {
       }
       continue;
     }
-    const std::uint64_t room = config_.console_limit - std::min(console_bytes_,
-                                                                config_.console_limit);
+    const std::uint64_t room =
+        config_.console_limit - std::min(console_bytes_, config_.console_limit);
     console_bytes_ += count;
     const std::size_t passed = static_cast<std::size_t>(std::min<std::uint64_t>(count, room));
     if (passed > 0) observer_.on_console({block.data(), passed});
@@ -374,9 +374,7 @@ void Loop::kill(const std::string& why) {
   child_->kill();
 }
 
-bool Loop::started() const {
-  return qmp_->negotiated() || console_bytes_ > 0 || pump_.seen_any();
-}
+bool Loop::started() const { return qmp_->negotiated() || console_bytes_ > 0 || pump_.seen_any(); }
 
 Result<Outcome> Loop::conclude() {
   if (!exit_) return Error{ExitCode::HostLacks, "serving QEMU: the loop ended before QEMU"};
@@ -407,10 +405,9 @@ Result<Outcome> Loop::conclude() {
     outcome.text = qmp_->shutdown_reason();
   } else {
     outcome.end = End::EngineDied;
-    outcome.text = fmt::format("QEMU ended although neither the guest nor we asked for it ({}){}",
-                               qmp_->shutdown_reason().empty() ? "no reason given"
-                                                               : qmp_->shutdown_reason(),
-                               said);
+    outcome.text = fmt::format(
+        "QEMU ended although neither the guest nor we asked for it ({}){}",
+        qmp_->shutdown_reason().empty() ? "no reason given" : qmp_->shutdown_reason(), said);
   }
   return outcome;
 }

@@ -49,13 +49,13 @@ Result<std::unique_ptr<TcgEngine>> TcgEngine::create(const EngineConfig& config,
   if (!memory) return memory.error();
   auto ring_fd = memory_file("sealvisor-ring", event::kRingBytes, false);
   if (!ring_fd) return ring_fd.error();
-  auto ring_memory = Mapping::map(ring_fd.value(), event::kRingBytes, PROT_READ | PROT_WRITE,
-                                  "the event ring");
+  auto ring_memory =
+      Mapping::map(ring_fd.value(), event::kRingBytes, PROT_READ | PROT_WRITE, "the event ring");
   if (!ring_memory) return ring_memory.error();
   event::Ring(ring_memory.value().bytes()).initialise();
-  return std::unique_ptr<TcgEngine>(
-      new TcgEngine(config, std::move(qemu).value(), std::move(memory).value(),
-                    std::move(ring_fd).value(), std::move(ring_memory).value()));
+  return std::make_unique<TcgEngine>(Key{}, config, std::move(qemu).value(),
+                                     std::move(memory).value(), std::move(ring_fd).value(),
+                                     std::move(ring_memory).value());
 }
 
 TcgEngine::~TcgEngine() = default;

@@ -26,12 +26,15 @@ class TcgEngine final : public Engine {
   /// What QEMU's monitor answers to `command` ("info tlb", "gva2gpa 0x1000"): a view of the guest
   /// that is not ours. For use from Observer::on_stopped(), while the vCPU stands still. Errors
   /// (exit code GuestFailed): no guest runs, no answer within `limit`.
-  [[nodiscard]] Result<std::string> monitor(const std::string& command,
-                                            std::chrono::milliseconds limit =
-                                                std::chrono::seconds(10));
+  [[nodiscard]] Result<std::string> monitor(
+      const std::string& command, std::chrono::milliseconds limit = std::chrono::seconds(10));
 
  private:
-  TcgEngine(EngineConfig config, QemuProgram qemu, memory::GuestMemory memory, Fd ring_fd,
+  /// Only create() can make one.
+  struct Key {};
+
+ public:
+  TcgEngine(Key, EngineConfig config, QemuProgram qemu, memory::GuestMemory memory, Fd ring_fd,
             Mapping ring_memory)
       : config_(std::move(config)),
         qemu_(std::move(qemu)),
@@ -39,6 +42,7 @@ class TcgEngine final : public Engine {
         ring_fd_(std::move(ring_fd)),
         ring_memory_(std::move(ring_memory)) {}
 
+ private:
   EngineConfig config_;
   QemuProgram qemu_;
   memory::GuestMemory memory_;

@@ -29,8 +29,9 @@ struct StartFailure {
 };
 
 /// Runs in the child between fork and exec: async-signal-safe calls only, no allocation.
-[[noreturn]] void become(const char* program, char* const* arguments, std::span<const int> inherited,
-                         int null, int output, int report, pid_t parent) {
+[[noreturn]] void become(const char* program, char* const* arguments,
+                         std::span<const int> inherited, int null, int output, int report,
+                         pid_t parent) {
   StartFailure failure;
   const auto give_up = [&]() {
     failure.number = errno;
@@ -49,8 +50,8 @@ struct StartFailure {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (::dup2(null, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(output, 2) < 0) give_up();
   // Another engine of this process may have made descriptors that are not close-on-exec.
-  if (::syscall(SYS_close_range, 3U, std::numeric_limits<unsigned>::max(),
-                CLOSE_RANGE_CLOEXEC) != 0) {
+  if (::syscall(SYS_close_range, 3U, std::numeric_limits<unsigned>::max(), CLOSE_RANGE_CLOEXEC) !=
+      0) {
     give_up();
   }
   for (const int fd : {0, 1, 2}) ::fcntl(fd, F_SETFD, 0);
@@ -174,8 +175,8 @@ Result<Pipe> make_pipe(const std::string& what) {
 
 bool wait_readable(int fd, std::chrono::steady_clock::time_point until) {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        until - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     const auto wait = std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, 60'000);
     pollfd entry{fd, POLLIN, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(wait));

@@ -31,8 +31,8 @@ struct ChildPlan {
 };
 
 /// A running child. It gets standard input from /dev/null, default signal dispositions, a process
-/// group of its own (so that a terminal's Ctrl-C reaches us alone), and SIGKILL when the thread that
-/// started it ends (prctl(2), PR_SET_PDEATHSIG). The destructor kills and reaps it.
+/// group of its own (so that a terminal's Ctrl-C reaches us alone), and SIGKILL when the thread
+/// that started it ends (prctl(2), PR_SET_PDEATHSIG). The destructor kills and reaps it.
 class Child {
  public:
   /// Errors: the program can't be run (exit code HostLacks).

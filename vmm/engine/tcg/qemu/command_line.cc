@@ -1,6 +1,7 @@
 #include "vmm/engine/tcg/qemu/command_line.h"
 
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -54,37 +55,45 @@ std::string kernel_arguments(const EngineConfig& config) {
 std::vector<std::string> qemu_arguments(const EngineConfig& config, std::uint64_t memory_bytes,
                                         arch::Gpa ram_base, const InheritedFds& fds) {
   const bool arm64 = config.arch == arch::Arch::Arm64;
-  std::vector<std::string> arguments = {
-      "-M", arm64 ? "virt,gic-version=3" : "microvm,acpi=off,rtc=on",
-      "-cpu", cpu_model(config),
-      // One thread and a clock that counts instructions: two runs are the same to the instruction.
-      "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
-      "-rtc", "base=2026-01-01,clock=vm", "-seed", "1", "-smp", "1",
-      // What a plugin says goes to the log; without this word it would be dropped.
-      "-d", "plugin",
-      "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
-      // Waits for QMP `cont`: nothing runs before we listen.
-      "-S",
-      "-m", fmt::format("{}M", memory_bytes >> 20),
-      "-object",
+  std::vector<std::string> arguments;
+  const auto add = [&arguments](const char* option, std::string value) {
+    arguments.emplace_back(option);
+    arguments.push_back(std::move(value));
+  };
+  add("-M", arm64 ? "virt,gic-version=3" : "microvm,acpi=off,rtc=on");
+  add("-cpu", cpu_model(config));
+  // One thread and a clock that counts instructions: two runs are the same to the instruction.
+  add("-accel", "tcg,thread=single");
+  add("-icount", "shift=0,sleep=off");
+  add("-rtc", "base=2026-01-01,clock=vm");
+  add("-seed", "1");
+  add("-smp", "1");
+  add("-m", fmt::format("{}M", memory_bytes >> 20));
+  add("-object",
       fmt::format("memory-backend-file,id=ram,size={},mem-path=/proc/self/fd/{},share=on",
-                  memory_bytes, fds.ram),
-      "-machine", "memory-backend=ram",
-      "-chardev", fmt::format("socket,id=console,fd={}", fds.console),
-      "-serial", "chardev:console",
-      "-chardev", fmt::format("socket,id=qmp,fd={}", fds.qmp),
-      "-mon", "chardev=qmp,mode=control",
-      "-kernel", config.kernel.string(),
-      "-initrd", config.initramfs.string(),
-      "-append", kernel_arguments(config)};
+                  memory_bytes, fds.ram));
+  add("-machine", "memory-backend=ram");
+  // Waits for QMP `cont`, so nothing runs before we listen.
+  for (const char* word : {"-S", "-no-reboot", "-nodefaults", "-no-user-config"}) {
+    arguments.emplace_back(word);
+  }
+  add("-display", "none");
+  add("-chardev", fmt::format("socket,id=console,fd={}", fds.console));
+  add("-serial", "chardev:console");
+  add("-chardev", fmt::format("socket,id=qmp,fd={}", fds.qmp));
+  add("-mon", "chardev=qmp,mode=control");
+  // What a plugin says goes to the log; without this word it would be dropped.
+  add("-d", "plugin");
+  add("-kernel", config.kernel.string());
+  add("-initrd", config.initramfs.string());
+  add("-append", kernel_arguments(config));
   if (config.plugin_loaded) {
-    arguments.emplace_back("-plugin");
-    arguments.push_back(fmt::format(
-        "{},arch={},ring-fd={},channel-fd={},ram-fd={},ram-base={:#x},ram-size={:#x},"
-        "doorbell={:#x},watch={},witness={}",
-        escaped(config.plugin.string()), arch::name_of(config.arch), fds.ring, fds.channel,
-        fds.plugin_ram, ram_base.value, memory_bytes, doorbell_of(config.arch).value,
-        on_off(config.watch), on_off(config.witness)));
+    add("-plugin",
+        fmt::format("{},arch={},ring-fd={},channel-fd={},ram-fd={},ram-base={:#x},ram-size={:#x},"
+                    "doorbell={:#x},watch={},witness={}",
+                    escaped(config.plugin.string()), arch::name_of(config.arch), fds.ring,
+                    fds.channel, fds.plugin_ram, ram_base.value, memory_bytes,
+                    doorbell_of(config.arch).value, on_off(config.watch), on_off(config.witness)));
   }
   return arguments;
 }

@@ -71,12 +71,11 @@ Result<std::string> ask_version(const std::filesystem::path& path,
     if (count <= 0) break;
     output.append(block.data(), static_cast<std::size_t>(count));
   }
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-      until - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
   if (output.size() < kMostOutput && !child.value().wait(std::max(left, left.zero()))) {
-    return Error{ExitCode::HostLacks,
-                 fmt::format("{} --version gave no answer within {} ms", path.string(),
-                             limit.count())};
+    return Error{ExitCode::HostLacks, fmt::format("{} --version gave no answer within {} ms",
+                                                  path.string(), limit.count())};
   }
   return output;
 }
@@ -114,11 +113,11 @@ Result<QemuProgram> find_qemu(arch::Arch arch, std::chrono::milliseconds limit) 
   const auto version = parse_version(output.value());
   if (!version) {
     const std::string& text = output.value();
-    return Error{ExitCode::HostLacks,
-                 fmt::format("{} --version printed '{}', expected 'QEMU emulator version ...'; {}",
-                             path.value().string(), text.substr(0, std::min<std::size_t>(
-                                                                       text.find('\n'), 200)),
-                             advice(arch))};
+    return Error{
+        ExitCode::HostLacks,
+        fmt::format("{} --version printed '{}', expected 'QEMU emulator version ...'; {}",
+                    path.value().string(),
+                    text.substr(0, std::min<std::size_t>(text.find('\n'), 200)), advice(arch))};
   }
   if (*version < kOldestQemu) {
     return Error{ExitCode::HostLacks,

@@ -81,8 +81,7 @@ QmpClient::QmpClient(Fd socket) : socket_(std::move(socket)) {
   if (auto sent = send("qmp_capabilities", nullptr)) negotiation_ = sent.value();
 }
 
-Result<std::uint64_t> QmpClient::send(const std::string& command,
-                                      const nlohmann::json* arguments) {
+Result<std::uint64_t> QmpClient::send(const std::string& command, const nlohmann::json* arguments) {
   const std::uint64_t id = next_id_++;
   nlohmann::json request = {{"execute", command}, {"id", id}};
   if (arguments != nullptr) request["arguments"] = *arguments;
@@ -90,8 +89,8 @@ Result<std::uint64_t> QmpClient::send(const std::string& command,
   std::size_t sent = 0;
   // Requests are short and few: if the socket's buffer is full of them, QEMU reads none.
   while (sent < line.size()) {
-    const ssize_t count = ::send(socket_.get(), line.data() + sent, line.size() - sent,
-                                 MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t count =
+        ::send(socket_.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return errno_error(ExitCode::GuestFailed, "sending QMP command " + command);
     sent += static_cast<std::size_t>(count);
@@ -161,8 +160,8 @@ Result<std::string> QmpClient::answer(std::uint64_t id, const std::string& comma
   answer_.reset();
   while (!answer_) {
     if (!wait_readable(socket_.get(), until)) {
-      return Error{ExitCode::GuestFailed, fmt::format("QMP command {}: no answer within {} ms",
-                                                      command, limit.count())};
+      return Error{ExitCode::GuestFailed,
+                   fmt::format("QMP command {}: no answer within {} ms", command, limit.count())};
     }
     if (!pump() && !answer_) {
       return Error{ExitCode::GuestFailed,
@@ -173,8 +172,7 @@ Result<std::string> QmpClient::answer(std::uint64_t id, const std::string& comma
   QmpMessage message = std::move(*answer_);
   answer_.reset();
   if (message.kind == QmpMessage::Kind::Error) {
-    return Error{ExitCode::GuestFailed,
-                 fmt::format("QMP command {}: {}", command, message.text)};
+    return Error{ExitCode::GuestFailed, fmt::format("QMP command {}: {}", command, message.text)};
   }
   return std::move(message.text);
 }

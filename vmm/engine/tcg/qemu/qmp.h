@@ -46,8 +46,8 @@ struct QmpMessage {
 /// Reads one line. nullopt: not a JSON object.
 [[nodiscard]] std::optional<QmpMessage> parse_qmp(std::string_view line);
 
-/// A client for one connection. Not thread-safe. Two ways of use, which mix: post() and pump() in an
-/// event loop; execute() and human(), which wait, also from inside Observer::on_stopped().
+/// A client for one connection. Not thread-safe. Two ways of use, which mix: post() and pump() in
+/// an event loop; execute() and human(), which wait, also from inside Observer::on_stopped().
 class QmpClient {
  public:
   /// `socket` must be a connected stream socket that does not block. Leaves negotiation mode at
@@ -61,8 +61,8 @@ class QmpClient {
   /// Takes in what has arrived, without waiting. False: the connection is over or broken.
   bool pump();
 
-  /// Sends a command without arguments and waits for its answer, at most `limit`: the returned value
-  /// as JSON text.
+  /// Sends a command without arguments and waits for its answer, at most `limit`: the returned
+  /// value as JSON text.
   [[nodiscard]] Result<std::string> execute(const std::string& command,
                                             std::chrono::milliseconds limit);
   /// The output of a monitor command for people, such as "info tlb". It works while the vCPU waits
