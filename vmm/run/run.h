@@ -37,8 +37,8 @@ struct RunRequest {
   std::string kernel_arguments;  ///< Appended to the command line.
   std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
   std::filesystem::path trace_dir;                        ///< Empty: no trace is kept.
-  bool watch = true;     ///< False: boot without interception (benchmark only).
-  bool witness = false;  ///< Audit mode with the second witness.
+  bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
+  bool witness = false;       ///< Audit mode with the second witness.
   /// Called for each event before it is applied; may change it. A negative control only: the
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;

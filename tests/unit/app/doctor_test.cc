@@ -1,0 +1,88 @@
+#include "vmm/app/doctor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace sealvisor::app {
+namespace {
+
+using testing::HasSubstr;
+
+Error lacks(const char* message) { return Error{ExitCode::HostLacks, message, 0}; }
+
+TcgFacts good_facts() {
+  return {arch::Arch::Arm64,
+          std::string("QEMU 10.0.2 (/usr/bin/qemu-system-aarch64)"),
+          std::string("plugin loads"),
+          std::string("guest programs built"),
+          {{"lts-sealed", Status()}, {"lying", Status()}},
+          "9.9 GiB free"};
+}
+
+TEST(Doctor, ATcgLaneIsReadyWhenNothingIsMissing) {
+  const Lane lane = tcg_lane(good_facts());
+  EXPECT_EQ(lane.name, "tcg arm64");
+  EXPECT_EQ(lane.state, "ready");
+  for (const char* part :
+       {"exact", "QEMU 10.0.2", "plugin loads", "lts-sealed, lying", "9.9 GiB"}) {
+    EXPECT_THAT(lane.why, HasSubstr(part));
+  }
+}
+
+TEST(Doctor, ATcgLaneNamesWhatIsMissing) {
+  struct Case {
+    void (*spoil)(TcgFacts&);
+    const char* message;
+  };
+  const std::vector<Case> cases = {
+      {[](TcgFacts& facts) { facts.qemu = lacks("no qemu-system-aarch64 in PATH"); },
+       "no qemu-system-aarch64 in PATH"},
+      {[](TcgFacts& facts) { facts.plugin = lacks("plugin does not load"); },
+       "plugin does not load"},
+      {[](TcgFacts& facts) { facts.agents = lacks("guest program x"); }, "guest program x"},
+      {[](TcgFacts& facts) { facts.kernels[1].second = lacks("is not built; run it"); },
+       "kernels missing: lying (is not built; run it)"},
+  };
+  for (const Case& one : cases) {
+    TcgFacts facts = good_facts();
+    one.spoil(facts);
+    const Lane lane = tcg_lane(facts);
+    EXPECT_EQ(lane.state, "not ready");
+    EXPECT_THAT(lane.why, HasSubstr(one.message));
+    EXPECT_EQ(lane.why.find('\n'), std::string::npos);
+  }
+}
+
+TEST(Doctor, FindsCpuFlagsAsWholeWords) {
+  const std::string info = "processor\t: 0\nflags\t\t: fpu svm_lock vmx_x vmx\nbugs\t: svm\n";
+  EXPECT_TRUE(has_cpu_flag(info, "vmx"));
+  EXPECT_FALSE(has_cpu_flag(info, "svm"));
+  EXPECT_FALSE(has_cpu_flag("", "vmx"));
+}
+
+TEST(Doctor, TellsTheStatesOfKvmApart) {
+  struct Case {
+    KvmFacts facts;
+    const char* message;
+  };
+  const std::vector<Case> cases = {
+      {{"x86_64", false, false, "\nflags : vmx\n"}, "no /dev/kvm"},
+      {{"x86_64", true, false, "\nflags : vmx\n"}, "may not open it"},
+      {{"x86_64", true, true, "\nflags : fpu\n"}, "neither vmx nor svm: a software KVM"},
+      {{"x86_64", true, true, "\nflags : svm\n"}, "looks like hardware"},
+      {{"x86_64", true, true, "\nflags : fpu vmx tsc\n"}, "looks like hardware"},
+      {{"aarch64", true, true, ""}, "looks like hardware"},
+  };
+  for (const Case& one : cases) {
+    const Lane lane = kvm_lane(one.facts);
+    EXPECT_EQ(lane.name, "kvm");
+    EXPECT_EQ(lane.state, "not used");
+    EXPECT_THAT(lane.why, HasSubstr(one.message));
+  }
+}
+
+}  // namespace
+}  // namespace sealvisor::app

@@ -1,0 +1,138 @@
+#include "vmm/app/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace sealvisor::app {
+namespace {
+
+using arch::Arch;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> words(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> result;
+  for (std::string word; stream >> word;) result.push_back(word);
+  return result;
+}
+
+template <typename Options>
+Options parsed(const std::string& line) {
+  auto command = parse_options(words(line));
+  EXPECT_TRUE(command.ok()) << line << ": " << (command ? "" : command.error().message);
+  if (!command) return {};
+  const auto* options = std::get_if<Options>(&command.value());
+  EXPECT_NE(options, nullptr) << line;
+  return options != nullptr ? *options : Options{};
+}
+
+TEST(Options, VerifyByDefaultIsTheMainJob) {
+  const auto verify = parsed<VerifyOptions>("verify");
+  EXPECT_THAT(verify.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
+  EXPECT_THAT(verify.recipes, ElementsAre("lts-sealed", "lts-unsealed", "lying"));
+  EXPECT_TRUE(verify.machine.scenarios.empty());
+  EXPECT_TRUE(verify.machine.kernel.empty());
+  EXPECT_EQ(verify.machine.memory_mib, 256U);
+  EXPECT_EQ(verify.deadline.count(), 120);
+  EXPECT_FALSE(verify.witness);
+}
+
+TEST(Options, VerifyTakesAllItsOptions) {
+  const auto verify = parsed<VerifyOptions>(
+      "verify --arch arm64 --recipe a --recipe b --scenario munmap/* --scenario life/fork "
+      "--json out.json --trace dir --deadline 5 --memory 512 --cpu max --witness");
+  EXPECT_THAT(verify.archs, ElementsAre(Arch::Arm64));
+  EXPECT_THAT(verify.recipes, ElementsAre("a", "b"));
+  EXPECT_THAT(verify.machine.scenarios, ElementsAre("munmap/*", "life/fork"));
+  EXPECT_EQ(verify.json, "out.json");
+  EXPECT_EQ(verify.trace, "dir");
+  EXPECT_EQ(verify.deadline.count(), 5);
+  EXPECT_EQ(verify.machine.memory_mib, 512U);
+  EXPECT_EQ(verify.machine.cpu_model, "max");
+  EXPECT_TRUE(verify.witness);
+}
+
+TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
+  const auto own = parsed<VerifyOptions>("verify --kernel bzImage --symbols vmlinux");
+  EXPECT_EQ(own.machine.kernel, "bzImage");
+  EXPECT_EQ(own.machine.symbols, "vmlinux");
+  EXPECT_TRUE(own.archs.empty());
+  EXPECT_TRUE(parsed<VerifyOptions>("verify --kernel i --arch all").archs.empty());
+  EXPECT_THAT(parsed<VerifyOptions>("verify --kernel i --arch arm64").archs,
+              ElementsAre(Arch::Arm64));
+}
+
+TEST(Options, KernelBecomesWordsForTheScript) {
+  struct Case {
+    const char* line;
+    std::vector<std::string> arguments;
+  };
+  const std::vector<Case> cases = {
+      {"kernel list", {"list"}},
+      {"kernel list --json", {"list", "--json"}},
+      {"kernel build lying", {"build", "lying"}},
+      {"kernel build lying arm64", {"build", "lying", "arm64"}},
+      {"kernel build lying --update", {"build", "lying", "--update"}},
+  };
+  for (const Case& one : cases) {
+    EXPECT_EQ(parsed<KernelOptions>(one.line).arguments, one.arguments) << one.line;
+  }
+}
+
+TEST(Options, TheOtherCommands) {
+  EXPECT_FALSE(parsed<ScenariosOptions>("scenarios").json);
+  EXPECT_TRUE(parsed<ScenariosOptions>("scenarios --json").json);
+  parsed<DoctorOptions>("doctor");
+  const auto boot = parsed<BootOptions>("boot --arch arm64 --append quiet --initramfs x.cpio");
+  EXPECT_THAT(boot.archs, ElementsAre(Arch::Arm64));
+  EXPECT_EQ(boot.recipe, "lts-sealed");
+  EXPECT_EQ(boot.arguments, "quiet");
+  EXPECT_EQ(boot.initramfs, "x.cpio");
+  EXPECT_THAT(parsed<PrintOptions>("--version").text, HasSubstr("sealvisor "));
+  EXPECT_THAT(parsed<PrintOptions>("--help").text, HasSubstr("Exit codes"));
+  EXPECT_THAT(parsed<PrintOptions>("verify --help").text, HasSubstr("--witness"));
+  EXPECT_THAT(parsed<PrintOptions>("kernel build --help").text, HasSubstr("--update"));
+}
+
+TEST(Options, EachMistakeGetsOneSentence) {
+  struct Case {
+    const char* line;
+    const char* message;  ///< A part of it.
+  };
+  const std::vector<Case> cases = {
+      {"", "subcommand"},
+      {"verfy", "verfy"},
+      {"verify --arch riscv", "riscv not in {x86_64,arm64,all}"},
+      {"verify --recipe", "--recipe"},
+      {"verify --recipe a --kernel i", "--kernel excludes --recipe"},
+      {"verify --symbols s", "--symbols requires --kernel"},
+      {"verify --deadline 0", "0 not in range"},
+      {"verify --deadline soon", "soon"},
+      {"verify --memory 32", "32 not in range"},
+      {"verify --memory 129", "129 is not even"},
+      {"verify --no-such-thing", "--no-such-thing"},
+      {"verify stray", "stray"},
+      {"boot --arch all", "all not in {x86_64,arm64}"},
+      {"boot --initramfs x --scenario y", "--initramfs excludes --scenario"},
+      {"kernel", "subcommand"},
+      {"kernel build", "recipe"},
+      {"kernel build a riscv", "riscv"},
+      {"scenarios --yaml", "--yaml"},
+  };
+  for (const Case& one : cases) {
+    const auto command = parse_options(words(one.line));
+    ASSERT_FALSE(command.ok()) << one.line;
+    EXPECT_EQ(command.error().code, ExitCode::Usage);
+    EXPECT_THAT(command.error().message, HasSubstr(one.message)) << one.line;
+    EXPECT_THAT(command.error().message, HasSubstr("--help`")) << one.line;
+    EXPECT_EQ(command.error().message.find('\n'), std::string::npos) << one.line;
+  }
+}
+
+}  // namespace
+}  // namespace sealvisor::app

@@ -1,0 +1,221 @@
+#include "vmm/app/verify.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tests/unit/app/temporary.h"
+
+namespace sealvisor::app {
+namespace {
+
+using arch::Arch;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// A cache of built kernels and a stand-in for what boots them.
+class VerifyTest : public testing::Test {
+ protected:
+  VerifyTest() {
+    for (const char* name : {"image", "Image", "vmlinux"}) folder_.file(name, "kernel");
+    options_.archs = {Arch::X86_64, Arch::Arm64};
+    options_.recipes = {"lts-sealed", "lts-unsealed", "lying"};
+    options_.machine.scenarios = {"munmap/whole", "life/fork"};
+    places_.agents = "/agents";
+    places_.plugin = "/plugin.so";
+    tools_.kernel_dir = [this](const std::string& recipe, Arch) -> Result<std::filesystem::path> {
+      if (recipe == "no-such") return Error{ExitCode::Usage, "no recipe 'no-such'"};
+      if (recipe == "upstream-sealed") return Error{ExitCode::HostLacks, "not built"};
+      return folder_.path();
+    };
+    tools_.run_one = [this](const run::RunRequest& request) { return run(request); };
+  }
+
+  /// What a guest of this recipe would show.
+  Result<report::Run> run(const run::RunRequest& request) {
+    {
+      const std::lock_guard lock(mutex_);
+      ran_.push_back(std::string(arch::name_of(request.arch)) + " " + request.recipe);
+    }
+    if (request.progress) request.progress("life/fork");
+    if (request.recipe == broken_) return Error{ExitCode::HostLacks, "no QEMU"};
+    report::Run made;
+    made.arch = request.arch;
+    made.recipe = request.recipe;
+    made.sealed = request.sealed;
+    made.control = request.control;
+    made.ending = {true, "agent finished", ""};
+    for (const scenario::PlanItem& item : request.plan) {
+      if (item.scenario->kind != scenario::Kind::Cells || item.mapping == "[vvar_vclock]") continue;
+      report::Cell cell;
+      cell.id = item.cell;
+      cell.mapping = item.mapping;
+      cell.operation = scenario::name_of(item.scenario->operation);
+      cell.form = scenario::name_of(item.scenario->form);
+      const bool changed = request.recipe != "lts-sealed";
+      cell.claim = {true, changed ? 0 : -EPERM, changed ? "ok" : "EPERM", request.sealed};
+      cell.observation.change = changed ? report::Change::Gone : report::Change::Unchanged;
+      cell.verdict = request.control  ? report::Verdict::Violation
+                     : request.sealed ? report::Verdict::Held
+                                      : report::Verdict::AsExpected;
+      made.cells.push_back(cell);
+    }
+    return made;
+  }
+
+  report::Report run_everything() {
+    auto prepared = prepare(options_, places_, tools_);
+    EXPECT_TRUE(prepared.ok()) << prepared.error().message;
+    Progress progress(sink_.get(), false);
+    return run_all(std::move(prepared).value(), tools_, {}, progress);
+  }
+
+  struct Closer {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  Temporary folder_;
+  VerifyOptions options_;
+  Places places_;
+  VerifyTools tools_;
+  std::mutex mutex_;
+  std::vector<std::string> ran_;
+  std::string broken_;
+  std::unique_ptr<std::FILE, Closer> sink_{std::tmpfile()};
+};
+
+TEST_F(VerifyTest, PreparesOneRunForEachArchitectureAndRecipe) {
+  options_.deadline = std::chrono::seconds(9);
+  options_.machine.memory_mib = 128;
+  options_.machine.cpu_model = "max";
+  options_.witness = true;
+  options_.recipes.push_back("lts-sealed");  // asked for twice is run once
+  const auto prepared = prepare(options_, places_, tools_);
+  ASSERT_TRUE(prepared.ok());
+  const auto& requests = prepared.value().requests;
+  ASSERT_EQ(requests.size(), 6U);
+  EXPECT_EQ(requests[1].arch, Arch::X86_64);
+  EXPECT_EQ(requests[1].recipe, "lts-unsealed");
+  EXPECT_FALSE(requests[1].sealed);
+  EXPECT_TRUE(requests[2].control);
+  EXPECT_EQ(requests[3].arch, Arch::Arm64);
+  EXPECT_TRUE(requests[3].sealed);
+  EXPECT_EQ(requests[3].kernel_image, folder_.path() / "Image");
+  EXPECT_EQ(requests[3].symbols, folder_.path() / "vmlinux");
+  EXPECT_EQ(requests[3].agent_dir, "/agents/arm64");
+  EXPECT_EQ(requests[3].plugin, "/plugin.so");
+  for (const auto& request : requests) {
+    EXPECT_EQ(request.deadline.count(), 9);
+    EXPECT_EQ(request.memory_bytes, 128U << 20);
+    EXPECT_EQ(request.cpu_model, "max");
+    EXPECT_TRUE(request.witness);
+    EXPECT_EQ(request.plan.size(), 1 + scenario::kMappings.size());
+    EXPECT_TRUE(request.expectations);
+  }
+}
+
+TEST_F(VerifyTest, MistakesEndItBeforeAnythingRuns) {
+  options_.recipes = {"lts-sealed", "no-such"};
+  const auto recipe = prepare(options_, places_, tools_);
+  ASSERT_FALSE(recipe.ok());
+  EXPECT_EQ(recipe.error().code, ExitCode::Usage);
+  EXPECT_THAT(recipe.error().message, HasSubstr("no-such"));
+
+  options_.recipes = {"lts-sealed"};
+  options_.machine.scenarios = {"munmap/hole"};
+  const auto scenario = prepare(options_, places_, tools_);
+  ASSERT_FALSE(scenario.ok());
+  EXPECT_THAT(scenario.error().message, HasSubstr("munmap/whole"));
+
+  options_.machine.scenarios = {};
+  options_.machine.kernel = folder_.path() / "image";
+  const auto image = prepare(options_, places_, tools_);
+  ASSERT_FALSE(image.ok());
+  EXPECT_EQ(image.error().code, ExitCode::Usage);
+  EXPECT_THAT(image.error().message, HasSubstr("image"));
+}
+
+TEST_F(VerifyTest, ReportsInTheOrderAskedForWhateverTheWorkers) {
+  for (const unsigned workers : {1U, 2U, 8U}) {
+    tools_.workers = workers;
+    ran_.clear();
+    const report::Report report = run_everything();
+    EXPECT_EQ(report.exit_code, ExitCode::AsExpected) << report.conclusion;
+    ASSERT_EQ(report.runs.size(), 6U);
+    EXPECT_EQ(ran_.size(), 6U);
+    EXPECT_EQ(report.runs[0].recipe, "lts-sealed");
+    EXPECT_EQ(report.runs[2].recipe, "lying");
+    EXPECT_EQ(report.runs[3].arch, Arch::Arm64);
+    if (workers == 1) {
+      EXPECT_THAT(ran_, ElementsAre("x86_64 lts-sealed", "arm64 lts-sealed", "x86_64 lts-unsealed",
+                                    "arm64 lts-unsealed", "x86_64 lying", "arm64 lying"));
+    }
+  }
+}
+
+TEST_F(VerifyTest, KnowsWhereTheControlIsToLie) {
+  const report::Report report = run_everything();
+  for (const report::Run& run : report.runs) {
+    for (const report::Cell& cell : run.cells) EXPECT_EQ(cell.lie, run.control);
+  }
+}
+
+TEST_F(VerifyTest, WhatCannotStartDoesNotStopTheRest) {
+  options_.recipes = {"upstream-sealed", "lts-sealed", "lts-unsealed"};
+  broken_ = "lts-unsealed";
+  const report::Report report = run_everything();
+  EXPECT_EQ(report.exit_code, ExitCode::HostLacks);
+  EXPECT_EQ(report.runs.size(), 2U);
+  ASSERT_EQ(report.not_run.size(), 4U);
+  EXPECT_EQ(report.not_run[0].error.message, "not built");
+  EXPECT_EQ(report.not_run[2].error.message, "no QEMU");
+}
+
+TEST_F(VerifyTest, AnInterruptStartsNothingMore) {
+  std::atomic<int> calls{0};
+  tools_.interrupted = [&] { return ++calls > 2; };
+  const report::Report report = run_everything();
+  EXPECT_EQ(ran_.size(), 2U);
+  EXPECT_EQ(report.runs.size(), 2U);
+  EXPECT_EQ(report.exit_code, ExitCode::GuestFailed);
+  ASSERT_EQ(report.not_run.size(), 4U);
+  EXPECT_THAT(report.not_run[0].error.message, HasSubstr("interrupted"));
+}
+
+TEST_F(VerifyTest, SaysWhatGoesOn) {
+  run_everything();
+  std::rewind(sink_.get());
+  std::string text(4096, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), sink_.get()));
+  EXPECT_THAT(text, HasSubstr("arm64 lts-sealed: booting\n"));
+  EXPECT_THAT(text, HasSubstr("arm64 lts-sealed: agent finished after 0.0 s\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("life/fork"))) << "steps are for terminals";
+}
+
+TEST(Progress, ALiveLineIsOverwrittenAndLeavesNothing) {
+  std::FILE* file = std::tmpfile();
+  {
+    Progress progress(file, true);
+    progress.step("a", std::string(300, 'x'));
+    progress.step("b", "evil\x1b[2J\n");
+    progress.note("note");
+    progress.done("a");
+  }
+  std::rewind(file);
+  std::string text(8192, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  EXPECT_THAT(text, HasSubstr("\r\x1b[Knote\n"));
+  EXPECT_TRUE(text.ends_with("\r\x1b[K")) << "erased at the end";
+  EXPECT_EQ(text.find("\x1b[2J"), std::string::npos);
+  EXPECT_EQ(text.find(std::string(80, 'x')), std::string::npos) << "cut to fit one line";
+}
+
+}  // namespace
+}  // namespace sealvisor::app

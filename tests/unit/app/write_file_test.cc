@@ -1,0 +1,65 @@
+#include "vmm/app/write_file.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+
+#include "tests/unit/app/temporary.h"
+
+namespace sealvisor::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::ptrdiff_t files_in(const fs::path& folder) {
+  return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+}
+
+TEST(WriteFile, MakesAndReplacesAFileWhole) {
+  const Temporary folder;
+  const fs::path path = folder.path() / "report.json";
+  ASSERT_TRUE(write_file(path, "one, and rather long").ok());
+  EXPECT_EQ(Temporary::read(path), "one, and rather long");
+  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+  ASSERT_TRUE(write_file(path, "two").ok());
+  EXPECT_EQ(Temporary::read(path), "two");
+  EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(files_in(folder.path()), 1) << "nothing is left over";
+}
+
+TEST(WriteFile, KeepsALinkALink) {
+  const Temporary folder;
+  const fs::path target = folder.file("target", "old");
+  const fs::path link = folder.path() / "link";
+  fs::create_symlink(target, link);
+  ASSERT_TRUE(write_file(link, "new").ok());
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(Temporary::read(target), "new");
+}
+
+TEST(WriteFile, SaysWhatFailedAndLeavesNothing) {
+  const Temporary folder;
+  const auto missing = write_file(folder.path() / "no/such/report.json", "x");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, ExitCode::HostLacks);
+  EXPECT_NE(missing.error().message.find("no/such/report.json"), std::string::npos);
+  EXPECT_NE(missing.error().message.find("No such file"), std::string::npos);
+
+  const auto directory = write_file(folder.path(), "x");
+  ASSERT_FALSE(directory.ok());
+  EXPECT_EQ(files_in(folder.path()), 0);
+}
+
+TEST(WriteFile, ADiskThatIsFullIsNamed) {
+  const auto full = write_file("/dev/full", "x");
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ExitCode::HostLacks);
+  EXPECT_NE(full.error().message.find("/dev/full: No space left on device"), std::string::npos)
+      << full.error().message;
+  EXPECT_TRUE(fs::is_character_file("/dev/full")) << "a device stays a device";
+}
+
+}  // namespace
+}  // namespace sealvisor::app
