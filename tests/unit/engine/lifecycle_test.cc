@@ -45,10 +45,11 @@ constexpr const char* kServe =
 /// Shell text: writes one Doorbell record (kind 9) and sets the ring's head to 1.
 static_assert(offsetof(event::RingHeader, head) == 64);
 static_assert(offsetof(event::RingHeader, content_count) == 192);
-constexpr const char* kRingDoorbell =
+constexpr const char* kWriteDoorbell =
     "printf '\\x09' | dd of=/proc/self/fd/$ring bs=1 seek=4096 conv=notrunc status=none\n"
-    "printf '\\x01' | dd of=/proc/self/fd/$ring bs=1 seek=64 conv=notrunc status=none\n"
-    "printf S >&$channel\n";
+    "printf '\\x01' | dd of=/proc/self/fd/$ring bs=1 seek=64 conv=notrunc status=none\n";
+/// Shell text: tells us that the vCPU waits behind the last record.
+constexpr const char* kStopHere = "printf S >&$channel\n";
 
 class Collector final : public Observer {
  public:
@@ -250,7 +251,7 @@ TEST_F(Lifecycle, SurvivesClosedChannels) {
 }
 
 TEST_F(Lifecycle, AnswersTheVcpuAfterTheObserver) {
-  const StandIn qemu(std::string(kNegotiate) + kRingDoorbell +
+  const StandIn qemu(std::string(kNegotiate) + kWriteDoorbell + kStopHere +
                      "read -r -N1 answer <&$channel; echo \"answer $answer\" >&$console\n"
                      "od -An -v -tu8 -w24 -j192 -N24 /proc/self/fd/$ring | tr -s ' ' >&$console\n"
                      "exit 0");
@@ -264,7 +265,7 @@ TEST_F(Lifecycle, AnswersTheVcpuAfterTheObserver) {
 }
 
 TEST_F(Lifecycle, EndsTheGuestWhenTheObserverGivesUp) {
-  const StandIn qemu(std::string(kNegotiate) + kRingDoorbell + kServe);
+  const StandIn qemu(std::string(kNegotiate) + kWriteDoorbell + kStopHere + kServe);
   observer_.reply.give_up = "the guest broke the protocol";
   const Outcome outcome = run_to_end();
   EXPECT_EQ(outcome.end, End::GaveUp);
@@ -282,7 +283,7 @@ TEST_F(Lifecycle, KillsAnEngineWhoseRingIsBroken) {
 }
 
 TEST_F(Lifecycle, TakesRecordsThatADeadEngineLeft) {
-  const StandIn qemu(std::string(kRingDoorbell) + "kill -KILL $$");
+  const StandIn qemu(std::string(kWriteDoorbell) + "kill -KILL $$");
   EXPECT_EQ(run_to_end().end, End::EngineDied);
   EXPECT_EQ(observer_.events.size(), 1U);
 }
@@ -314,6 +315,17 @@ TEST_F(Lifecycle, EndsOnASignal) {
     EXPECT_EQ(outcome.end, End::Interrupted);
     EXPECT_THAT(outcome.text, HasSubstr("signal " + std::to_string(number)));
   }
+}
+
+TEST_F(Lifecycle, DoesNotWaitAfterASecondSignal) {
+  const StandIn qemu(std::string(kNegotiate) +
+                     "echo up >&$console\n"
+                     "while read -r line <&$qmp; do case \"$line\" in *quit*) echo no >&$console;; "
+                     "esac; done; exec sleep 1000");
+  observer_.console_hook = [] { ::kill(::getpid(), SIGINT); };
+  const Outcome outcome = run_to_end();
+  EXPECT_EQ(outcome.end, End::Interrupted);
+  EXPECT_THAT(outcome.text, HasSubstr("second signal"));
 }
 
 TEST_F(Lifecycle, OneSignalEndsBothOfTwoRuns) {
