@@ -40,6 +40,11 @@ void store(std::byte* at, std::uintptr_t value) {
 #endif
 }
 
+/// Where to map the doorbell: away from the system mappings, under which the kernel would put it.
+/// The page next to them must stay free for the form `neighbour`.
+constexpr std::uintptr_t kPlace =
+    sizeof(void*) == 8 ? static_cast<std::uintptr_t>(0xF'0000'0000) : 0;
+
 constexpr std::uint64_t kRegister =
     sizeof(void*) == 8 ? protocol::kRegister64 : protocol::kRegister32;
 
@@ -61,8 +66,8 @@ bool Doorbell::open(std::uint64_t gpa, bool verbose) {
     say("opening /dev/mem: %s", std::strerror(errno));
     return false;
   }
-  void* page =
-      ::mmap64(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off64_t>(gpa));
+  void* page = ::mmap64(reinterpret_cast<void*>(kPlace), kPage, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        fd, static_cast<off64_t>(gpa));
   const int error = errno;
   ::close(fd);
   if (page == MAP_FAILED) {
