@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/report/layout.h"
+
 namespace sealvisor::report {
 
 namespace {
@@ -24,7 +26,7 @@ std::string label(const Run& run) {
 
 /// "3 cells", "1 cell".
 std::string count_of(std::uint64_t count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+  return fmt::format("{} {}{}", grouped(count), what, count == 1 ? "" : "s");
 }
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {

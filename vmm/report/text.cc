@@ -72,7 +72,7 @@ bool alike(const Cell& one, const Cell& other) {
          one.verdict == other.verdict && one.lie == other.lie;
 }
 
-/// Groups in the order of their first cells; mappings together, in the order of their first cells.
+/// Groups in the order of their first cells, mappings together, and within one its operations.
 std::vector<Group> group_cells(const std::vector<Cell>& cells) {
   std::vector<Group> groups;
   for (const Cell& cell : cells) {
@@ -85,12 +85,27 @@ std::vector<Group> group_cells(const std::vector<Cell>& cells) {
           found->same_text && found->first->observation.text == cell.observation.text;
       continue;
     }
-    const auto last = std::find_if(groups.rbegin(), groups.rend(), [&](const Group& group) {
-      return group.first->mapping == cell.mapping;
+    const auto behind = [&](auto fits) {
+      return std::find_if(groups.rbegin(), groups.rend(),
+                          [&](const Group& group) { return fits(*group.first); });
+    };
+    auto last = behind([&](const Cell& other) {
+      return other.mapping == cell.mapping && other.operation == cell.operation;
     });
+    if (last == groups.rend()) {
+      last = behind([&](const Cell& other) { return other.mapping == cell.mapping; });
+    }
     groups.insert(last == groups.rend() ? groups.end() : last.base(), {&cell, cell.form, true});
   }
   return groups;
+}
+
+/// An observation without what is in brackets, which the list of writes has too.
+std::string brief(std::string text) {
+  const std::size_t open = text.find(" (");
+  const std::size_t close = text.find(')', open == std::string::npos ? text.size() : open);
+  if (close != std::string::npos) text.erase(open, close + 1 - open);
+  return printable(text);
 }
 
 std::string cells_table(const Run& run, const TextOptions& options) {
@@ -101,7 +116,7 @@ std::string cells_table(const Run& run, const TextOptions& options) {
     const bool repeated = previous != nullptr && previous->mapping == cell.mapping;
     previous = &cell;
     const std::string observed =
-        group.same_text ? printable(cell.observation.text) : name_of(cell.observation.change);
+        group.same_text ? brief(cell.observation.text) : name_of(cell.observation.change);
     rows.push_back(
         {{repeated ? "" : printable(cell.mapping), printable(cell.operation + "/" + group.forms),
           claim_text(cell.claim), observed, expectation_text(cell.expectation),
@@ -174,13 +189,15 @@ std::string lives_table(const Run& run, const TextOptions& options) {
 }
 
 std::string change_text(const EntryChange& change, std::size_t width) {
-  std::string text = paragraph(
-      "    ",
-      printable(fmt::format("{:#x} level {} at {:#x}: {:#x} -> {:#x} by {}{}{}{}", change.gva,
-                            change.level, change.gpa, change.old_value, change.new_value,
-                            change.function, change.instruction.empty() ? "" : ": ",
-                            change.instruction, change.transient ? " (transient)" : "")),
-      width);
+  // No page of the mapping is at 0: the entry is of another place.
+  const std::string place = change.gva == 0 ? "new place" : fmt::format("{:#x}", change.gva);
+  std::string text =
+      paragraph("    ",
+                printable(fmt::format("{} level {} at {:#x}: {:#x} -> {:#x} by {}{}{}{}", place,
+                                      change.level, change.gpa, change.old_value, change.new_value,
+                                      change.function, change.instruction.empty() ? "" : ": ",
+                                      change.instruction, change.transient ? " (transient)" : "")),
+                width);
   if (!change.old_text.empty() || !change.new_text.empty()) {
     text += paragraph("      ",
                       printable(fmt::format("{} -> {}", change.old_text, change.new_text)), width);
@@ -195,7 +212,7 @@ std::string changes_text(const Run& run, const TextOptions& options) {
     const bool changed = cell.observation.change > Change::Refaulted;
     const bool bad = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
     const std::size_t total = cell.changes.size() + cell.changes_left_out;
-    if ((!changed && !bad) || total == 0) continue;
+    if (!changed && (!bad || total == 0)) continue;
     // What lasted says more than what was undone.
     std::vector<const EntryChange*> order;
     for (const EntryChange& change : cell.changes) order.push_back(&change);
@@ -271,6 +288,15 @@ std::string ending_text(const Run& run, const TextOptions& options) {
   return text;
 }
 
+/// The findings that a control is for, as a count: its table has them.
+std::string lies_text(const Run& run) {
+  const auto lies =
+      std::count_if(run.findings.begin(), run.findings.end(),
+                    [](const Finding& finding) { return finding.reason == kDocumentedLie; });
+  if (lies == 0) return "";
+  return fmt::format("  control   {} findings, all where this recipe is documented to lie\n", lies);
+}
+
 std::string run_text(const Run& run, const TextOptions& options) {
   const std::string title =
       fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
@@ -290,34 +316,29 @@ std::string run_text(const Run& run, const TextOptions& options) {
                                   lives_table(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
-  text += counts_text(run, options);
+  text += counts_text(run, options) + lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);
   return text;
 }
 
 std::string findings_text(const Report& report, const TextOptions& options) {
-  if (report.findings.empty()) return "";
-  std::string text = options.colours ? paint("FINDINGS", Colour::Bold) : std::string("FINDINGS");
-  text += "\n";
+  std::string text;
   for (const Finding& finding : report.findings) {
     if (finding.reason == kDocumentedLie) continue;
+    if (text.empty()) {
+      text = (options.colours ? paint("FINDINGS", Colour::Bold) : std::string("FINDINGS")) + "\n";
+    }
     const std::string mark = finding.known ? "known" : "NEW  ";
     text +=
         "  " + (options.colours ? paint(mark, finding.known ? Colour::Yellow : Colour::Red) : mark);
     text += fmt::format(" {}\n", printable(finding.id));
     text += paragraph("        ", printable(finding.text), options.width);
-    if (finding.known)
+    if (finding.known) {
       text += paragraph("        known: ", printable(finding.reason), options.width);
+    }
   }
-  for (const Run& run : report.runs) {
-    const auto lies =
-        std::count_if(run.findings.begin(), run.findings.end(),
-                      [](const Finding& finding) { return finding.reason == kDocumentedLie; });
-    if (lies == 0) continue;
-    text += fmt::format("  control {}: {} findings, all where this recipe is documented to lie\n",
-                        label(run), lies);
-  }
-  return text + "\n";
+  if (!text.empty()) text += "\n";
+  return text;
 }
 
 std::string blind_spots_text(const Report& report, const TextOptions& options) {

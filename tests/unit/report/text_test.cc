@@ -51,6 +51,22 @@ TEST(ReportText, FormsThatCameOutDifferentlyKeepTheirRows) {
   EXPECT_THAT(line_with(text, " munmap/first-page "), HasSubstr("violation"));
 }
 
+TEST(ReportText, OperationsStayTogetherAndDetailsGoToTheWrites) {
+  report::Run run = samples::unsealed_run();
+  run.cells = {samples::changed("[vdso]", "mprotect-r", "whole"),
+               samples::changed("[vvar]", "mprotect-r", "whole"),
+               samples::changed("[vdso]", "munmap", "whole"),
+               samples::held("[vdso]", "mprotect-r", "last-page")};
+  run.cells[0].observation.text = "replaced (frame 0x1 -> 0x2), 1 of 4 pages seen";
+  run.cells[2].changes.clear();
+  const std::string text = render_text(conclude({run}, {}, {}));
+  EXPECT_LT(text.find("mprotect-r/last-page"), text.find("munmap/whole"));
+  EXPECT_LT(text.find("munmap/whole"), text.find("[vvar]   mprotect-r/whole"));
+  EXPECT_THAT(line_with(text, "mprotect-r/whole "), HasSubstr("  replaced, 1 of 4 pages seen  "));
+  EXPECT_THAT(text, HasSubstr("[vdso] mprotect-r/whole: replaced (frame 0x1 -> 0x2), 1 of 4"));
+  EXPECT_THAT(text, HasSubstr("[vdso] munmap/whole: gone, 0 entry writes"));
+}
+
 TEST(ReportText, NamesTheWriterOfEachChange) {
   report::Run run = samples::unsealed_run();
   run.cells[0].changes.assign(5, samples::entry_change());
@@ -70,7 +86,7 @@ TEST(ReportText, PutsNewFindingsFirstAndCountsDocumentedLies) {
   const std::string text = render_text(conclude({samples::lying_run(), run}, {}, {}));
   EXPECT_TRUE(text.starts_with("FINDINGS\n  NEW   x86_64/lts-sealed/[vdso]/munmap/whole/S1\n"))
       << text.substr(0, 200);
-  EXPECT_THAT(text, HasSubstr("control x86_64 lying: 3 findings, all where"));
+  EXPECT_THAT(text, HasSubstr("control   3 findings, all where this recipe"));
   EXPECT_THAT(line_with(text, "lying/"), HasSubstr("no line has")) << "lies are not listed";
   EXPECT_THAT(text, HasSubstr("violation (lie)"));
 }

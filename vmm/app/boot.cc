@@ -1,0 +1,120 @@
+#include "vmm/app/boot.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/app/kernels.h"
+#include "vmm/app/places.h"
+#include "vmm/app/scenarios.h"
+#include "vmm/engine/engine.h"
+#include "vmm/image/initramfs.h"
+#include "vmm/image/kernel_image.h"
+#include "vmm/run/run.h"
+
+namespace sealvisor::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A person sits in front of it; this only ends what was forgotten.
+constexpr std::chrono::hours kDeadline{24};
+
+/// Nothing is observed: the console goes to the terminal.
+class Nobody final : public engine::Observer {
+ public:
+  void on_events(std::span<const event::Event> /*events*/) override {}
+  engine::StopReply on_stopped(const event::Event& /*event*/) override { return {}; }
+  void on_console(std::span<const char> /*bytes*/) override {}
+};
+
+struct Kernel {
+  arch::Arch arch{};
+  fs::path image;
+};
+
+Result<Kernel> choose_kernel(const BootOptions& options, const Places& places) {
+  if (!options.machine.kernel.empty()) {
+    const auto image = options.archs.empty()
+                           ? image::probe_kernel(options.machine.kernel)
+                           : image::probe_kernel(options.machine.kernel, options.archs.front());
+    if (!image) return image.error();
+    return Kernel{image.value().arch, options.machine.kernel};
+  }
+  const arch::Arch arch = options.archs.empty() ? arch::Arch::X86_64 : options.archs.front();
+  const auto folder = kernel_dir(places, options.recipe, arch);
+  if (!folder) return folder.error();
+  const auto files = kernel_files(folder.value(), arch);
+  if (!files) return files.error();
+  return Kernel{arch, files.value().image};
+}
+
+/// The agent with the plan that `verify` would give it.
+Result<image::Initramfs> agent_initramfs(const BootOptions& options, const Places& places,
+                                         arch::Arch arch) {
+  const auto chosen = choose_scenarios(options.machine.scenarios);
+  if (!chosen) return chosen.error();
+  run::RunRequest request;
+  request.arch = arch;
+  request.agent_dir = places.agent_dir(arch);
+  request.plan = plan_of(chosen.value());
+  return run::initramfs_for(request);
+}
+
+Result<engine::Outcome> boot_guest(const BootOptions& options) {
+  const auto places = find_places();
+  if (!places) return places.error();
+  const auto kernel = choose_kernel(options, places.value());
+  if (!kernel) return kernel.error();
+  engine::EngineConfig config;
+  std::optional<image::Initramfs> agent;
+  if (options.initramfs.empty()) {
+    auto made = agent_initramfs(options, places.value(), kernel.value().arch);
+    if (!made) return made.error();
+    agent.emplace(std::move(made).value());
+    config.initramfs = agent->path();
+  } else {
+    if (::access(options.initramfs.c_str(), R_OK) != 0) {
+      return errno_error(ExitCode::Usage, "--initramfs " + options.initramfs.string());
+    }
+    config.initramfs = options.initramfs;
+  }
+  config.arch = kernel.value().arch;
+  config.kernel = kernel.value().image;
+  config.kernel_arguments = "loglevel=6 sealvisor.verbose";
+  if (!options.arguments.empty()) config.kernel_arguments += " " + options.arguments;
+  config.cpu_model = options.machine.cpu_model;
+  config.plugin = places.value().plugin;
+  config.deadline = kDeadline;
+  config.watch = false;
+  config.plugin_loaded = false;
+  config.interactive = true;
+  auto engine = engine::make_tcg_engine(config, options.machine.memory_mib << 20);
+  if (!engine) return engine.error();
+  Nobody nobody;
+  return engine.value()->run(nobody);
+}
+
+}  // namespace
+
+int boot(const BootOptions& options) {
+  if (::isatty(STDIN_FILENO) != 0) fmt::print(stderr, "sealvisor: Ctrl-A x quits\n");
+  const auto outcome = boot_guest(options);
+  if (!outcome) {
+    fmt::print(stderr, "sealvisor: {}\n", outcome.error().message);
+    return static_cast<int>(outcome.error().code);
+  }
+  const engine::End end = outcome.value().end;
+  const bool good = end == engine::End::GuestReset || end == engine::End::Interrupted;
+  fmt::print(stderr, "sealvisor: {}{}{} after {:.1f} s\n", engine::name_of(end),
+             outcome.value().text.empty() ? "" : ": ", outcome.value().text,
+             outcome.value().wall_seconds);
+  return static_cast<int>(good ? ExitCode::AsExpected : ExitCode::GuestFailed);
+}
+
+}  // namespace sealvisor::app

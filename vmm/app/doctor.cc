@@ -1,0 +1,201 @@
+#include "vmm/app/doctor.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "vmm/app/capture.h"
+#include "vmm/app/kernels.h"
+#include "vmm/app/options.h"
+#include "vmm/app/places.h"
+#include "vmm/engine/tcg/qemu/program.h"
+#include "vmm/report/layout.h"
+
+namespace sealvisor::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kReady = "ready";
+constexpr const char* kNotReady = "not ready";
+constexpr const char* kNotUsed = "not used";
+
+Result<std::string> qemu_fact(const Result<engine::tcg::QemuProgram>& qemu) {
+  if (!qemu) return qemu.error();
+  return fmt::format("{} ({})", engine::tcg::text_of(qemu.value().version),
+                     qemu.value().path.string());
+}
+
+/// Has QEMU load the plugin without its options: the refusal shows that it was loaded and called.
+Result<std::string> plugin_fact(const Places& places,
+                                const Result<engine::tcg::QemuProgram>& qemu) {
+  if (::access(places.plugin.c_str(), R_OK) != 0) {
+    return errno_error(ExitCode::HostLacks, "plugin " + places.plugin.string());
+  }
+  if (!qemu) return Error{ExitCode::HostLacks, "plugin not tried without QEMU"};
+  std::string option = "file=";
+  for (const char c : places.plugin.string()) option += c == ',' ? ",," : std::string(1, c);
+  const auto answer = capture(qemu.value().path,
+                              {"-machine", "none", "-display", "none", "-nodefaults",
+                               "-no-user-config", "-S", "-d", "plugin", "-plugin", option},
+                              std::chrono::seconds(10));
+  if (!answer) return answer.error();
+  const std::string& output = answer.value().output;
+  if (output.find("sealvisor: ") != std::string::npos) return std::string("plugin loads");
+  return Error{ExitCode::HostLacks,
+               fmt::format("plugin {} does not load: {}", places.plugin.string(),
+                           report::printable(output.substr(0, output.find('\n'))))};
+}
+
+Result<std::string> agents_fact(const Places& places, arch::Arch arch) {
+  for (const char* name : {"init", "dynamic", "loader", "helper32"}) {
+    const fs::path path = places.agent_dir(arch) / name;
+    if (::access(path.c_str(), R_OK) != 0) {
+      return errno_error(ExitCode::HostLacks, "guest program " + path.string());
+    }
+  }
+  return std::string("guest programs built");
+}
+
+/// The folder that guest/kernel/build keeps kernels in.
+fs::path cache_dir() {
+  const auto variable = [](const char* name) -> std::optional<fs::path> {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return value;
+  };
+  if (const auto own = variable("SEALVISOR_CACHE")) return *own;
+  if (const auto cache = variable("XDG_CACHE_HOME")) return *cache / "sealvisor";
+  return variable("HOME").value_or("/") / ".cache/sealvisor";
+}
+
+std::string space_fact() {
+  const fs::path cache = cache_dir();
+  fs::path there = cache;
+  std::error_code error;
+  while (!fs::exists(there, error) && there.has_relative_path()) there = there.parent_path();
+  const fs::space_info space = fs::space(there, error);
+  if (error) return fmt::format("free space for {} unknown", cache.string());
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  return fmt::format("{:.1f} GiB free for {}", static_cast<double>(space.available) / kGiB,
+                     cache.string());
+}
+
+TcgFacts gather_tcg(const Places& places, arch::Arch arch) {
+  const auto qemu = engine::tcg::find_qemu(arch);
+  TcgFacts facts{arch, qemu_fact(qemu), plugin_fact(places, qemu), agents_fact(places, arch),
+                 {},   space_fact()};
+  for (const char* recipe : kDefaultRecipes) {
+    const auto folder = kernel_dir(places, recipe, arch);
+    facts.kernels.emplace_back(recipe, folder ? Status() : Status(folder.error()));
+  }
+  return facts;
+}
+
+std::string read_file(const char* path) {
+  const std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+KvmFacts gather_kvm() {
+  constexpr const char* kDevice = "/dev/kvm";
+  KvmFacts facts;
+  utsname names{};
+  if (::uname(&names) == 0) facts.machine = names.machine;
+  facts.present = ::access(kDevice, F_OK) == 0;
+  facts.accessible = ::access(kDevice, R_OK | W_OK) == 0;
+  facts.cpuinfo = read_file("/proc/cpuinfo");
+  return facts;
+}
+
+}  // namespace
+
+Lane tcg_lane(const TcgFacts& facts) {
+  Lane lane{fmt::format("tcg {}", arch::name_of(facts.arch)), kReady, ""};
+  std::vector<std::string> parts;
+  for (const Result<std::string>* fact : {&facts.qemu, &facts.plugin, &facts.agents}) {
+    if (!*fact) lane.state = kNotReady;
+    parts.push_back(*fact ? fact->value() : fact->error().message);
+  }
+  std::vector<std::string> built;
+  std::vector<std::string> missing;
+  std::string problem;
+  for (const auto& [recipe, status] : facts.kernels) {
+    if (status) {
+      built.push_back(recipe);
+      continue;
+    }
+    missing.push_back(recipe);
+    if (problem.empty()) problem = status.error().message;
+  }
+  if (!built.empty()) parts.push_back(fmt::format("kernels built: {}", fmt::join(built, ", ")));
+  if (!missing.empty()) {
+    lane.state = kNotReady;
+    parts.push_back(fmt::format("kernels missing: {} ({})", fmt::join(missing, ", "), problem));
+  }
+  parts.push_back(facts.space);
+  lane.why = fmt::format("exact: {}", fmt::join(parts, "; "));
+  return lane;
+}
+
+bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag) {
+  const std::size_t start = cpuinfo.find("\nflags");
+  if (start == std::string_view::npos) return false;
+  std::string_view line = cpuinfo.substr(start + 1);
+  line = line.substr(0, line.find('\n'));
+  for (std::size_t at = line.find(flag); at != std::string_view::npos;
+       at = line.find(flag, at + 1)) {
+    const std::size_t end = at + flag.size();
+    const bool starts = at == 0 || line[at - 1] == ' ';
+    if (starts && (end == line.size() || line[end] == ' ')) return true;
+  }
+  return false;
+}
+
+Lane kvm_lane(const KvmFacts& facts) {
+  Lane lane{"kvm", kNotUsed, ""};
+  const bool x86 = facts.machine == "x86_64" || facts.machine == "i686";
+  if (!facts.present) {
+    lane.why = "no /dev/kvm on this host";
+  } else if (!facts.accessible) {
+    lane.why = "/dev/kvm is there, but this user may not open it (group kvm)";
+  } else if (x86 && !has_cpu_flag(facts.cpuinfo, "vmx") && !has_cpu_flag(facts.cpuinfo, "svm")) {
+    lane.why =
+        "/dev/kvm is there, but the CPU has neither vmx nor svm: a software KVM, which cannot run "
+        "an unmodified kernel";
+  } else {
+    lane.why = "/dev/kvm looks like hardware; this version has no kvm lane";
+  }
+  return lane;
+}
+
+int doctor() {
+  const auto places = find_places();
+  if (!places) {
+    fmt::print(stderr, "sealvisor: {}\n", places.error().message);
+    return static_cast<int>(places.error().code);
+  }
+  bool ready = true;
+  std::vector<Lane> lanes;
+  for (const arch::Arch arch : arch::kAllArchs) {
+    lanes.push_back(tcg_lane(gather_tcg(places.value(), arch)));
+    ready = ready && lanes.back().state == kReady;
+  }
+  lanes.push_back(kvm_lane(gather_kvm()));
+  for (const Lane& lane : lanes) {
+    fmt::print("{:<10}  {:<9}  {}\n", lane.name, lane.state, lane.why);
+  }
+  return static_cast<int>(ready ? ExitCode::AsExpected : ExitCode::HostLacks);
+}
+
+}  // namespace sealvisor::app

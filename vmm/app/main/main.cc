@@ -1,0 +1,61 @@
+// The program: reads the command line and does what it says.
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "vmm/app/boot.h"
+#include "vmm/app/doctor.h"
+#include "vmm/app/kernels.h"
+#include "vmm/app/options.h"
+#include "vmm/app/places.h"
+#include "vmm/app/scenarios.h"
+#include "vmm/app/terminal_text.h"
+#include "vmm/app/verify.h"
+
+namespace {
+
+using namespace sealvisor;  // NOLINT(google-build-using-namespace)
+
+int fail(const Error& error) {
+  fmt::print(stderr, "sealvisor: {}\n", error.message);
+  return static_cast<int>(error.code);
+}
+
+int print(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  if (std::fflush(stdout) == 0) return 0;
+  return fail(errno_error(ExitCode::HostLacks, "writing to standard output"));
+}
+
+int kernel(const app::KernelOptions& options) {
+  const auto places = app::find_places();
+  if (!places) return fail(places.error());
+  return fail(app::become_kernel_script(places.value(), options.arguments));
+}
+
+int scenarios(const app::ScenariosOptions& options) {
+  return print(options.json ? app::list_scenarios_json()
+                            : app::list_scenarios(app::text_options_for(STDOUT_FILENO).width));
+}
+
+struct Run {
+  int operator()(const app::VerifyOptions& options) const { return app::verify(options); }
+  int operator()(const app::BootOptions& options) const { return app::boot(options); }
+  int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
+  int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }
+  int operator()(const app::KernelOptions& options) const { return kernel(options); }
+  int operator()(const app::PrintOptions& options) const { return print(options.text); }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto command = app::parse_options({argv + 1, argv + argc});
+  if (!command) return fail(command.error());
+  return std::visit(Run{}, command.value());
+}

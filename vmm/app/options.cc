@@ -1,0 +1,201 @@
+#include "vmm/app/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace sealvisor::app {
+
+namespace {
+
+constexpr const char* kVersion = "sealvisor " SEALVISOR_VERSION;
+
+struct ArchWord {
+  std::string word = "all";
+};
+
+std::vector<arch::Arch> archs_of(const std::string& word) {
+  if (const auto arch = arch::parse_arch(word)) return {*arch};
+  return {};
+}
+
+/// One value for each time that the option is given.
+CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>& to,
+                      const char* description) {
+  return app.add_option(name, to, description)->allow_extra_args(false);
+}
+
+void add_machine(CLI::App& app, MachineOptions& machine) {
+  CLI::Option* kernel =
+      app.add_option("--kernel", machine.kernel, "an image of your own instead of a recipe")
+          ->type_name("IMAGE");
+  app.add_option("--symbols", machine.symbols, "vmlinux with the symbols of that image")
+      ->type_name("FILE")
+      ->needs(kernel);
+  add_list(app, "--scenario", machine.scenarios,
+           "pattern for the scenarios to run; may be repeated (`sealvisor scenarios` lists them)")
+      ->type_name("GLOB");
+  app.add_option("--memory", machine.memory_mib, "memory of a guest in MiB, an even number")
+      ->type_name("MIB")
+      ->check(CLI::Range(64, 2048))
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            const bool odd = !text.empty() && (text.back() - '0') % 2 != 0;
+            return odd ? text + " is not even" : std::string();
+          },
+          ""))
+      ->capture_default_str();
+  app.add_option("--cpu", machine.cpu_model, "CPU model, as QEMU's -cpu")->type_name("MODEL");
+}
+
+CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
+  CLI::App* sub = app.add_subcommand("verify", "Boot guests, watch them from outside, judge them");
+  sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
+      ->check(CLI::IsMember({"x86_64", "arm64", "all"}))
+      ->type_name("ARCH");
+  CLI::Option* recipe = add_list(*sub, "--recipe", verify.recipes,
+                                 "kernel recipe; may be repeated (default: lts-sealed, "
+                                 "lts-unsealed, and lying as control)")
+                            ->type_name("NAME");
+  add_machine(*sub, verify.machine);
+  sub->get_option("--kernel")->excludes(recipe);
+  sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
+  sub->add_option("--trace", verify.trace, "keep the events of each run in this folder")
+      ->type_name("DIR");
+  static constexpr int kLongest = 86'400;
+  sub->add_option_function<int>(
+         "--deadline",
+         [&verify](const int& seconds) { verify.deadline = std::chrono::seconds(seconds); },
+         "most seconds for one guest (default 120)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, kLongest));
+  sub->add_flag("--witness", verify.witness,
+                "audit mode: a second, independent witness of each table write (slow)");
+  return sub;
+}
+
+CLI::App* add_boot(CLI::App& app, BootOptions& boot, ArchWord& arch) {
+  CLI::App* sub = app.add_subcommand(
+      "boot", "Boot one guest with its console on this terminal, unwatched; Ctrl-A x quits");
+  sub->add_option("--arch", arch.word, "x86_64 or arm64")
+      ->check(CLI::IsMember({"x86_64", "arm64"}))
+      ->type_name("ARCH");
+  CLI::Option* recipe = sub->add_option("--recipe", boot.recipe, "kernel recipe")
+                            ->type_name("NAME")
+                            ->capture_default_str();
+  add_machine(*sub, boot.machine);
+  sub->get_option("--kernel")->excludes(recipe);
+  sub->add_option("--initramfs", boot.initramfs,
+                  "a user space of your own instead of the agent, which runs the scenarios")
+      ->type_name("FILE")
+      ->excludes(sub->get_option("--scenario"));
+  sub->add_option("--append", boot.arguments, "more words for the kernel's command line")
+      ->type_name("WORDS");
+  return sub;
+}
+
+struct KernelWords {
+  std::string recipe;
+  std::string arch;
+  bool update = false;
+  bool json = false;
+};
+
+CLI::App* add_kernel(CLI::App& app, KernelWords& words) {
+  CLI::App* sub = app.add_subcommand("kernel", "List and build guest kernels");
+  sub->require_subcommand(1);
+  CLI::App* list = sub->add_subcommand("list", "Recipes, and which of them are built");
+  list->add_flag("--json", words.json, "for programs");
+  CLI::App* build = sub->add_subcommand("build", "Build a recipe, unless it is built");
+  build->add_option("recipe", words.recipe, "its name")->type_name("RECIPE")->required();
+  build->add_option("arch", words.arch, "x86_64, arm64 or all (default)")
+      ->type_name("ARCH")
+      ->check(CLI::IsMember({"x86_64", "arm64", "all"}));
+  build->add_flag("--update", words.update, "fetch the newest source first");
+  return sub;
+}
+
+KernelOptions kernel_options(const CLI::App& kernel, const KernelWords& words) {
+  KernelOptions options;
+  if (kernel.got_subcommand("list")) {
+    options.arguments = {"list"};
+    if (words.json) options.arguments.emplace_back("--json");
+    return options;
+  }
+  options.arguments = {"build", words.recipe};
+  if (!words.arch.empty()) options.arguments.push_back(words.arch);
+  if (words.update) options.arguments.emplace_back("--update");
+  return options;
+}
+
+/// The name behind "sealvisor" that help would be about.
+std::string help_about(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "sealvisor" : "sealvisor " + chosen.front()->get_name();
+}
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+}  // namespace
+
+Result<Command> parse_options(const std::vector<std::string>& arguments) {
+  CLI::App app("Verify from outside that a Linux kernel keeps its system mappings sealed.",
+               "sealvisor");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 as expected, 1 an invariant or an expectation failed, 2 usage, 3 the host "
+      "lacks something, 4 a guest failed.");
+  VerifyOptions verify;
+  BootOptions boot;
+  ScenariosOptions scenarios;
+  KernelWords words;
+  ArchWord verify_arch;
+  ArchWord boot_arch;
+  CLI::App* const verify_app = add_verify(app, verify, verify_arch);
+  CLI::App* const boot_app = add_boot(app, boot, boot_arch);
+  CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
+  scenarios_app->add_flag("--json", scenarios.json, "for programs");
+  CLI::App* const doctor_app =
+      app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");
+  CLI::App* const kernel_app = add_kernel(app, words);
+
+  try {
+    // The library takes arguments from the back.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForVersion&) {
+    return Command(PrintOptions{std::string(kVersion) + "\n"});
+  } catch (const CLI::Success&) {
+    const CLI::App* about = &app;
+    while (!about->get_subcommands().empty()) about = about->get_subcommands().front();
+    return Command(PrintOptions{about->help()});
+  } catch (const CLI::Error& error) {
+    return Error{ExitCode::Usage,
+                 fmt::format("{}; see `{} --help`", one_line(error.what()), help_about(app))};
+  }
+  if (*verify_app) {
+    verify.archs = archs_of(verify_arch.word);
+    if (verify.archs.empty() && verify.machine.kernel.empty()) {
+      verify.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
+    }
+    if (verify.recipes.empty()) {
+      verify.recipes.assign(std::begin(kDefaultRecipes), std::end(kDefaultRecipes));
+    }
+    return Command(std::move(verify));
+  }
+  if (*boot_app) {
+    boot.archs = archs_of(boot_arch.word);
+    return Command(std::move(boot));
+  }
+  if (*scenarios_app) return Command(scenarios);
+  if (*doctor_app) return Command(DoctorOptions{});
+  return Command(kernel_options(*kernel_app, words));
+}
+
+}  // namespace sealvisor::app

@@ -1,0 +1,131 @@
+#include "vmm/app/scenarios.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "guest/scenario/select.h"
+#include "vmm/report/layout.h"
+
+namespace sealvisor::app {
+
+using scenario::kScenarios;
+using scenario::Scenario;
+
+namespace {
+
+/// Insertions, deletions and replacements that turn `from` into `to` (Levenshtein).
+std::size_t distance(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t k = 1; k <= to.size(); ++k) {
+      const std::size_t replaced = diagonal + (from[i - 1] == to[k - 1] ? 0 : 1);
+      diagonal = std::exchange(row[k], std::min({row[k] + 1, row[k - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
+const char* name_of(scenario::Kind kind) {
+  switch (kind) {
+    case scenario::Kind::Life:
+      return "life";
+    case scenario::Kind::Cells:
+      return "cells";
+    case scenario::Kind::Control:
+      return "control";
+    case scenario::Kind::Lie:
+      return "lie";
+    case scenario::Kind::Benchmark:
+      return "benchmark";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::vector<std::string> close_matches(const std::string& word) {
+  std::vector<std::pair<std::size_t, std::string>> ranked;
+  for (const Scenario& scenario : kScenarios) {
+    const std::string name(scenario.name);
+    // A part of a name is as good as a slip of the pen.
+    const bool part = word.size() >= 3 && name.find(word) != std::string::npos;
+    const std::size_t far =
+        std::min(distance(word, name), distance(word, scenario::short_name(scenario)));
+    if (part || far <= 1 + name.size() / 4) ranked.emplace_back(part ? 1 : far, name);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& one, const auto& other) { return one.first < other.first; });
+  std::vector<std::string> names;
+  for (const auto& [far, name] : ranked) {
+    if (names.size() < 3) names.push_back(name);
+  }
+  return names;
+}
+
+Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    const bool any = std::any_of(kScenarios.begin(), kScenarios.end(), [&](const Scenario& one) {
+      return scenario::matches(one, pattern.c_str());
+    });
+    if (any) continue;
+    const std::vector<std::string> close = close_matches(pattern);
+    return Error{ExitCode::Usage,
+                 fmt::format("no scenario matches '{}'; {}", report::printable(pattern),
+                             close.empty() ? "`sealvisor scenarios` lists them"
+                                           : fmt::format("close: {}", fmt::join(close, ", ")))};
+  }
+  std::vector<const Scenario*> chosen;
+  for (const Scenario& scenario : kScenarios) {
+    const bool asked = std::any_of(
+        patterns.begin(), patterns.end(),
+        [&](const std::string& pattern) { return scenario::matches(scenario, pattern.c_str()); });
+    if (patterns.empty() ? scenario.by_default : asked) chosen.push_back(&scenario);
+  }
+  return chosen;
+}
+
+std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scenarios) {
+  std::vector<scenario::PlanItem> plan;
+  std::uint32_t cell = 0;
+  for (const Scenario* scenario : scenarios) {
+    if (scenario->kind != scenario::Kind::Cells) {
+      plan.push_back({scenario, scenario->count, 0, {}});
+      continue;
+    }
+    for (const std::string_view mapping : scenario::kMappings) {
+      plan.push_back({scenario, 0, ++cell, mapping});
+    }
+  }
+  return plan;
+}
+
+std::string list_scenarios(std::size_t width) {
+  std::vector<report::Row> rows;
+  for (const Scenario& scenario : kScenarios) {
+    rows.push_back({{std::string(scenario.name), scenario.by_default ? "yes" : "no",
+                     scenario.count == 0 ? "" : std::to_string(scenario.count),
+                     std::string(scenario.description)}});
+  }
+  return report::table({{"scenario"}, {"default"}, {"count", 9, true}, {"what it does"}}, rows,
+                       width, 0, false);
+}
+
+std::string list_scenarios_json() {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Scenario& scenario : kScenarios) {
+    list.push_back({{"name", scenario.name},
+                    {"kind", name_of(scenario.kind)},
+                    {"description", scenario.description},
+                    {"count", scenario.count},
+                    {"by_default", scenario.by_default}});
+  }
+  return list.dump(2) + "\n";
+}
+
+}  // namespace sealvisor::app

@@ -1,0 +1,274 @@
+#include "vmm/app/verify.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "vmm/app/kernels.h"
+#include "vmm/app/lies.h"
+#include "vmm/app/scenarios.h"
+#include "vmm/app/terminal_text.h"
+#include "vmm/app/write_file.h"
+#include "vmm/image/kernel_image.h"
+#include "vmm/report/conclude.h"
+#include "vmm/report/json.h"
+#include "vmm/report/text.h"
+
+namespace sealvisor::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string label(arch::Arch arch, const std::string& recipe) {
+  return fmt::format("{} {}", arch::name_of(arch), recipe);
+}
+
+/// What all runs of this command have in common.
+run::RunRequest request_for(const VerifyOptions& options, const Places& places, arch::Arch arch) {
+  run::RunRequest request;
+  request.arch = arch;
+  request.agent_dir = places.agent_dir(arch);
+  request.plugin = places.plugin;
+  request.deadline = options.deadline;
+  request.memory_bytes = options.machine.memory_mib << 20;
+  request.cpu_model = options.machine.cpu_model;
+  request.trace_dir = options.trace;
+  request.witness = options.witness;
+  return request;
+}
+
+Result<Prepared> prepare_image(const VerifyOptions& options, const Places& places) {
+  const MachineOptions& machine = options.machine;
+  auto image = options.archs.empty() ? image::probe_kernel(machine.kernel)
+                                     : image::probe_kernel(machine.kernel, options.archs.front());
+  if (!image) return image.error();
+  run::RunRequest request = request_for(options, places, image.value().arch);
+  request.recipe = machine.kernel.string();
+  request.expectations = false;
+  request.kernel_image = machine.kernel;
+  request.symbols = machine.symbols;
+  Prepared prepared;
+  prepared.requests.push_back(std::move(request));
+  return prepared;
+}
+
+Result<Prepared> prepare_recipes(const VerifyOptions& options, const Places& places,
+                                 const VerifyTools& tools) {
+  Prepared prepared;
+  for (const arch::Arch arch : options.archs) {
+    std::vector<std::string> seen;
+    for (const std::string& recipe : options.recipes) {
+      if (std::find(seen.begin(), seen.end(), recipe) != seen.end()) continue;
+      seen.push_back(recipe);
+      const auto folder = tools.kernel_dir(recipe, arch);
+      const auto files =
+          folder ? kernel_files(folder.value(), arch) : Result<KernelFiles>(folder.error());
+      if (!files) {
+        if (files.error().code == ExitCode::Usage) return files.error();
+        prepared.not_run.push_back({arch, recipe, files.error()});
+        continue;
+      }
+      const RecipeTraits traits = traits_of(recipe);
+      run::RunRequest request = request_for(options, places, arch);
+      request.recipe = recipe;
+      request.expectations = traits.expectations;
+      request.sealed = traits.sealed;
+      request.control = traits.control;
+      request.kernel_image = files.value().image;
+      request.symbols = files.value().symbols;
+      prepared.requests.push_back(std::move(request));
+    }
+  }
+  return prepared;
+}
+
+/// Indices of the requests, architectures in turn: two runs at a time are then of both.
+std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& requests) {
+  std::vector<std::pair<std::size_t, std::size_t>> order;  // (rank within its arch, index)
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto rank =
+        std::count_if(requests.begin(), requests.begin() + static_cast<std::ptrdiff_t>(i),
+                      [&](const run::RunRequest& other) { return other.arch == requests[i].arch; });
+    order.emplace_back(static_cast<std::size_t>(rank), i);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<std::size_t> indices;
+  for (const auto& [rank, index] : order) indices.push_back(index);
+  return indices;
+}
+
+/// What the run itself can't know: what its recipe is documented to be.
+void annotate(report::Run& run, const run::RunRequest& request) {
+  run.expectations = request.expectations;
+  if (!request.control) return;
+  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, request.arch);
+}
+
+Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& tools,
+                                Progress& progress) {
+  const std::string name = label(request.arch, request.recipe);
+  if (tools.interrupted && tools.interrupted()) {
+    return Error{ExitCode::GuestFailed, "interrupted before it started"};
+  }
+  progress.note(fmt::format("{}: booting", name));
+  progress.step(name, "booting");
+  request.progress = [&](std::string_view text) { progress.step(name, text); };
+  auto result = tools.run_one(request);
+  progress.done(name);
+  if (!result) {
+    progress.note(fmt::format("{}: {}", name, result.error().message));
+    return result;
+  }
+  annotate(result.value(), request);
+  progress.note(fmt::format("{}: {} after {:.1f} s", name, result.value().ending.text,
+                            result.value().seconds));
+  return result;
+}
+
+/// SIGINT and SIGTERM while this lives: noted, never fatal. An engine that runs handles them too,
+/// and ends its guest.
+class Interrupts {
+ public:
+  Interrupts() {
+    signals_.async_wait([this](const boost::system::error_code& error, int) {
+      if (!error) seen_ = true;
+    });
+  }
+  [[nodiscard]] bool seen() {
+    const std::lock_guard lock(mutex_);
+    io_.poll();
+    return seen_;
+  }
+
+ private:
+  std::mutex mutex_;
+  bool seen_ = false;
+  boost::asio::io_context io_;
+  boost::asio::signal_set signals_{io_, SIGINT, SIGTERM};
+};
+
+Result<std::vector<report::KnownFinding>> load_known(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return errno_error(ExitCode::HostLacks, "reading " + path.string());
+  std::stringstream text;
+  text << file.rdbuf();
+  return report::parse_known_findings(text.str(), path.string());
+}
+
+int fail(const Error& error) {
+  fmt::print(stderr, "sealvisor: {}\n", error.message);
+  return static_cast<int>(error.code);
+}
+
+Status make_trace_dir(const fs::path& path) {
+  if (path.empty()) return {};
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error && ::access(path.c_str(), W_OK | X_OK) != 0) {
+    error.assign(errno, std::generic_category());
+  }
+  if (!error) return {};
+  return Error{ExitCode::HostLacks, fmt::format("--trace {}: {}", path.string(), error.message()),
+               error.value()};
+}
+
+}  // namespace
+
+Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
+                         const VerifyTools& tools) {
+  const auto chosen = choose_scenarios(options.machine.scenarios);
+  if (!chosen) return chosen.error();
+  auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
+                                                 : prepare_image(options, places);
+  if (!prepared) return prepared;
+  for (run::RunRequest& request : prepared.value().requests) {
+    request.plan = plan_of(chosen.value());
+  }
+  return prepared;
+}
+
+report::Report run_all(Prepared prepared, const VerifyTools& tools,
+                       std::span<const report::KnownFinding> known, Progress& progress) {
+  std::vector<run::RunRequest>& requests = prepared.requests;
+  std::vector<std::optional<Result<report::Run>>> results(requests.size());
+  const std::vector<std::size_t> order = execution_order(requests);
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < order.size(); i = next++) {
+      results[order[i]] = run_request(requests[order[i]], tools, progress);
+    }
+  };
+  {
+    std::vector<std::jthread> workers;
+    const std::size_t count = std::min<std::size_t>(tools.workers, order.size());
+    for (std::size_t i = 1; i < count; ++i) workers.emplace_back(work);
+    work();
+  }
+  std::vector<report::Run> runs;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Result<report::Run>& result = *results[i];
+    if (result) {
+      runs.push_back(std::move(result).value());
+    } else {
+      prepared.not_run.push_back({requests[i].arch, requests[i].recipe, result.error()});
+    }
+  }
+  return report::conclude(std::move(runs), std::move(prepared.not_run), known);
+}
+
+int verify(const VerifyOptions& options) {
+  const auto places = find_places();
+  if (!places) return fail(places.error());
+  const auto known = load_known(places.value().known_findings());
+  if (!known) return fail(known.error());
+
+  Interrupts interrupts;
+  VerifyTools tools;
+  tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
+    return kernel_dir(places.value(), recipe, arch);
+  };
+  tools.run_one = run::run_one;
+  tools.interrupted = [&] { return interrupts.seen(); };
+  tools.workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  auto prepared = prepare(options, places.value(), tools);
+  if (!prepared) return fail(prepared.error());
+  if (auto made = make_trace_dir(options.trace); !made) return fail(made.error());
+
+  std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
+  const report::Report report =
+      run_all(std::move(prepared).value(), tools, known.value(), *progress);
+  progress.reset();
+
+  ExitCode code = report.exit_code;
+  if (!options.json.empty()) {
+    if (auto written = write_file(options.json, report::render_json(report)); !written) {
+      fmt::print(stderr, "sealvisor: {}\n", written.error().message);
+      code = report::worse(code, written.error().code);
+    }
+  }
+  const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    const Error problem = errno_error(ExitCode::HostLacks, "writing the report to standard output");
+    fmt::print(stderr, "sealvisor: {}\n", problem.message);
+    code = report::worse(code, problem.code);
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace sealvisor::app

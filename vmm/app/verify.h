@@ -1,0 +1,50 @@
+// `sealvisor verify`: which guests to run, running them, and what to say.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vmm/app/options.h"
+#include "vmm/app/places.h"
+#include "vmm/app/progress.h"
+#include "vmm/report/findings.h"
+#include "vmm/report/report.h"
+#include "vmm/run/run.h"
+
+namespace sealvisor::app {
+
+/// What the orchestration calls; replaced in tests.
+struct VerifyTools {
+  /// Folder of a recipe's finished build.
+  std::function<Result<std::filesystem::path>(const std::string& recipe, arch::Arch)> kernel_dir;
+  std::function<Result<report::Run>(const run::RunRequest&)> run_one;
+  /// True once the user wants an end: no further run starts.
+  std::function<bool()> interrupted;
+  unsigned workers = 1;  ///< Runs at the same time.
+};
+
+/// Runs to do, in the order of the report, and those that can't start.
+struct Prepared {
+  std::vector<run::RunRequest> requests;
+  std::vector<report::NotRun> not_run;
+};
+
+/// Finds kernels and makes plans. A kernel that is not built is a run that can't start. Errors
+/// (Usage): no such recipe, no such scenario, a kernel image that is none.
+[[nodiscard]] Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
+                                       const VerifyTools& tools);
+
+/// Runs the requests, `tools.workers` at a time, architectures in turn, and concludes. The report
+/// has the runs in the order of the requests.
+[[nodiscard]] report::Report run_all(Prepared prepared, const VerifyTools& tools,
+                                     std::span<const report::KnownFinding> known,
+                                     Progress& progress);
+
+/// The whole command: report to standard output, progress and problems to standard error. Returns
+/// the exit code.
+[[nodiscard]] int verify(const VerifyOptions& options);
+
+}  // namespace sealvisor::app

@@ -1,0 +1,16 @@
+// Writing a result where others may be reading it.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "vmm/base/result.h"
+
+namespace sealvisor::app {
+
+/// Replaces the contents of `path`: a reader sees the old file or the whole new one. A path that
+/// names something else than a plain file (a pipe, a terminal) is written to as it is. Errors
+/// (HostLacks) name the file and the reason: no such folder, no permission, disk full.
+[[nodiscard]] Status write_file(const std::filesystem::path& path, std::string_view contents);
+
+}  // namespace sealvisor::app
