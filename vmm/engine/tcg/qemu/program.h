@@ -17,7 +17,9 @@ struct QemuVersion {
   unsigned major = 0;
   unsigned minor = 0;
   unsigned micro = 0;
-  friend constexpr auto operator<=>(const QemuVersion&, const QemuVersion&) = default;
+  // The check takes the zero that the compiler compares with for a null pointer.
+  friend constexpr auto operator<=>(const QemuVersion&,
+                                    const QemuVersion&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// The oldest version whose plugin interface can read registers and stored values (API v4).
