@@ -115,18 +115,20 @@ class Comparer final : public engine::Observer {
 
   void compare_single() {
     const auto ours = walk_all();
-    // A spread of translations, and for each the address right behind it, which may be unmapped.
+    // Every translation of the lower half, a spread of the upper, and addresses that have none.
     const std::size_t step = std::max<std::size_t>(1, ours.size() / 60);
-    for (std::size_t i = 0; i < ours.size(); i += step) {
+    for (std::size_t i = 0; i < ours.size(); ++i) {
       const arch::LeafMapping& leaf = ours[i];
-      expect_single(leaf.gva.value + 0x123, leaf.gpa.value + 0x123);
-      const arch::Gva behind{leaf.gva.value + leaf.size};
-      const bool upper = arch::is_upper(*format_, behind);
-      const arch::Frame root = upper && arch_ == arch::Arch::Arm64 ? upper_ : lower_;
-      const arch::Walk walk = arch::walk(*format_, engine_.memory(), root, behind);
-      if (walk.end == arch::WalkEnd::NonCanonical) continue;
-      expect_single(behind.value, walk.end == arch::WalkEnd::Leaf ? std::optional(walk.output.value)
-                                                                  : std::nullopt);
+      if (arch::is_upper(*format_, leaf.gva) && i % step != 0) continue;
+      // On arm64 QEMU answers as the vCPU would at its present level, which is EL0: a translation
+      // that user mode may not read is none.
+      const bool visible = arch_ == arch::Arch::X86_64 || leaf.permissions.read;
+      expect_single(leaf.gva.value + 0x123,
+                    visible ? std::optional(leaf.gpa.value + 0x123) : std::nullopt);
+    }
+    for (std::uint64_t gva = 0x1000; gva < 0x7000'0000'0000; gva += 0x0400'0123'4000) {
+      const arch::Walk walk = arch::walk(*format_, engine_.memory(), lower_, arch::Gva{gva});
+      if (walk.end != arch::WalkEnd::Leaf) expect_single(gva, std::nullopt);
     }
   }
 
@@ -163,7 +165,7 @@ TEST_P(Oracle, OurWalkIsQemusWalk) {
   ASSERT_TRUE(outcome.ok()) << outcome.error().message;
   EXPECT_EQ(outcome.value().end, engine::End::GuestReset) << outcome.value().text;
   EXPECT_EQ(comparer.snapshots, 6);
-  EXPECT_GT(comparer.singles, 300U);
+  EXPECT_GT(comparer.singles, 150U);
   EXPECT_GT(comparer.unmapped, 50U);
   if (GetParam() == arch::Arch::X86_64) {
     EXPECT_GT(comparer.translations, 5000U);
