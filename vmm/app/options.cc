@@ -167,8 +167,11 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");
   CLI::App* const kernel_app = add_kernel(app, words);
 
-  if (!arguments.empty() && !arguments.front().starts_with('-') &&
-      app.get_subcommand_no_throw(arguments.front()) == nullptr) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  const bool known = std::any_of(commands.begin(), commands.end(), [&](const CLI::App* one) {
+    return !arguments.empty() && one->check_name(arguments.front());
+  });
+  if (!arguments.empty() && !arguments.front().starts_with('-') && !known) {
     return Error{ExitCode::Usage,
                  fmt::format("no command '{}', expected verify, boot, scenarios, doctor or kernel; "
                              "see `sealvisor --help`",
