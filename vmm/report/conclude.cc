@@ -282,11 +282,6 @@ std::vector<std::string> confirmed(const Report& report) {
                                     count_of(lives, "scenario"),
                                     count_of(spaces, "address space")));
   }
-  std::size_t unobserved = 0;
-  for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
-  if (unobserved != 0) {
-    sentences.push_back(count_of(unobserved, "cell") + " unobserved, nothing is said about them");
-  }
   return sentences;
 }
 
@@ -332,10 +327,18 @@ std::string lanes(const Report& report) {
 std::string conclusion_of(const Report& report) {
   const std::vector<std::string> bad = failures(report);
   std::vector<std::string> good = confirmed(report);
-  if (!report.runs.empty()) good.push_back(lanes(report));
-  std::string text = bad.empty() ? "AS EXPECTED: " : "NOT AS EXPECTED: " + join(bad, "; ") + ".";
-  if (!bad.empty() && !good.empty()) text += " Apart from that: ";
-  if (!good.empty()) text += join(good, "; ") + ".";
+  if (bad.empty() && good.empty()) good.emplace_back("nothing was there to be judged");
+  std::string text = bad.empty() ? "AS EXPECTED: " : "NOT AS EXPECTED: " + join(bad, "; ");
+  if (!bad.empty() && !good.empty()) text += ". Apart from that: ";
+  text += join(good, "; ");
+  std::size_t unobserved = 0;
+  for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
+  if (unobserved != 0) {
+    text +=
+        fmt::format("; {} unobserved, nothing is said about them", count_of(unobserved, "cell"));
+  }
+  if (!report.runs.empty()) text += "; " + lanes(report);
+  text += ".";
   return text;
 }
 

@@ -233,6 +233,18 @@ TEST(Conclude, ARunThatCouldNotStartKeepsTheRestAndItsOwnExitCode) {
   EXPECT_EQ(conclude({}, {}, {}).exit_code, ExitCode::Usage);
 }
 
+TEST(Conclude, SaysWhenNothingWasJudged) {
+  report::Run run = samples::sealed_run();
+  run.cells = {samples::skipped("[vvar_vclock]", "munmap", "whole")};
+  run.lives.clear();
+  EXPECT_EQ(conclude({run}, {}, {}).conclusion,
+            "AS EXPECTED: nothing was there to be judged; exact lane (tcg).");
+  EXPECT_EQ(
+      conclude({samples::failed_run()}, {}, {}).conclusion,
+      "NOT AS EXPECTED: arm64 lts-sealed: the guest failed (kernel panic); 1 cell unobserved, "
+      "nothing is said about them; exact lane (tcg).");
+}
+
 TEST(Conclude, AUsersOwnImageIsNeverSaidToHold) {
   report::Run run = samples::unsealed_run();
   run.expectations = false;
