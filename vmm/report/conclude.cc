@@ -263,7 +263,7 @@ std::vector<std::string> confirmed(const Report& report) {
   }
   if (!unknown.empty()) {
     sentences.push_back(fmt::format(
-        "no expectations: the kernel did what it claims, {} seen to "
+        "own image: the kernel did what it claims, {} seen to "
         "change ({}; {})",
         count_of(sum(unknown, count_changed), "cell"), list_runs(unknown, changed_of), kNotForced));
   }
