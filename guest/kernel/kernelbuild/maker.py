@@ -115,7 +115,10 @@ class Tree:
                 self.log.write(line)
                 if on_line:
                     on_line(line)
-            if child.wait():
+            status = child.wait()
+            if status < 0:
+                raise rc.Problem(f"make was killed by signal {-status}; run it again to go on from here")
+            if status:
                 self.fail(targets)
         finally:
             if child.poll() is None:  # interrupted
