@@ -14,7 +14,7 @@ namespace sealvisor::app {
 
 namespace {
 
-constexpr std::size_t kMostOutput = 64 * 1024;
+constexpr std::size_t kMostOutput = 65536;
 
 }  // namespace
 

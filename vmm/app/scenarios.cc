@@ -114,6 +114,7 @@ std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scen
 
 std::string list_scenarios(std::size_t width) {
   std::vector<report::Row> rows;
+  rows.reserve(kScenarios.size());
   for (const Scenario& scenario : kScenarios) {
     rows.push_back({{std::string(scenario.name), scenario.by_default ? "yes" : "no",
                      scenario.count == 0 ? "" : std::to_string(scenario.count),

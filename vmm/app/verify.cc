@@ -109,6 +109,7 @@ std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& req
   }
   std::sort(order.begin(), order.end());
   std::vector<std::size_t> indices;
+  indices.reserve(order.size());
   for (const auto& [rank, index] : order) indices.push_back(index);
   return indices;
 }

@@ -214,6 +214,7 @@ int rank(const Finding& finding) {
 template <typename Text>
 std::string list_runs(const std::vector<const Run*>& runs, Text text) {
   std::vector<std::string> parts;
+  parts.reserve(runs.size());
   for (const Run* run : runs) parts.push_back(fmt::format("{} {}", label(*run), text(*run)));
   return join(parts, ", ");
 }

@@ -135,6 +135,7 @@ std::string table(const std::vector<Column>& columns, const std::vector<Row>& ro
     }
   };
   std::vector<std::string> titles;
+  titles.reserve(columns.size());
   for (const Column& column : columns) titles.push_back(column.title);
   add(titles, Colour::Dim, Colour::Dim);
   for (const Row& row : rows) add(row.fields, Colour::None, row.colour);

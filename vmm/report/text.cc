@@ -355,14 +355,16 @@ std::string blind_spots_text(const Report& report, const TextOptions& options) {
   std::string text = "what these runs cannot see\n";
   for (const auto& [spot, runs] : spots) {
     const bool all = runs.size() == report.runs.size();
-    const auto of_arch = static_cast<std::size_t>(
-        std::count_if(report.runs.begin(), report.runs.end(),
-                      [first = runs.front()](const Run& run) { return run.arch == first->arch; }));
+    const auto same_arch = [arch = runs.front()->arch](const auto& run) {
+      return run.arch == arch;
+    };
+    const auto of_arch =
+        static_cast<std::size_t>(std::count_if(report.runs.begin(), report.runs.end(), same_arch));
     const bool whole_arch =
-        runs.size() == of_arch && std::all_of(runs.begin(), runs.end(), [&](const Run* run) {
-          return run->arch == runs.front()->arch;
-        });
+        runs.size() == of_arch &&
+        std::all_of(runs.begin(), runs.end(), [&](const Run* run) { return same_arch(*run); });
     std::vector<std::string> labels;
+    labels.reserve(runs.size());
     for (const Run* run : runs) labels.push_back(label(*run));
     const std::string whom = all          ? std::string()
                              : whole_arch ? fmt::format("{}: ", arch::name_of(runs.front()->arch))

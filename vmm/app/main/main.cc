@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <variant>
 #include <vector>
@@ -55,7 +56,13 @@ struct Run {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto command = app::parse_options({argv + 1, argv + argc});
-  if (!command) return fail(command.error());
-  return std::visit(Run{}, command.value());
+  try {
+    const auto command = app::parse_options({argv + 1, argv + argc});
+    if (!command) return fail(command.error());
+    return std::visit(Run{}, command.value());
+  } catch (const std::exception& problem) {
+    // Only what no caller can do anything about comes this far: memory that is not there.
+    std::fprintf(stderr, "sealvisor: %s\n", problem.what());
+    return static_cast<int>(ExitCode::HostLacks);
+  }
 }
