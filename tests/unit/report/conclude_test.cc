@@ -253,8 +253,7 @@ TEST(Conclude, AUsersOwnImageIsNeverSaidToHold) {
   run.mappings[0].claims_sealed = true;  // no recipe promises anything else
   const Report report = conclude({run}, {}, {});
   EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
-  EXPECT_NE(report.conclusion.find("own image: the kernel did what it claims"),
-            std::string::npos);
+  EXPECT_NE(report.conclusion.find("own image: the kernel did what it claims"), std::string::npos);
 }
 
 }  // namespace
