@@ -68,7 +68,8 @@ std::optional<std::uint64_t> Course::victim() const {
 
 void Course::violation(const seal::Violation& violation) {
   ++violations_;
-  if (active_ && active_->before && active_->space == violation.space) {
+  // What happens to another mapping of the victim is no part of this cell.
+  if (victim() == violation.space && active_->mapping == violation.page.mapping) {
     active_->violations.push_back(violation);
     return;
   }
@@ -77,18 +78,15 @@ void Course::violation(const seal::Violation& violation) {
           violation.text);
 }
 
-bool Course::wants_change(std::uint64_t space) const {
-  return active_ && active_->before && active_->space == space &&
-         active_->cell.changes.size() < kMostChanges;
+bool Course::wants_change(std::uint64_t space) {
+  if (victim() != space) return false;
+  if (active_->cell.changes.size() < kMostChanges) return true;
+  ++active_->cell.changes_left_out;
+  return false;
 }
 
-void Course::change(std::uint64_t space, report::EntryChange change) {
-  if (!active_ || !active_->before || active_->space != space) return;
-  if (active_->cell.changes.size() < kMostChanges) {
-    active_->cell.changes.push_back(std::move(change));
-  } else {
-    ++active_->cell.changes_left_out;
-  }
+void Course::change(report::EntryChange change) {
+  active_->cell.changes.push_back(std::move(change));
 }
 
 void Course::scenario_begin(const protocol::Scenario& scenario, const Totals& totals) {
@@ -208,10 +206,14 @@ void Course::judge(Active& active) {
   const seal::CellJudgement judgement = seal::judge_cell(cell, request_.sealed);
   cell.verdict = judgement.verdict;
   for (const auto& [invariant, text] : judgement.findings) finding(invariant, what, text);
-  if (cell.verdict == Verdict::Violation) {
-    for (const seal::Violation& violation : active.violations) {
-      finding(violation.invariant, what, violation.text);
-    }
+  // User mode saw each of these, even one that was gone again when the cell ended.
+  const bool may_change = cell.expectation ? cell.expectation->change.has_value() &&
+                                                 seal::visible(*cell.expectation->change)
+                                           : !cell.claim.sealed.value_or(false);
+  if (may_change) return;
+  if (!active.violations.empty()) cell.verdict = Verdict::Violation;
+  for (const seal::Violation& violation : active.violations) {
+    finding(violation.invariant, what, violation.text);
   }
 }
 

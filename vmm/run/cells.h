@@ -37,12 +37,14 @@ class Course {
  public:
   Course(const RunRequest& request, const model::Identities& identities);
 
-  /// A violation was judged: it belongs to the cell in progress if it is in the victim's address
-  /// space, else it is a finding of its own.
+  /// A violation was judged: it belongs to the cell in progress if it is of the cell's mapping in
+  /// the victim's address space, else it is a finding of its own.
   void violation(const seal::Violation& violation);
-  /// A change of an entry, already told in full. False: past the bound, only counted.
-  void change(std::uint64_t space, report::EntryChange change);
-  [[nodiscard]] bool wants_change(std::uint64_t space) const;
+  /// Whether a change in `space` is to be told in full: the space is the victim's and the bound on
+  /// kept changes is not reached. Counts those past the bound.
+  [[nodiscard]] bool wants_change(std::uint64_t space);
+  /// Precondition: wants_change() just said so.
+  void change(report::EntryChange change);
   void finding(std::string invariant, const std::string& what, std::string text);
 
   /// Messages. `space` is the address space that the sender runs on, just looked at; the caller

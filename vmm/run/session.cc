@@ -79,8 +79,7 @@ void Session::on_event(const Event& original) {
   for (const model::MappingChange& change : spaces_.on_event(event)) {
     unresolved_.emplace_back(change.space, change.page);
     if (course_.wants_change(change.space) && spaces_.format()) {
-      course_.change(change.space,
-                     narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
+      course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
   }
   mirror_.apply(event);
@@ -331,10 +330,10 @@ void Session::check_inheritance(const model::AddressSpace& space) {
 }
 
 void Session::finish(report::Run& run) {
-  course_.finish(run);
   for (const std::string& text : stores_.unfinished()) {
     course_.finding("monitor", "control/stores", text);
   }
+  course_.finish(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(
         {fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant),

@@ -1,0 +1,124 @@
+#include "vmm/run/cells.h"
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/support/fake_guest.h"
+
+namespace sealvisor::test {
+namespace {
+
+using protocol::Type;
+using report::Verdict;
+
+/// One cell, munmap of the whole [vdso] on a sealed recipe, told as the agent would.
+class Course : public testing::Test {
+ protected:
+  void SetUp() override {
+    guest_.learn_vdso();
+    root_ = guest_.new_process();
+    guest_.enter_user(root_);
+    request_.arch = Arch::X86_64;
+    request_.recipe = "lts-sealed";
+    request_.sealed = true;
+    scenario::PlanItem item;
+    item.scenario = scenario::find("munmap/whole");
+    item.cell = 1;
+    item.mapping = "[vdso]";
+    request_.plan = {item};
+    course_.emplace(request_, guest_.identities);
+  }
+  const model::AddressSpace& space() { return *guest_.spaces.find(root_); }
+  static protocol::Message message(Type type) {
+    protocol::Message message{};
+    message.type = type;
+    message.token = 1;
+    return message;
+  }
+  void begin() {
+    protocol::Message begin = message(Type::CellBegin);
+    std::strcpy(begin.body.cell.mapping, "[vdso]");
+    std::strcpy(begin.body.cell.operation, "munmap");
+    std::strcpy(begin.body.cell.form, "whole");
+    course_->cell_begin(begin, space(), true);
+    course_->before(message(Type::Before), space());
+  }
+  report::Run end() {
+    protocol::Message after = message(Type::After);
+    after.body.after.result = -EPERM;
+    course_->after(after, space());
+    course_->cell_end(message(Type::CellEnd));
+    report::Run run;
+    course_->finish(run);
+    return run;
+  }
+  seal::Violation violation(std::size_t mapping) {
+    return {"S2", space().id, {mapping, 0}, FakeGuest::kVdsoPlace, "seen and gone again"};
+  }
+
+  FakeGuest guest_{Arch::X86_64};
+  Frame root_{};
+  run::RunRequest request_;
+  std::optional<run::Course> course_;
+};
+
+TEST_F(Course, HoldsWhenNothingHappened) {
+  begin();
+  const report::Run run = end();
+  ASSERT_EQ(run.cells.size(), 1U);
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Held);
+  EXPECT_TRUE(run.findings.empty());
+}
+
+TEST_F(Course, AViolationThatIsUndoneBeforeTheCellEndsStillCounts) {
+  begin();
+  course_->violation(violation(0));
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].observation.change, report::Change::Unchanged);
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Violation);
+  ASSERT_EQ(run.findings.size(), 1U);
+  EXPECT_EQ(run.findings[0].id, "x86_64/lts-sealed/[vdso]/munmap/whole/S2");
+}
+
+TEST_F(Course, AViolationOfAnotherMappingIsAFindingOfItsOwn) {
+  begin();
+  course_->violation(violation(1));
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Held);
+  ASSERT_EQ(run.findings.size(), 1U);
+  EXPECT_NE(run.findings[0].id.find("[vvar]"), std::string::npos);
+}
+
+TEST_F(Course, CountsTheChangesThatItDoesNotKeep) {
+  begin();
+  EXPECT_FALSE(course_->wants_change(space().id + 1)) << "not the victim";
+  for (std::size_t i = 0; i < run::kMostChanges + 3; ++i) {
+    if (course_->wants_change(space().id)) course_->change({});
+  }
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].changes.size(), run::kMostChanges);
+  EXPECT_EQ(run.cells[0].changes_left_out, 3U);
+}
+
+TEST_F(Course, ACellThatNeverCameIsUnobserved) {
+  report::Run run;
+  course_->finish(run);
+  ASSERT_EQ(run.cells.size(), 1U);
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved);
+}
+
+TEST_F(Course, RefusesACellThatThePlanDoesNotHave) {
+  protocol::Message begin = message(Type::CellBegin);
+  begin.token = 7;
+  course_->cell_begin(begin, space(), true);
+  report::Run run;
+  course_->finish(run);
+  ASSERT_EQ(run.findings.size(), 1U);
+  EXPECT_NE(run.findings[0].text.find("cell 7"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sealvisor::test
