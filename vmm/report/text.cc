@@ -134,28 +134,32 @@ std::string cells_table(const Run& run, const TextOptions& options) {
 }
 
 std::string skipped_text(const Run& run, const TextOptions& options) {
-  std::vector<std::pair<std::string, std::vector<std::string>>> skipped;
+  struct Skipped {
+    std::string mapping;
+    std::string reason;
+    std::vector<std::string> cells;
+  };
+  std::vector<Skipped> groups;
   for (const Cell& cell : run.cells) {
     if (cell.verdict != Verdict::Skipped) continue;
-    auto found = std::find_if(skipped.begin(), skipped.end(),
-                              [&](const auto& one) { return one.first == cell.mapping; });
-    if (found == skipped.end()) found = skipped.insert(found, {cell.mapping, {}});
-    found->second.push_back(cell.operation + "/" + cell.form);
+    auto found = std::find_if(groups.begin(), groups.end(), [&](const Skipped& group) {
+      return group.mapping == cell.mapping && group.reason == cell.observation.text;
+    });
+    if (found == groups.end()) {
+      found = groups.insert(found, {cell.mapping, cell.observation.text, {}});
+    }
+    found->cells.push_back(cell.operation + "/" + cell.form);
   }
   std::string text;
-  for (const auto& [mapping, cells] : skipped) {
+  for (const Skipped& group : groups) {
     const auto all = static_cast<std::size_t>(
         std::count_if(run.cells.begin(), run.cells.end(),
-                      [&, name = mapping](const Cell& cell) { return cell.mapping == name; }));
-    const bool present =
-        std::any_of(run.mappings.begin(), run.mappings.end(),
-                    [&, name = mapping](const auto& one) { return one.name == name; });
-    const std::string what = cells.size() == all
-                                 ? fmt::format("all its cells ({}){}", all,
-                                               present ? "" : ": this guest has no such mapping")
-                                 : fmt::format("{}: it has no such form", fmt::join(cells, ", "));
-    text += paragraph(fmt::format("  skipped {}  ", printable(mapping)), printable(what),
-                      options.width);
+                      [&](const Cell& cell) { return cell.mapping == group.mapping; }));
+    const std::string cells = group.cells.size() == all
+                                  ? fmt::format("all its cells ({})", all)
+                                  : fmt::format("{}", fmt::join(group.cells, ", "));
+    text += paragraph(fmt::format("  skipped {}  ", printable(group.mapping)),
+                      printable(cells + ": " + group.reason), options.width);
   }
   return text;
 }

@@ -22,14 +22,13 @@ std::string skip_text(protocol::Skip reason) {
     case protocol::Skip::No:
       break;
     case protocol::Skip::TooFewPages:
-      return "skipped: the mapping has too few pages for this form";
+      return "the mapping has too few pages for this form";
     case protocol::Skip::NoMapping:
-      return "skipped: this guest has no such mapping";
+      return "this guest has no such mapping";
     case protocol::Skip::NoRoom:
-      return "skipped: no free page next to the mapping";
+      return "no free page next to the mapping";
   }
-  return fmt::format("skipped, for a reason that is not known ({})",
-                     static_cast<std::uint32_t>(reason));
+  return fmt::format("no reason that is known ({})", static_cast<std::uint32_t>(reason));
 }
 
 }  // namespace

@@ -60,14 +60,16 @@ class Bridge final : public engine::Observer {
   std::string console_;
 };
 
-/// What this plan needs of the kernel beyond the engine's own arguments.
+/// The caller's words for the kernel, and those that scenarios of the plan need.
 std::string arguments_for(const RunRequest& request) {
-  const bool stores = std::any_of(
-      request.plan.begin(), request.plan.end(),
-      [](const scenario::PlanItem& item) { return item.scenario->name == "control/stores"; });
-  // With PAT the kernel refuses /dev/mem mappings of RAM that it uses (arch/x86/mm/pat/memtype.c).
-  const bool no_pat = stores && request.arch == arch::Arch::X86_64;
-  return request.kernel_arguments + (no_pat ? " nopat" : "");
+  std::string arguments = request.kernel_arguments;
+  if (request.arch != arch::Arch::X86_64) return arguments;
+  for (const scenario::PlanItem& item : request.plan) {
+    const std::string_view words = item.scenario->x86_boot_words;
+    if (words.empty() || arguments.find(words) != std::string::npos) continue;
+    arguments.append(" ").append(words);
+  }
+  return arguments;
 }
 
 std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {

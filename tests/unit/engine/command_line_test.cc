@@ -45,7 +45,7 @@ std::vector<std::string> words_of(const std::string& text) {
 TEST(CommandLine, ChoosesTheMachineByArchitecture) {
   const auto x86 = arguments_for(config_for(arch::Arch::X86_64));
   EXPECT_EQ(value_of(x86, "-M"), "microvm,acpi=off,rtc=on");
-  EXPECT_EQ(value_of(x86, "-cpu"), "max,rdrand=off,rdseed=off,la57=off");
+  EXPECT_EQ(value_of(x86, "-cpu"), "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off");
   const auto arm64 = arguments_for(config_for(arch::Arch::Arm64));
   EXPECT_EQ(value_of(arm64, "-M"), "virt,gic-version=3");
   EXPECT_EQ(value_of(arm64, "-cpu"), "cortex-a72");

@@ -138,7 +138,7 @@ TEST_F(Lifecycle, CallsAnEndByTheGuestAReset) {
   EXPECT_EQ(outcome.end, End::GuestReset) << outcome.text;
   EXPECT_EQ(observer_.console, "hello\n");
   EXPECT_EQ(outcome.version, "QEMU 10.0.2");
-  EXPECT_EQ(outcome.cpu_model, "max,rdrand=off,rdseed=off,la57=off");
+  EXPECT_EQ(outcome.cpu_model, "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off");
   EXPECT_GT(outcome.wall_seconds, 0);
   EXPECT_GT(outcome.engine_cpu_seconds, 0);
 }

@@ -93,7 +93,7 @@ Cell violated(const std::string& mapping, const std::string& operation, const st
 
 Cell skipped(const std::string& mapping, const std::string& operation, const std::string& form) {
   Cell made = cell(mapping, operation, form);
-  made.observation.text = "this mapping has no such form";
+  made.observation.text = "this guest has no such mapping";
   made.verdict = Verdict::Skipped;
   return made;
 }

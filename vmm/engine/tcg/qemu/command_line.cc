@@ -33,7 +33,10 @@ const char* program_of(arch::Arch arch) {
 
 std::string cpu_model(const EngineConfig& config) {
   if (!config.cpu_model.empty()) return config.cpu_model;
-  return config.arch == arch::Arch::Arm64 ? "cortex-a72" : "max,rdrand=off,rdseed=off,la57=off";
+  // rdrand, rdseed: not the same in each run. la57: 4 levels unless asked for. erms, fsrm: with
+  // them Linux clears and copies pages byte by byte (`rep stosb`), each byte a store to report.
+  return config.arch == arch::Arch::Arm64 ? "cortex-a72"
+                                          : "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off";
 }
 
 std::string kernel_arguments(const EngineConfig& config) {
