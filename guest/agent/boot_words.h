@@ -9,6 +9,7 @@ namespace sealvisor::agent {
 struct BootWords {
   std::uint64_t doorbell = 0;  ///< `sealvisor.doorbell=0x<gpa>`; 0: missing or not a number.
   bool verbose = false;        ///< `sealvisor.verbose`: trace messages to the console.
+  bool prompt = false;         ///< `sealvisor.prompt`: commands from the console, no plan.
 };
 
 /// Reads the words of ours from the text of /proc/cmdline. A word that is there twice counts as
@@ -22,6 +23,7 @@ struct BootWords {
     const std::string_view word = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     if (word == "sealvisor.verbose") words.verbose = true;
+    if (word == "sealvisor.prompt") words.prompt = true;
     if (!word.starts_with(kDoorbell)) continue;
     std::string_view digits = word.substr(kDoorbell.size());
     bool good = digits.starts_with(kHexadecimal);

@@ -13,14 +13,12 @@
 
 #include "guest/agent/announce.h"
 #include "guest/agent/boot_words.h"
-#include "guest/agent/cells.h"
 #include "guest/agent/console.h"
-#include "guest/agent/controls.h"
-#include "guest/agent/life.h"
 #include "guest/agent/machine.h"
 #include "guest/agent/process.h"
+#include "guest/agent/prompt.h"
+#include "guest/agent/run_plan.h"
 #include "guest/agent/touch.h"
-#include "guest/scenario/plan.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -89,61 +87,6 @@ bool load_plan(Doorbell& doorbell, scenario::Plan& plan) {
   return true;
 }
 
-/// Cells of one scenario that follow each other make one run of that scenario. The index of the
-/// first item behind them.
-std::size_t run_cells(Agent& agent, const MappingTable& known, const scenario::Plan& plan,
-                      std::size_t first) {
-  const scenario::Scenario& scenario = *plan.items[first].scenario;
-  agent.doorbell.scenario_begin(scenario.name);
-  int status = 0;
-  std::uint32_t done = 0;
-  std::size_t i = first;
-  for (; i < plan.size && plan.items[i].scenario == &scenario; ++i) {
-    const int error = run_cell(agent, known, plan.items[i]);
-    if (error == 0) ++done;
-    if (status == 0) status = error;
-  }
-  agent.doorbell.scenario_end(scenario.name, status, done);
-  return i;
-}
-
-void run_item(Agent& agent, const scenario::PlanItem& item) {
-  const scenario::Scenario& scenario = *item.scenario;
-  agent.doorbell.scenario_begin(scenario.name);
-  int status = 0;
-  std::uint32_t done = 0;
-  switch (scenario.kind) {
-    case scenario::Kind::Life:
-      status = run_life(agent, scenario, item.count, done);
-      break;
-    case scenario::Kind::Control:
-    case scenario::Kind::Lie:
-      status = run_control(agent, scenario, item.count, done);
-      break;
-    case scenario::Kind::Benchmark:
-      status = run_fork_exec(item.count, done);
-      break;
-    case scenario::Kind::Cells:
-      status = EINVAL;  // run_cells takes these.
-      break;
-  }
-  if (status != 0) {
-    say("%.*s: stopped after %u: %s", static_cast<int>(scenario.name.size()), scenario.name.data(),
-        done, std::strerror(status));
-  }
-  agent.doorbell.scenario_end(scenario.name, status, done);
-}
-
-void run_plan(Agent& agent, const MappingTable& known, const scenario::Plan& plan) {
-  for (std::size_t i = 0; i < plan.size;) {
-    if (plan.items[i].scenario->kind == scenario::Kind::Cells) {
-      i = run_cells(agent, known, plan, i);
-    } else {
-      run_item(agent, plan.items[i++]);
-    }
-  }
-}
-
 /// Everything between set-up and reset.
 void work() {
   if (!mount_at("proc", "/proc") || !mount_at("devtmpfs", "/dev")) return;
@@ -162,8 +105,12 @@ void work() {
   agent.doorbell.hello();
   MappingTable known;
   static scenario::Plan plan;
-  if (announce_mappings(agent.doorbell, 0, known) && load_plan(agent.doorbell, plan)) {
-    run_plan(agent, known, plan);
+  if (announce_mappings(agent.doorbell, 0, known)) {
+    if (words.prompt) {
+      prompt(agent, known);
+    } else if (load_plan(agent.doorbell, plan)) {
+      run_plan(agent, known, plan);
+    }
   }
   agent.doorbell.bye();
 }

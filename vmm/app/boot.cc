@@ -54,7 +54,7 @@ Result<Kernel> choose_kernel(const BootOptions& options, const Places& places) {
   return Kernel{arch, files.value().image};
 }
 
-/// The agent with the plan that `verify` would give it.
+/// The agent, with the plan that `verify` would give it if scenarios were asked for.
 Result<image::Initramfs> agent_initramfs(const BootOptions& options, const Places& places,
                                          arch::Arch arch) {
   const auto chosen = choose_scenarios(options.machine.scenarios);
@@ -87,6 +87,7 @@ Result<engine::Outcome> boot_guest(const BootOptions& options) {
   config.arch = kernel.value().arch;
   config.kernel = kernel.value().image;
   config.kernel_arguments = "loglevel=6 sealvisor.verbose";
+  if (options.machine.scenarios.empty()) config.kernel_arguments += " sealvisor.prompt";
   if (!options.arguments.empty()) config.kernel_arguments += " " + options.arguments;
   config.cpu_model = options.machine.cpu_model;
   config.plugin = places.value().plugin;

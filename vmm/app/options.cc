@@ -78,7 +78,9 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
 
 CLI::App* add_boot(CLI::App& app, BootOptions& boot, ArchWord& arch) {
   CLI::App* sub = app.add_subcommand(
-      "boot", "Boot one guest with its console on this terminal, unwatched; Ctrl-A x quits");
+      "boot",
+      "Boot one guest with its console on this terminal, unwatched; Ctrl-A x quits. The agent asks "
+      "for commands, or runs the scenarios that are named");
   sub->add_option("--arch", arch.word, "x86_64 or arm64")
       ->check(CLI::IsMember({"x86_64", "arm64"}))
       ->type_name("ARCH");
@@ -87,8 +89,7 @@ CLI::App* add_boot(CLI::App& app, BootOptions& boot, ArchWord& arch) {
                             ->capture_default_str();
   add_machine(*sub, boot.machine);
   sub->get_option("--kernel")->excludes(recipe);
-  sub->add_option("--initramfs", boot.initramfs,
-                  "a user space of your own instead of the agent, which runs the scenarios")
+  sub->add_option("--initramfs", boot.initramfs, "a user space of your own instead of the agent")
       ->type_name("FILE")
       ->excludes(sub->get_option("--scenario"));
   sub->add_option("--append", boot.arguments, "more words for the kernel's command line")

@@ -52,7 +52,11 @@ inline constexpr std::uint8_t kUserMode = 2;   ///< SlotWrite, ContentWrite: use
 inline constexpr std::uint8_t kPredicted = 4;  ///< `dc zva`: value known from the architecture.
 inline constexpr std::uint8_t kWitness = 8;    ///< RunEnd: the second witness ran.
 
-enum class Limit : std::uint64_t { TableFrames = 1, ContentFrames = 2 };
+enum class Limit : std::uint64_t {
+  TableFrames = 1,
+  ContentFrames = 2,
+  UntranslatedStore = 3,  ///< The engine could not tell where a store went.
+};
 
 /// One record. `icount`: guest instructions of the blocks started so far on this vCPU.
 struct Event {

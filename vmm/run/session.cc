@@ -219,7 +219,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       announcements_.add(message.body.mapping);
       break;
     case Type::MappingsEnd:
-      on_mappings_end(event, space);
+      on_mappings_end(message, event, space);
       break;
     case Type::ScenarioBegin:
       if (request_.progress) request_.progress(text_of(message.body.scenario.name));
@@ -290,7 +290,8 @@ void Session::find_kernel_range() {
   announcements_.set_kernel_range({begin.output, Gpa{begin.output.value + (*last - *first)}});
 }
 
-void Session::on_mappings_end(const Event& event, model::AddressSpace& space) {
+void Session::on_mappings_end(const protocol::Message& message, const Event& event,
+                              model::AddressSpace& space) {
   if (!spaces_.format()) return;
   bool learned = false;
   const bool compat = event.gpa == protocol::kRegister32;
@@ -301,6 +302,11 @@ void Session::on_mappings_end(const Event& event, model::AddressSpace& space) {
   if (learned) {
     spaces_.identities_changed();
     look(space.root);
+  }
+  if (const auto vdso = identities_.named(compat ? "[vdso] (32-bit)" : "[vdso]")) {
+    const auto violation = seal::judge_vdso_address(identities_, space, *vdso,
+                                                    arch::Gva{message.body.mappings_end.vdso});
+    if (violation) course_.violation(*violation);
   }
   check_inheritance(space);
 }
@@ -347,7 +353,9 @@ void Session::finish(report::Run& run) {
                     first_mismatch_.empty() ? mirror_.first_broken() : first_mismatch_));
   }
   if (limit_reached_) {
-    add("monitor", "limit", "a bound on watched frames was reached: the watch is incomplete");
+    add("monitor", "limit",
+        "a bound on watched frames was reached, or a store could not be placed: the watch is "
+        "incomplete");
   }
   if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);
   for (const model::SystemMapping& mapping : identities_.all()) {
@@ -369,6 +377,9 @@ void Session::finish(report::Run& run) {
       add("monitor", "witness",
           fmt::format("the second witness found {} difference(s)", run_end_->root));
     }
+  }
+  if (request_.witness && run_end_ && !counts_.witness_stores) {
+    add("monitor", "witness", "the second witness was asked for and did not run");
   }
   counts_.roots = spaces_.generations();
   counts_.frames = mirror_.most();

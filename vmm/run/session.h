@@ -55,7 +55,8 @@ class Session {
   void dispatch(const protocol::Message& message, const event::Event& event,
                 model::AddressSpace& space);
   void on_hello(const protocol::Message& message);
-  void on_mappings_end(const event::Event& event, model::AddressSpace& space);
+  void on_mappings_end(const protocol::Message& message, const event::Event& event,
+                       model::AddressSpace& space);
   void on_fork_child(const protocol::Message& message, const model::AddressSpace& space);
   void check_inheritance(const model::AddressSpace& space);
   /// Looks at the space of `root` and judges what changed there.

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,12 @@ struct Violation {
 [[nodiscard]] std::vector<Violation> judge_inheritance(const model::Identities& identities,
                                                        const model::AddressSpace& parent,
                                                        const model::AddressSpace& child);
+
+/// S8: the auxiliary vector (AT_SYSINFO_EHDR, as the process reports it; 0: none) must name the
+/// place where the frames of mapping `vdso` are. nullopt: it does, or there is nothing to compare.
+[[nodiscard]] std::optional<Violation> judge_vdso_address(const model::Identities& identities,
+                                                          const model::AddressSpace& space,
+                                                          std::size_t vdso, arch::Gva auxiliary);
 
 /// "[vdso] page 1 at 0x7fff..".
 [[nodiscard]] std::string name_page(const model::Identities& identities, model::MappingPage page,

@@ -27,7 +27,9 @@ TEST(BootWords, RefusesWhatIsNoNumber) {
   EXPECT_EQ(parse_boot_words("xsealvisor.doorbell=0x1000").doorbell, 0U);
 }
 
-TEST(BootWords, VerboseIsAWord) {
+TEST(BootWords, VerboseAndPromptAreWords) {
+  EXPECT_TRUE(parse_boot_words("sealvisor.verbose sealvisor.prompt").prompt);
+  EXPECT_FALSE(parse_boot_words("sealvisor.verbose").prompt);
   EXPECT_TRUE(parse_boot_words("quiet sealvisor.verbose\n").verbose);
   EXPECT_FALSE(parse_boot_words("sealvisor.verbosely").verbose);
 }

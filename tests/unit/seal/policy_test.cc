@@ -194,5 +194,17 @@ TEST_F(Policy, AChildWithAMappingElsewhereBreaksS8) {
   EXPECT_NE(broken[0].text.find("0x50000000"), std::string::npos);
 }
 
+TEST_F(Policy, TheAuxiliaryVectorMustNameTheVdsosPlace) {
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  const model::AddressSpace& space = *guest.spaces.find(root);
+  EXPECT_FALSE(seal::judge_vdso_address(guest.identities, space, 0, kVdso).has_value());
+  EXPECT_FALSE(seal::judge_vdso_address(guest.identities, space, 0, Gva{0}).has_value()) << "none";
+  const auto broken = seal::judge_vdso_address(guest.identities, space, 0, Gva{0x1000});
+  ASSERT_TRUE(broken.has_value());
+  EXPECT_STREQ(broken->invariant, "S8");
+  EXPECT_NE(broken->text.find("0x1000"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sealvisor::test

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 
 namespace sealvisor::engine::tcg {
 
@@ -158,7 +159,10 @@ void Monitor::on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::u
                             std::uint64_t bytes) {
   ++slow_stores_;
   qemu_plugin_hwaddr* hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
-  if (hwaddr == nullptr) return;
+  if (hwaddr == nullptr) {
+    note_untranslated(site);
+    return;
+  }
   const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
   const bool is_io = qemu_plugin_hwaddr_is_io(hwaddr);
   if (is_io && (phys & ~kPageMask) == options_.doorbell) {
@@ -185,11 +189,22 @@ void Monitor::on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::u
     store_part(site, phys, first_bytes, whole, 0, slots);
   }
   qemu_plugin_hwaddr* second = qemu_plugin_get_hwaddr(info, vaddr + room);
-  if (second == nullptr || qemu_plugin_hwaddr_is_io(second)) return;
+  if (second == nullptr) {
+    note_untranslated(site);
+    return;
+  }
+  if (qemu_plugin_hwaddr_is_io(second)) return;
   const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
   if (!tracker_.is_watched(arch::frame_of(Gpa{second_phys}))) return;
   store_part(site, second_phys, whole - first_bytes, whole, static_cast<std::uint32_t>(first_slots),
              slots);
+}
+
+void Monitor::note_untranslated(const Site& site) {
+  if (std::exchange(untranslated_noted_, true)) return;
+  Event event = stamp(Kind::Limit, site);
+  event.aux = static_cast<std::uint64_t>(event::Limit::UntranslatedStore);
+  sink_.emit(event);
 }
 
 void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,

@@ -77,6 +77,8 @@ class Monitor {
                      std::uint64_t bytes);
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
+  /// A store whose place QEMU could not tell: said once, for it makes the watch incomplete.
+  void note_untranslated(const Site& site);
   void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
   void on_special(const Site& site);
   void on_zero_block(const Site& site);
@@ -105,6 +107,7 @@ class Monitor {
   std::uint64_t lower_root_ = 0;  // raw registers, as last loaded
   std::uint64_t upper_root_ = 0;
   bool paging_stale_ = true;
+  bool untranslated_noted_ = false;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;
   qemu_plugin_u64 icount_{};

@@ -65,8 +65,6 @@ void Witness::protect(arch::Frame frame, int protection) {
 
 void Witness::close(arch::Frame frame) { protect(frame, PROT_READ); }
 
-void Witness::open(arch::Frame frame) { protect(frame, PROT_READ | PROT_WRITE); }
-
 bool Witness::handle_fault(std::uintptr_t address) {
   const auto start = reinterpret_cast<std::uintptr_t>(qemu_);
   if (address < start || address >= start + qemu_size_) return false;

@@ -31,7 +31,6 @@ class Witness {
   /// Finds QEMU's mapping and installs the handler. An error if there is none (yet).
   [[nodiscard]] Status start();
   void close(arch::Frame frame);  ///< Makes the frame read-only to QEMU.
-  void open(arch::Frame frame);   ///< No longer watched: writable again.
   /// A callback reported a store to `frame`.
   void reported(arch::Frame frame);
   /// Whether a store was caught, or reported, since the last check.
