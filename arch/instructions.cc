@@ -59,6 +59,11 @@ InstructionFacts classify(Arch arch, std::span<const std::uint8_t> bytes) {
   return arm64::classify(arm_word(bytes));
 }
 
+bool never_stores(Arch arch, std::span<const std::uint8_t> bytes) {
+  if (arch == Arch::X86_64) return x86_64::never_stores(bytes);
+  return bytes.size() >= kArmSize && arm64::never_stores(arm_word(bytes));
+}
+
 std::string disassemble(Arch arch, std::span<const std::uint8_t> bytes, std::uint64_t address) {
   if (bytes.empty()) return "";
   const bool arm_instruction = arch == Arch::Arm64 && bytes.size() >= kArmSize;

@@ -31,6 +31,11 @@ struct InstructionFacts {
 /// directly. `bytes` may be cut short or garbage: then None.
 [[nodiscard]] InstructionFacts classify(Arch arch, std::span<const std::uint8_t> bytes);
 
+/// True for an instruction that surely writes no memory, so that nobody need wait for its store:
+/// true only for encodings that are listed as such, false for all others and for `bytes` that are
+/// cut short. Precondition: 64-bit code (A64, x86 64-bit mode).
+[[nodiscard]] bool never_stores(Arch arch, std::span<const std::uint8_t> bytes);
+
 /// One line of assembly for the instruction that `bytes` begins with, at `address`. Capstone; what
 /// Capstone does not know comes as ".inst 0x.." or ".byte ..".
 [[nodiscard]] std::string disassemble(Arch arch, std::span<const std::uint8_t> bytes,

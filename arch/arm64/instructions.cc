@@ -55,4 +55,34 @@ InstructionFacts classify(std::uint32_t word) {
   return {};
 }
 
+bool never_stores(std::uint32_t word) {
+  // Top-level encodings by op0, bits 28:25 (Arm ARM, "A64 instruction set encoding"): 100x data
+  // processing (immediate), 101x branches, exceptions and system, x101 data processing (register),
+  // x111 (SIMD and FP). SVE (0010), SME (0000) and loads and stores (x1x0) are others.
+  switch ((word >> 25) & 0xF) {
+    case 0b1000:
+    case 0b1001:
+    case 0b0101:
+    case 0b1101:
+    case 0b0111:
+    case 0b1111:
+      return true;
+    case 0b1010:
+    case 0b1011:
+      // System instructions include dc zva.
+      return (word >> 24) != 0xD5;
+    default:
+      break;
+  }
+  // Arm ARM, "Loads and Stores". Load register (literal): xx 011 V 00.
+  if ((word & 0x3B000000U) == 0x18000000U) return true;
+  // Load/store pair: xx 101 V, L in bit 22.
+  if ((word & 0x3A000000U) == 0x28000000U) return (word >> 22 & 1) == 1;
+  // Load/store register: xx 111 V, opc in bits 23:22; V = 0 and opc != 0 loads or prefetches.
+  if ((word & 0x3E000000U) != 0x38000000U || (word >> 22 & 3) == 0) return false;
+  const bool unsigned_immediate = (word >> 24 & 1) == 1;
+  // Else by bit 21 and bits 11:10: atomics are 1 00, and loads with pointer authentication 1 x1.
+  return unsigned_immediate || (word >> 21 & 1) == 0 || (word >> 10 & 3) == 2;
+}
+
 }  // namespace sealvisor::arch::arm64

@@ -45,20 +45,121 @@ InstructionFacts classify_group7(std::uint8_t modrm) {
   }
 }
 
-}  // namespace
+/// What is left of `bytes` behind the prefixes, and the REX prefix that counts.
+struct Opcode {
+  std::span<const std::uint8_t> bytes;
+  std::uint8_t rex = 0;
+};
 
-InstructionFacts classify(std::span<const std::uint8_t> bytes) {
+Opcode skip_prefixes(std::span<const std::uint8_t> bytes) {
   std::size_t at = 0;
   while (at < bytes.size() && is_prefix(bytes[at])) ++at;
   std::uint8_t rex = 0;
   // REX counts only directly before the opcode; of several the last one does (SDM vol. 2, 2.2.1).
   while (at < bytes.size() && (bytes[at] & 0xF0) == 0x40) rex = bytes[at++];
-  if (bytes.size() - at < 2 || bytes[at] != 0x0F) return {};
-  const std::uint8_t opcode = bytes[at + 1];
+  return {bytes.subspan(at), rex};
+}
+
+/// When an opcode writes no memory.
+enum class Stores : std::uint8_t {
+  Perhaps,        ///< Or nobody said that it does not.
+  Never,          ///< Whatever its operands are.
+  NotToRegister,  ///< Not if its ModRM operand (r/m) is a register.
+};
+
+/// A range of opcodes of one map.
+struct Range {
+  std::uint8_t first;
+  std::uint8_t last;
+  Stores stores;
+};
+
+// SDM vol. 2, appendix A, tables. Only what Linux runs often is listed: an opcode that
+// is not listed counts as one that may store.
+constexpr auto kOneByte = std::to_array<Range>({
+    {0x00, 0x01, Stores::NotToRegister},                                       // add
+    {0x02, 0x05, Stores::Never},         {0x08, 0x09, Stores::NotToRegister},  // or
+    {0x0A, 0x0D, Stores::Never},         {0x10, 0x11, Stores::NotToRegister},  // adc
+    {0x12, 0x15, Stores::Never},         {0x18, 0x19, Stores::NotToRegister},  // sbb
+    {0x1A, 0x1D, Stores::Never},         {0x20, 0x21, Stores::NotToRegister},  // and
+    {0x22, 0x25, Stores::Never},         {0x28, 0x29, Stores::NotToRegister},  // sub
+    {0x2A, 0x2D, Stores::Never},         {0x30, 0x31, Stores::NotToRegister},  // xor
+    {0x32, 0x35, Stores::Never},         {0x38, 0x3D, Stores::Never},          // cmp
+    {0x58, 0x5F, Stores::Never},                                               // pop register
+    {0x63, 0x63, Stores::Never},                                               // movsxd
+    {0x69, 0x69, Stores::Never},                                               // imul
+    {0x6B, 0x6B, Stores::Never},                                               // imul
+    {0x70, 0x7F, Stores::Never},                                               // jcc
+    {0x80, 0x81, Stores::NotToRegister},                                       // group 1
+    {0x83, 0x83, Stores::NotToRegister},                                       // group 1
+    {0x84, 0x85, Stores::Never},                                               // test
+    {0x86, 0x89, Stores::NotToRegister},                                       // xchg, mov to r/m
+    {0x8A, 0x8B, Stores::Never},                                               // mov from r/m
+    {0x8D, 0x8D, Stores::Never},                                               // lea
+    {0x90, 0x99, Stores::Never},          // nop, pause, xchg with rax, cbw, cwd
+    {0xA8, 0xA9, Stores::Never},          // test
+    {0xB0, 0xBF, Stores::Never},          // mov immediate to register
+    {0xC0, 0xC1, Stores::NotToRegister},  // group 2: shifts
+    {0xC2, 0xC3, Stores::Never},          // ret
+    {0xC9, 0xC9, Stores::Never},          // leave
+    {0xD0, 0xD3, Stores::NotToRegister},  // group 2: shifts
+    {0xE9, 0xE9, Stores::Never},          // jmp
+    {0xEB, 0xEB, Stores::Never},          // jmp
+    {0xF6, 0xF7, Stores::NotToRegister},  // group 3: test, not, neg, mul, div
+    {0xF8, 0xFD, Stores::Never},          // clc to std, among them cli and sti
+});
+constexpr auto kTwoBytes = std::to_array<Range>({
+    {0x1E, 0x1F, Stores::Never},          // nop, endbr64
+    {0x40, 0x4F, Stores::Never},          // cmovcc
+    {0x80, 0x8F, Stores::Never},          // jcc
+    {0x90, 0x9F, Stores::NotToRegister},  // setcc
+    {0xA3, 0xA3, Stores::Never},          // bt
+    {0xAF, 0xAF, Stores::Never},          // imul
+    {0xB6, 0xB7, Stores::Never},          // movzx
+    {0xBA, 0xBA, Stores::NotToRegister},  // group 8: bt, bts, btr, btc
+    {0xBC, 0xBF, Stores::Never},          // bsf, bsr, tzcnt, lzcnt, movsx
+    {0xC8, 0xCF, Stores::Never},          // bswap
+});
+
+template <std::size_t N>
+constexpr std::array<Stores, 256> spread(const std::array<Range, N>& ranges) {
+  std::array<Stores, 256> map{};
+  for (const Range& range : ranges) {
+    for (unsigned opcode = range.first; opcode <= range.last; ++opcode) map[opcode] = range.stores;
+  }
+  return map;
+}
+
+constexpr std::array<Stores, 256> kOneByteMap = spread(kOneByte);
+constexpr std::array<Stores, 256> kTwoByteMap = spread(kTwoBytes);
+
+}  // namespace
+
+bool never_stores(std::span<const std::uint8_t> bytes) {
+  std::span<const std::uint8_t> rest = skip_prefixes(bytes).bytes;
+  if (rest.empty()) return false;
+  const bool two_bytes = rest[0] == 0x0F;
+  if (two_bytes) rest = rest.subspan(1);
+  if (rest.empty()) return false;
+  switch ((two_bytes ? kTwoByteMap : kOneByteMap)[rest[0]]) {
+    case Stores::Never:
+      return true;
+    case Stores::NotToRegister:
+      return rest.size() > 1 && (rest[1] >> 6) == 3;
+    case Stores::Perhaps:
+      break;
+  }
+  return false;
+}
+
+InstructionFacts classify(std::span<const std::uint8_t> bytes) {
+  const auto [rest, rex] = skip_prefixes(bytes);
+  if (rest.size() < 2 || rest[0] != 0x0F) return {};
+  const std::uint8_t opcode = rest[1];
   // wrmsr, 0F 30, may write IA32_EFER (SDM vol. 2, WRMSR). It has no ModRM byte.
   if (opcode == 0x30) return {Kind::ControlRegister};
-  if (bytes.size() - at < 3) return {};
-  const std::uint8_t modrm = bytes[at + 2];
+  if (rest.size() < 3) return {};
+  const std::uint8_t modrm = rest[2];
   switch (opcode) {
     case 0x22: {
       // 0F 22 /r, mov crN, r64; ModRM.mod is ignored (SDM vol. 2, MOV - Move to/from Control

@@ -24,10 +24,11 @@ inline constexpr char kDrain = 'D';
 inline constexpr char kStop = 'S';
 inline constexpr char kGo = 'G';
 
-/// Records in the ring: a power of two. 32,768 x 64 bytes = 2 MiB.
-inline constexpr std::uint64_t kRingCapacity = 1U << 15;
+/// Records in the ring: a power of two. 8,192 x 64 bytes = 512 KiB, which stays in a second-level
+/// cache.
+inline constexpr std::uint64_t kRingCapacity = 1U << 13;
 /// The producer sends kDrain each time this many records have been added.
-inline constexpr std::uint64_t kDrainEvery = kRingCapacity / 8;
+inline constexpr std::uint64_t kDrainEvery = kRingCapacity / 4;
 /// Most content frames that the VMM may ask to have watched.
 inline constexpr std::uint32_t kMaxContentFrames = 256;
 

@@ -89,6 +89,27 @@ std::optional<std::pair<const char*, const char*>> compression(const Candidate& 
   return std::nullopt;
 }
 
+/// Where the last section of the PE file that an Image with an EFI stub is ends in the file; 0: it
+/// is none, or its headers lie past the first page (PE format, "COFF File Header", "Section
+/// Table"; Linux, arch/arm64/kernel/efi-header.S).
+std::uint64_t pe_extent(const Candidate& file) {
+  if (!file.has(0, "MZ"sv)) return 0;
+  const std::size_t pe = file.number<std::uint32_t>(0x3c);
+  constexpr std::size_t kFileHeader = 24;
+  constexpr std::size_t kSection = 40;
+  if (pe > kHeadBytes - kFileHeader || !file.has(pe, "PE\0\0"sv)) return 0;
+  const std::size_t sections = file.number<std::uint16_t>(pe + 6);
+  const std::size_t table = pe + kFileHeader + file.number<std::uint16_t>(pe + 20);
+  std::uint64_t end = 0;
+  for (std::size_t i = 0; i < sections; ++i) {
+    const std::size_t at = table + i * kSection;
+    if (at > kHeadBytes - kSection) break;
+    end = std::max(end, std::uint64_t{file.number<std::uint32_t>(at + 16)} +
+                            file.number<std::uint32_t>(at + 20));
+  }
+  return end;
+}
+
 Result<KernelImage> probe_arm64_image(const Candidate& file) {
   // booting.rst, "Call the kernel image": text_offset at 8, image_size at 16, flags at 24.
   const auto text_offset = file.number<std::uint64_t>(8);
@@ -104,7 +125,12 @@ Result<KernelImage> probe_arm64_image(const Candidate& file) {
     return file.refuse(fmt::format("is an arm64 Image with {} pages, expected 4K",
                                    page_size == 2 ? "16K" : "64K"));
   }
-  // image_size counts the bss too, which is not in the file, so an exact check is not possible.
+  if (const std::uint64_t extent = pe_extent(file); file.size < extent) {
+    return file.refuse(
+        fmt::format("is truncated: {} bytes of an arm64 Image of {}", file.size, extent));
+  }
+  // image_size counts the bss too, which is not in the file: without an EFI stub a cut in the last
+  // part does not show here, and the guest fails instead.
   if (file.size < image_size / 2) {
     return file.refuse(
         fmt::format("is truncated: {} bytes of an arm64 Image that takes {} in "

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <tuple>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -29,55 +28,63 @@ Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
     GElf_Shdr header{};
     if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
     Elf_Data* data = elf_getdata(section, nullptr);
-    if (data == nullptr || header.sh_entsize == 0) return refuse("unreadable symbol table");
+    Elf_Scn* strings = elf_getscn(elf.get(), header.sh_link);
+    const Elf_Data* names = strings == nullptr ? nullptr : elf_getdata(strings, nullptr);
+    if (data == nullptr || header.sh_entsize == 0 || names == nullptr || names->d_buf == nullptr) {
+      return refuse("unreadable symbol table");
+    }
+    const std::size_t base = table.names_.size();
+    table.names_.append(static_cast<const char*>(names->d_buf), names->d_size).push_back('\0');
     const std::size_t count = data->d_size / header.sh_entsize;
+    table.symbols_.reserve(table.symbols_.size() + count);
     for (std::size_t i = 0; i < count; ++i) {
       GElf_Sym symbol{};
       if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr) break;
-      const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
-      if (name == nullptr || *name == '\0' || symbol.st_shndx == SHN_UNDEF) continue;
+      if (symbol.st_name >= names->d_size || symbol.st_shndx == SHN_UNDEF) continue;
+      const Symbol named{symbol.st_value, symbol.st_size, base + symbol.st_name};
       const unsigned type = GELF_ST_TYPE(symbol.st_info);
-      if (type == STT_FUNC) table.functions_.push_back({symbol.st_value, symbol.st_size, name});
-      if (type != STT_FILE && type != STT_SECTION) {
-        table.addresses_.emplace(name, symbol.st_value);
-      }
+      if (table.name_of(named).empty() || type == STT_FILE || type == STT_SECTION) continue;
+      table.symbols_.push_back(named);
+      if (type == STT_FUNC) table.functions_.push_back(named);
     }
   }
   if (table.functions_.empty()) return refuse("no symbol table with functions");
   std::sort(table.functions_.begin(), table.functions_.end(),
-            [](const Function& a, const Function& b) {
-              return std::tie(a.address, a.name) < std::tie(b.address, b.name);
+            [&](const Symbol& a, const Symbol& b) {
+              if (a.address != b.address) return a.address < b.address;
+              return table.name_of(a) < table.name_of(b);
             });
   return table;
 }
 
-const SymbolTable::Function* SymbolTable::find(std::uint64_t address) const {
+const SymbolTable::Symbol* SymbolTable::find(std::uint64_t address) const {
   auto next = std::upper_bound(
       functions_.begin(), functions_.end(), address,
-      [](std::uint64_t value, const Function& function) { return value < function.address; });
+      [](std::uint64_t value, const Symbol& function) { return value < function.address; });
   if (next == functions_.begin()) return nullptr;
-  const Function& function = *std::prev(next);
+  const Symbol& function = *std::prev(next);
   // Assembly functions may have no size: they reach to the next one.
   const bool inside = function.size == 0 || address - function.address < function.size;
   return inside ? &function : nullptr;
 }
 
 std::optional<std::string_view> SymbolTable::function(std::uint64_t address) const {
-  const Function* found = find(address);
+  const Symbol* found = find(address);
   if (found == nullptr) return std::nullopt;
-  return found->name;
+  return name_of(*found);
 }
 
 std::optional<std::string> SymbolTable::describe(std::uint64_t address) const {
-  const Function* found = find(address);
+  const Symbol* found = find(address);
   if (found == nullptr) return std::nullopt;
-  return fmt::format("{}+{:#x}", found->name, address - found->address);
+  return fmt::format("{}+{:#x}", name_of(*found), address - found->address);
 }
 
 std::optional<std::uint64_t> SymbolTable::address_of(std::string_view name) const {
-  const auto found = addresses_.find(std::string(name));
-  if (found == addresses_.end()) return std::nullopt;
-  return found->second;
+  for (const Symbol& symbol : symbols_) {
+    if (name_of(symbol) == name) return symbol.address;
+  }
+  return std::nullopt;
 }
 
 }  // namespace sealvisor::image

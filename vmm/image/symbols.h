@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "vmm/base/result.h"
@@ -24,19 +23,24 @@ class SymbolTable {
   [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const;
   /// The name of the function that holds `address`.
   [[nodiscard]] std::optional<std::string_view> function(std::uint64_t address) const;
+  /// Looks through all symbols: for the few that a run asks for.
   [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const;
   [[nodiscard]] std::size_t size() const { return functions_.size(); }
 
  private:
-  struct Function {
+  struct Symbol {
     std::uint64_t address = 0;
     std::uint64_t size = 0;
-    std::string name;
+    std::size_t name = 0;  ///< Where it begins in names_.
   };
-  [[nodiscard]] const Function* find(std::uint64_t address) const;
+  [[nodiscard]] const Symbol* find(std::uint64_t address) const;
+  [[nodiscard]] std::string_view name_of(const Symbol& symbol) const {
+    return names_.c_str() + symbol.name;
+  }
 
-  std::vector<Function> functions_;  // sorted by address
-  std::unordered_map<std::string, std::uint64_t> addresses_;
+  std::string names_;              // as in the file: each ends in a NUL
+  std::vector<Symbol> functions_;  // sorted by address
+  std::vector<Symbol> symbols_;    // all but files and sections
 };
 
 }  // namespace sealvisor::image

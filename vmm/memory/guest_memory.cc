@@ -45,8 +45,9 @@ std::optional<std::uint64_t> GuestMemory::read_u64(arch::Gpa gpa) const {
 }
 
 bool GuestMemory::read_table(arch::Frame frame, arch::Table& copy) const {
-  const std::uint64_t offset = frame.gpa().value - base_.value;
-  if (offset >= size() || size() - offset < arch::kPageSize) return false;
+  const std::uint64_t index = frame.number - arch::frame_of(base_).number;
+  if (index >= size() >> arch::kPageShift) return false;
+  const std::uint64_t offset = index << arch::kPageShift;
   for (std::size_t i = 0; i < copy.size(); ++i) {
     auto* word = reinterpret_cast<std::uint64_t*>(mapping_.data() + offset + i * 8);
     copy[i] = std::atomic_ref<std::uint64_t>(*word).load(std::memory_order_relaxed);
@@ -57,7 +58,7 @@ bool GuestMemory::read_table(arch::Frame frame, arch::Table& copy) const {
 bool GuestMemory::read(arch::Gpa gpa, std::span<std::byte> out) const {
   const std::uint64_t offset = gpa.value - base_.value;
   if (offset >= size() || size() - offset < out.size()) return false;
-  std::memcpy(out.data(), mapping_.data() + offset, out.size());
+  if (!out.empty()) std::memcpy(out.data(), mapping_.data() + offset, out.size());
   return true;
 }
 

@@ -111,13 +111,17 @@ void TableTracker::link(Frame frame, unsigned level, Half half) {
   emit(Kind::TableAdded, frame.gpa(), level, half_index(half));
   // The shadow is read again only for a frame that was not watched before: while it is watched,
   // the stores that were seen are the truth and a difference is for the re-walk to find.
+  for (std::size_t i = 0; i < kTableEntries; ++i) {
+    const std::uint64_t entry = watched->shadow[i];
+    if (entry == 0) continue;
+    const bool upper = half_below(level, half, i) == Half::Upper;
+    emit(Kind::EntryFound, frame.slot(i), level, entry, upper ? event::kUpperHalf : 0);
+  }
+  if (level <= 1) return;
+  // A copy: what is linked below may be this very frame.
   const arch::Table content = watched->shadow;
   for (std::size_t i = 0; i < kTableEntries; ++i) {
     if (content[i] == 0) continue;
-    const bool upper = half_below(level, half, i) == Half::Upper;
-    emit(Kind::EntryFound, frame.slot(i), level, content[i], upper ? event::kUpperHalf : 0);
-  }
-  for (std::size_t i = 0; i < kTableEntries; ++i) {
     if (auto next = child(content[i], level, half)) {
       link(*next, level - 1, half_below(level, half, i));
     }
@@ -132,10 +136,13 @@ void TableTracker::unlink(Frame frame, unsigned level, Half half) {
   if (--count > 0) return;
   --tables_;
   emit(Kind::TableRemoved, frame.gpa(), level, half_index(half));
-  const arch::Table content = watched->shadow;
-  for (std::size_t i = 0; i < kTableEntries; ++i) {
-    if (auto next = child(content[i], level, half)) {
-      unlink(*next, level - 1, half_below(level, half, i));
+  if (level > 1) {
+    const arch::Table content = watched->shadow;
+    for (std::size_t i = 0; i < kTableEntries; ++i) {
+      if (content[i] == 0) continue;
+      if (auto next = child(content[i], level, half)) {
+        unlink(*next, level - 1, half_below(level, half, i));
+      }
     }
   }
   // The frame may have gone in the loop above if it linked itself.

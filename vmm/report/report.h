@@ -46,7 +46,7 @@ enum class Verdict : std::uint8_t {
 /// One write to a page-table entry on the path of a system mapping, or one to its code.
 struct EntryChange {
   std::string mapping;
-  std::uint64_t gva = 0;  ///< Page of the mapping that the entry translates.
+  std::uint64_t gva = 0;  ///< Page that the entry translates; 0: not known.
   std::uint64_t gpa = 0;  ///< Of the entry.
   unsigned level = 0;
   std::uint64_t old_value = 0;

@@ -88,6 +88,13 @@ void Course::change(report::EntryChange change) {
   active_->cell.changes.push_back(std::move(change));
 }
 
+void Course::found_at(arch::Gpa slot, arch::Gva gva) {
+  if (!active_) return;
+  for (report::EntryChange& change : active_->cell.changes) {
+    if (change.gpa == slot.value && change.gva == 0) change.gva = gva.value;
+  }
+}
+
 void Course::scenario_begin(const protocol::Scenario& scenario, const Totals& totals) {
   where_ = text_of(scenario.name);
   life_.emplace();

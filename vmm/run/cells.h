@@ -45,6 +45,9 @@ class Course {
   [[nodiscard]] bool wants_change(std::uint64_t space);
   /// Precondition: wants_change() just said so.
   void change(report::EntryChange change);
+  /// The entry at `slot` turned out to translate `gva`: a write that made a new translation is
+  /// reported before anyone knows where it shows.
+  void found_at(arch::Gpa slot, arch::Gva gva);
   void finding(std::string invariant, const std::string& what, std::string text);
 
   /// Messages. `space` is the address space that the sender runs on, just looked at; the caller

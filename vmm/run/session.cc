@@ -126,6 +126,8 @@ model::AddressSpace* Session::look(Frame root) {
   }
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
     course_.violation(seal::judge_elsewhere(identities_, *space, elsewhere));
+    const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, root, elsewhere.gva);
+    if (walk.count != 0) course_.found_at(walk.last().slot, elsewhere.gva);
   }
   return space;
 }

@@ -1,10 +1,13 @@
 #include "arch/instructions.h"
 
+#include <capstone/capstone.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <ostream>
+#include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sealvisor::arch {
@@ -156,6 +159,138 @@ TEST(ClassifyArm, CutShortIsNothing) {
 
 std::string text_of(std::uint32_t value) { return disassemble(Arch::Arm64, word(value), 0x1000); }
 std::string text_of(const Bytes& bytes) { return disassemble(Arch::X86_64, bytes, 0x1000); }
+
+/// What Capstone says about stores: an oracle that is not ours.
+class StoreOracle {
+ public:
+  explicit StoreOracle(Arch arch) : arch_(arch) {
+    const bool x86 = arch == Arch::X86_64;
+    EXPECT_EQ(cs_open(x86 ? CS_ARCH_X86 : CS_ARCH_ARM64, x86 ? CS_MODE_64 : CS_MODE_ARM, &handle_),
+              CS_ERR_OK);
+    EXPECT_EQ(cs_option(handle_, CS_OPT_DETAIL, CS_OPT_ON), CS_ERR_OK);
+  }
+  StoreOracle(const StoreOracle&) = delete;
+  StoreOracle& operator=(const StoreOracle&) = delete;
+  ~StoreOracle() { cs_close(&handle_); }
+
+  enum class Answer { Unknown, Stores, DoesNot };
+  Answer ask(std::span<const std::uint8_t> bytes) {
+    cs_insn* found = nullptr;
+    const std::size_t count = cs_disasm(handle_, bytes.data(), bytes.size(), 0x1000, 1, &found);
+    if (count == 0) return Answer::Unknown;
+    text_ = std::string(found->mnemonic) + " " + found->op_str;
+    const bool stores = arch_ == Arch::X86_64 ? stores_x86(*found) : stores_arm64(text_);
+    cs_free(found, count);
+    return stores ? Answer::Stores : Answer::DoesNot;
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  static bool stores_x86(const cs_insn& insn) {
+    const std::string_view name = insn.mnemonic;
+    // These write the stack, which is no operand of theirs.
+    for (const char* implicit : {"push", "call", "enter", "int", "lcall"}) {
+      if (name.starts_with(implicit)) return true;
+    }
+    const cs_x86& x86 = insn.detail->x86;
+    for (std::uint8_t i = 0; i < x86.op_count; ++i) {
+      const cs_x86_op& operand = x86.operands[i];
+      if (operand.type == X86_OP_MEM && (operand.access & CS_AC_WRITE) != 0) return true;
+    }
+    return false;
+  }
+  static bool stores_arm64(std::string_view name) {
+    // Capstone 4 does not tell how arm64 memory operands are used; names of stores and of atomics
+    // do (Arm ARM, "A64 base instruction descriptions").
+    for (const char* start : {"st", "ldadd", "ldclr", "ldeor", "ldset", "ldsmax", "ldsmin",
+                              "ldumax", "ldumin", "swp", "cas", "dc "}) {
+      if (name.starts_with(start)) return true;
+    }
+    return false;
+  }
+
+  Arch arch_;
+  csh handle_ = 0;
+  std::string text_;
+};
+
+TEST(NeverStores, CapstoneKnowsNoStoreAmongThem) {
+  for (const Arch arch : kAllArchs) {
+    StoreOracle oracle(arch);
+    std::mt19937_64 random(1);
+    unsigned never = 0;
+    unsigned stores = 0;
+    for (int i = 0; i < 400'000; ++i) {
+      Bytes bytes(arch == Arch::X86_64 ? 15 : 4);
+      for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
+      // Half of them with the prefixes that Linux's code has most.
+      if (arch == Arch::X86_64 && i % 2 == 0) {
+        bytes[0] = 0x48;
+        if (i % 4 == 0) bytes[1] = 0x0F;
+      }
+      // Half of them in the space of loads and stores, op0 = x1x0.
+      if (arch == Arch::Arm64 && i % 2 == 0) {
+        bytes[3] = static_cast<std::uint8_t>((bytes[3] | 0x08) & ~0x02);
+      }
+      const auto answer = oracle.ask(bytes);
+      const bool surely = never_stores(arch, bytes);
+      if (answer == StoreOracle::Answer::Stores) ++stores;
+      if (!surely || answer == StoreOracle::Answer::Unknown) continue;
+      ++never;
+      ASSERT_EQ(answer, StoreOracle::Answer::DoesNot) << oracle.text();
+    }
+    EXPECT_GT(never, 50'000U) << name_of(arch);
+    EXPECT_GT(stores, 20'000U) << name_of(arch) << ": else the oracle shows nothing";
+  }
+}
+
+TEST(NeverStores, NamesWhatKernelsRunMost) {
+  const Bytes x86_never[] = {
+      {0x48, 0x8B, 0x07},        // mov (%rdi),%rax
+      {0x48, 0x89, 0xC7},        // mov %rax,%rdi
+      {0x48, 0x39, 0x07},        // cmp %rax,(%rdi)
+      {0x75, 0x10},              // jne
+      {0x0F, 0x84, 0, 0, 0, 0},  // je
+      {0xF3, 0x0F, 0x1E, 0xFA},  // endbr64
+      {0x41, 0x5C},              // pop %r12
+      {0xC3},                    // ret
+  };
+  for (const Bytes& bytes : x86_never) EXPECT_TRUE(never_stores(Arch::X86_64, bytes)) << bytes[0];
+  const Bytes x86_perhaps[] = {
+      {0x48, 0x89, 0x07},              // mov %rax,(%rdi)
+      {0x50},                          // push %rax
+      {0xE8, 0, 0, 0, 0},              // call
+      {0xFF, 0xD0},                    // call *%rax
+      {0xC7, 0x07, 0, 0, 0, 0},        // movl $0,(%rdi)
+      {0xF3, 0x48, 0xAB},              // rep stos
+      {0xF0, 0x48, 0x0F, 0xB1, 0x17},  // lock cmpxchg
+      {0x0F, 0x11, 0x07},              // movups %xmm0,(%rdi)
+      {0xC4, 0xE2, 0x7D, 0x2E, 0x07},  // vmaskmov: VEX
+      {0x8F, 0x07},                    // pop (%rdi)
+      {0x0F, 0xC7, 0x0F},              // cmpxchg8b
+      {0x48},                          // cut short
+      {0x0F},
+      {},
+  };
+  for (const Bytes& bytes : x86_perhaps) EXPECT_FALSE(never_stores(Arch::X86_64, bytes));
+  for (const std::uint32_t never : {0xF9400000U,     // ldr x0, [x0]
+                                    0xA9407BFDU,     // ldp x29, x30, [sp]
+                                    0x91000400U,     // add x0, x0, #1
+                                    0xF8616800U,     // ldr x0, [x0, x1]
+                                    0x54000000U}) {  // b.eq
+    EXPECT_TRUE(never_stores(Arch::Arm64, word(never))) << std::hex << never;
+  }
+  for (const std::uint32_t perhaps : {0xF9000000U,     // str x0, [x0]
+                                      0xA9007BFDU,     // stp x29, x30, [sp]
+                                      0xF8210000U,     // ldadd x1, x0, [x0]
+                                      0xC8017C00U,     // stxr w1, x0, [x0]
+                                      0xD50B7420U,     // dc zva, x0
+                                      0xE5804000U,     // SVE str p0, [x0]
+                                      0x1D001000U}) {  // cpyfp: op0 1110, memory copy
+    EXPECT_FALSE(never_stores(Arch::Arm64, word(perhaps))) << std::hex << perhaps;
+  }
+  EXPECT_FALSE(never_stores(Arch::Arm64, Bytes{0, 0, 0x40}));
+}
 
 TEST(DisassembleArm, ByCapstone) {
   EXPECT_EQ(text_of(0xF9000001), "str x1, [x0]");

@@ -186,6 +186,17 @@ TEST_F(KernelImageTest, RefusesOddArm64Images) {
   expect_refused(file(arm64_image(3000, 6, 2000)), "64K pages, expected 4K");
   expect_refused(file(arm64_image(30000, 2, 2000)), "is truncated: 2000 bytes");
   expect_refused(file(arm64_image(~std::uint64_t{0}, 2, 2000)), "is truncated");
+  // With an EFI stub the section table tells where the file must end.
+  std::string efi = arm64_image(3000, 2, 2000);
+  std::memcpy(efi.data(), "MZ", 2);
+  put<std::uint32_t>(efi, 0x3c, 0x40);
+  std::memcpy(efi.data() + 0x40, "PE\0\0", 4);
+  put<std::uint16_t>(efi, 0x46, 1);
+  put<std::uint32_t>(efi, 0x58 + 16, 1744);
+  put<std::uint32_t>(efi, 0x58 + 20, 256);
+  EXPECT_TRUE(probe_kernel(file(efi)).ok());
+  put<std::uint32_t>(efi, 0x58 + 16, 1745);
+  expect_refused(file(efi), "2000 bytes of an arm64 Image of 2001");
 }
 
 TEST_F(KernelImageTest, RefusesOddBzImages) {

@@ -52,6 +52,10 @@ TEST(GuestMemory, SeesWhatTheGuestWrites) {
   ASSERT_TRUE(memory.value().read_table(arch::Frame{(kArmBase >> 12) + 1}, table));
   EXPECT_EQ(table[2], value);
   EXPECT_EQ(table[1], 0U);
+  // A frame number whose address does not fit 64 bits is no other frame.
+  EXPECT_FALSE(memory.value().read_table(
+      arch::Frame{(std::uint64_t{1} << 52) + (kArmBase >> 12) + 1}, table));
+  EXPECT_TRUE(memory.value().read(arch::Gpa{kArmBase}, {}));
 }
 
 TEST(GuestMemory, CopiesAtAnyAlignment) {

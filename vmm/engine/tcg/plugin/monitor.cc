@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <cstring>
+#include <span>
 #include <utility>
 
 namespace sealvisor::engine::tcg {
@@ -20,6 +22,10 @@ constexpr std::uint64_t kPageMask = arch::kPageSize - 1;
 constexpr std::uint64_t kZeroBlock = 64;
 // The longest instruction of either architecture (Intel SDM vol. 2, 2.3.11).
 constexpr std::size_t kMostBytes = 15;
+// No store is wider.
+constexpr std::uint64_t kWidestStore = 64;
+// Code of 32-bit modes lies below; what never_stores() knows of encodings does not hold there.
+constexpr std::uint64_t kFirstOnly64Bit = std::uint64_t{1} << 32;
 }  // namespace
 
 bool RamView::read_entry(Gpa slot, std::uint64_t& value) const {
@@ -56,7 +62,10 @@ Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
       sink_(channel_),
       tracker_(ram_, ram_.range(), sink_),
       icount_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0},
-      armed_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0} {}
+      armed_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0} {
+  assert(only_ == nullptr);
+  only_ = this;
+}
 
 void Monitor::on_vcpu_init(unsigned vcpu) {
   auto registers = Registers::find(options_.arch);
@@ -109,7 +118,7 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
   qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_, count);
   const std::uint64_t start = qemu_plugin_tb_vaddr(tb);
   if (options_.watch && (is_user_address(start) || witness_ != nullptr)) {
-    sites_.push_back({this, start, static_cast<std::uint32_t>(count), {}});
+    sites_.push_back({start, static_cast<std::uint32_t>(count), {}});
     qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
                                               QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
                                               &sites_.back());
@@ -118,13 +127,17 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     std::array<std::uint8_t, kMostBytes> bytes{};
     const std::size_t size = qemu_plugin_insn_data(insn, bytes.data(), bytes.size());
-    const InstructionFacts facts =
-        arch::classify(options_.arch, {bytes.data(), std::min(size, bytes.size())});
+    const std::span<const std::uint8_t> code(bytes.data(), std::min(size, bytes.size()));
+    const InstructionFacts facts = arch::classify(options_.arch, code);
+    const bool may_store = start < kFirstOnly64Bit || !arch::never_stores(options_.arch, code);
+    if (!may_store && facts.kind == InstructionFacts::Kind::None) continue;
     sites_.push_back(
-        {this, qemu_plugin_insn_vaddr(insn), static_cast<std::uint32_t>(count - 1 - i), facts});
+        {qemu_plugin_insn_vaddr(insn), static_cast<std::uint32_t>(count - 1 - i), facts});
     Site* site = &sites_.back();
-    qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, QEMU_PLUGIN_CB_NO_REGS,
-                                     QEMU_PLUGIN_MEM_W, site);
+    if (may_store) {
+      qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, QEMU_PLUGIN_CB_NO_REGS,
+                                       QEMU_PLUGIN_MEM_W, site);
+    }
     if (options_.watch && facts.kind != InstructionFacts::Kind::None) {
       qemu_plugin_register_vcpu_insn_exec_cb(insn, &Monitor::special_callback,
                                              QEMU_PLUGIN_CB_R_REGS, site);
@@ -134,29 +147,27 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
 
 void Monitor::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
                              void* site) {
-  const Site& at = *static_cast<const Site*>(site);
-  at.monitor->on_store(at, info, vaddr);
+  // Runs for each store of the guest. Only one near the end of its page needs its size, and the
+  // site, which is seldom in a cache of the host's, is left alone until it is needed.
+  const bool near_end = (vaddr & kPageMask) > arch::kPageSize - kWidestStore;
+  if (!near_end && only_->cache_.contains(vaddr)) return;
+  only_->on_store(*static_cast<const Site*>(site), info, vaddr);
 }
 
+void Monitor::on_flush() { sites_.clear(); }
+
 void Monitor::special_callback(unsigned /*vcpu*/, void* site) {
-  const Site& at = *static_cast<const Site*>(site);
-  at.monitor->on_special(at);
+  only_->on_special(*static_cast<const Site*>(site));
 }
 
 void Monitor::user_entry_callback(unsigned /*vcpu*/, void* site) {
-  const Site& at = *static_cast<const Site*>(site);
-  at.monitor->on_user_entry(at);
+  only_->on_user_entry(*static_cast<const Site*>(site));
 }
 
 void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr) {
   const std::uint64_t bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
   const bool straddles = (vaddr & kPageMask) + bytes > arch::kPageSize;
   if (!straddles && cache_.contains(vaddr)) return;
-  on_store_slow(site, info, vaddr, bytes);
-}
-
-void Monitor::on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
-                            std::uint64_t bytes) {
   ++slow_stores_;
   qemu_plugin_hwaddr* hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
   if (hwaddr == nullptr) {

@@ -36,24 +36,27 @@ class RamView final : public arch::TableReader {
   arch::Gpa base_;
 };
 
-/// One vCPU's monitor. All calls come from that vCPU's thread, except end().
+/// One vCPU's monitor, of which there is one in a process and which is never destroyed (plugin.cc).
+/// All calls come from that vCPU's thread, except end().
 ///
 /// What it relies on, and where that ends, is in docs/lanes.md ("tcg"): every store instruction
-/// calls back after the store; `dc zva` does not and is hooked by itself; pushes that the CPU makes
-/// for interrupts, and accessed/dirty updates of the table walker, do not call back.
+/// calls back after the store (those that arch::never_stores() names are not asked); `dc zva` does
+/// not and is hooked by itself; pushes that the CPU makes for interrupts, and accessed/dirty
+/// updates of the table walker, do not call back.
 class Monitor {
  public:
   Monitor(const PluginOptions& options, RamView ram, Channel channel);
 
   void on_vcpu_init(unsigned vcpu);
   void on_translate(qemu_plugin_tb* tb);
+  /// All translated code is gone: nothing calls back with what it was given.
+  void on_flush();
   /// Tells the VMM that no more events come, and waits until it has read all.
   void end();
 
  private:
   /// What a callback needs to know about the instruction that it was registered for.
   struct Site {
-    Monitor* monitor;
     std::uint64_t pc;
     std::uint32_t behind;  ///< Instructions of its block that come after it.
     arch::InstructionFacts facts;
@@ -73,8 +76,6 @@ class Monitor {
   static void user_entry_callback(unsigned vcpu, void* site);
 
   void on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr);
-  void on_store_slow(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
-                     std::uint64_t bytes);
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
   /// A store whose place QEMU could not tell: said once, for it makes the watch incomplete.
@@ -92,6 +93,9 @@ class Monitor {
   [[nodiscard]] model::StoreSource source(const Site& site, bool predicted) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
   [[nodiscard]] bool is_user_address(std::uint64_t vaddr) const;
+
+  // QEMU hands a callback one pointer, which is the site's.
+  static inline Monitor* only_ = nullptr;
 
   PluginOptions options_;
   RamView ram_;

@@ -57,6 +57,7 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
       id, [](qemu_plugin_id_t, unsigned vcpu) { the_monitor->on_vcpu_init(vcpu); });
   qemu_plugin_register_vcpu_tb_trans_cb(
       id, [](qemu_plugin_id_t, qemu_plugin_tb* tb) { the_monitor->on_translate(tb); });
+  qemu_plugin_register_flush_cb(id, [](qemu_plugin_id_t) { the_monitor->on_flush(); });
   qemu_plugin_register_atexit_cb(
       id, [](qemu_plugin_id_t, void*) { the_monitor->end(); }, nullptr);
   return 0;
