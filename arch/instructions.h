@@ -17,6 +17,7 @@ struct InstructionFacts {
     TlbInvalidate,    ///< invlpg, invpcid / tlbi.
     ControlRegister,  ///< mov cr0, cr4, wrmsr / msr tcr_el1, sctlr_el1.
     ZeroBlock,        ///< dc zva.
+    ExceptionReturn,  ///< arm64 eret: the only way into EL0.
   };
   Kind kind = Kind::None;
   /// RootLoad, ZeroBlock: the general register that holds the operand, as the instruction encodes

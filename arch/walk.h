@@ -110,6 +110,8 @@ struct VisitLimits {
   /// Tables to read, the root included. Tables that point at each other make a walk of up to
   /// 512^4 tables out of one frame, so hostile input is bounded here and not by depth alone.
   std::uint64_t table_budget = std::uint64_t{1} << 16;
+  /// Entries of level 1 are not looked at: for a visitor that only cares for tables.
+  bool tables_only = false;
 };
 
 /// What a visit did.
@@ -173,12 +175,12 @@ template <PagingFormat Format>
 class Visit {
  public:
   Visit(const Format& format, const TableReader& reader, Half half, Visitor& visitor,
-        std::uint64_t budget)
-      : format_(format), reader_(reader), half_(half), visitor_(visitor), budget_(budget) {}
+        const VisitLimits& limits)
+      : format_(format), reader_(reader), half_(half), visitor_(visitor), limits_(limits) {}
 
   /// Visits the first `count` entries of the table. False once the budget is exceeded.
   bool table(Frame frame, unsigned level, Gva first, std::size_t count, const Permissions& above) {
-    if (summary_.tables == budget_) {
+    if (summary_.tables == limits_.table_budget) {
       summary_.budget_exceeded = true;
       return false;
     }
@@ -189,6 +191,7 @@ class Visit {
       return true;
     }
     visitor_.table(frame, level, first, copy);
+    if (limits_.tables_only && level == 1) return true;
     const bool root = level == format_.top_level(half_);
     for (std::size_t index = 0; index < count; ++index) {
       if (copy[index] == 0) continue;
@@ -229,7 +232,7 @@ class Visit {
   const TableReader& reader_;
   Half half_;
   Visitor& visitor_;
-  std::uint64_t budget_;
+  VisitLimits limits_;
   VisitSummary summary_{};
 };
 
@@ -243,7 +246,7 @@ VisitSummary visit(const Format& format, const TableReader& reader, Frame root, 
                    Visitor& visitor, const VisitLimits& limits = {}) {
   const std::size_t count = format.root_slots(half, limits.scope);
   if (count == 0) return {};
-  detail::Visit<Format> state(format, reader, half, visitor, limits.table_budget);
+  detail::Visit<Format> state(format, reader, half, visitor, limits);
   state.table(root, format.top_level(half), format.root_slot_gva(half, 0), count,
               Permissions{true, true, true, 0});
   return state.summary();

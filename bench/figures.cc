@@ -31,6 +31,11 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
+// Other work on the machine only ever adds: the least of several runs is nearest to the cost.
+double least(const std::vector<double>& values) {
+  return *std::min_element(values.begin(), values.end());
+}
+
 double spread(const std::vector<double>& values) {
   const auto [least, most] = std::minmax_element(values.begin(), values.end());
   return *most - *least;
@@ -94,13 +99,18 @@ Status measure(const app::Places& places, arch::Arch arch, int rounds) {
   }
   if (auto done = once(Mode::Witness); !done) return done;
 
-  const double bare = median(seconds[Mode::Bare]);
-  fmt::print("{}: boot + 200 fork+exec, CPU seconds of QEMU and VMM, median of {}\n",
+  const double bare = least(seconds[Mode::Bare]);
+  const double watched = least(seconds[Mode::Watched]);
+  const double bare_median = median(seconds[Mode::Bare]);
+  const double watched_median = median(seconds[Mode::Watched]);
+  fmt::print("{}: boot + 200 fork+exec, CPU seconds of QEMU and VMM, {} rounds\n",
              arch::name_of(arch), rounds);
-  fmt::print("  without plugin      {:.2f} s (spread {:.2f})\n", bare, spread(seconds[Mode::Bare]));
-  fmt::print("  watched             {:.2f} s (spread {:.2f}), ratio {:.2f}\n",
-             median(seconds[Mode::Watched]), spread(seconds[Mode::Watched]),
-             median(seconds[Mode::Watched]) / bare);
+  fmt::print("  without plugin      least {:.2f} s, median {:.2f} s, spread {:.2f} s\n", bare,
+             bare_median, spread(seconds[Mode::Bare]));
+  fmt::print("  watched             least {:.2f} s, median {:.2f} s, spread {:.2f} s\n", watched,
+             watched_median, spread(seconds[Mode::Watched]));
+  fmt::print("  ratio               {:.2f} of the least, {:.2f} of the medians\n", watched / bare,
+             watched_median / bare_median);
   fmt::print("  with second witness {:.2f} s, ratio {:.2f}: {} stores caught, {} differences\n",
              seconds[Mode::Witness][0], seconds[Mode::Witness][0] / bare, witness_stores,
              witness_differences);

@@ -32,6 +32,10 @@ constexpr std::uint32_t kTlbiNxs = system(1, 0, 9, 0, 0);
 }  // namespace
 
 InstructionFacts classify(std::uint32_t word) {
+  // ERET, ERETAA and ERETAB: Arm ARM, "Unconditional branch (register)", opc 0100.
+  if (word == 0xD69F03E0U || word == 0xD69F0BFFU || word == 0xD69F0FFFU) {
+    return {Kind::ExceptionReturn};
+  }
   // Every system instruction begins so; nearly all others end here.
   if ((word >> 24) != 0xD5) return {};
   const auto reg = static_cast<std::uint8_t>(word & 0x1F);

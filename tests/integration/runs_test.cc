@@ -93,6 +93,8 @@ void expect_lies(const report::Run& run) {
   const report::Cell* moved = find_cell(run, "[vvar]", "mremap-move", "whole");
   ASSERT_NE(moved, nullptr);
   EXPECT_EQ(moved->observation.change, Change::Moved);
+  ASSERT_FALSE(moved->changes.empty());
+  for (const report::EntryChange& change : moved->changes) EXPECT_NE(change.gva, 0U);
   EXPECT_FALSE(findings_of(run, "claim").empty());
 }
 

@@ -110,6 +110,9 @@ struct ArmRow {
 TEST(ClassifyArm, MatchesWhatTheAssemblerMade) {
   const ArmRow rows[] = {
       {0xD5182000, "msr ttbr0_el1, x0", {Kind::RootLoad, 0, false}},
+      {0xD69F03E0, "eret", {Kind::ExceptionReturn}},
+      {0xD69F0BFF, "eretaa", {Kind::ExceptionReturn}},
+      {0xD69F0FFF, "eretab", {Kind::ExceptionReturn}},
       {0xD518201F, "msr ttbr0_el1, xzr", {Kind::RootLoad, 31, false}},
       {0xD5182031, "msr ttbr1_el1, x17", {Kind::RootLoad, 17, true}},
       {0xD5182043, "msr tcr_el1, x3", {Kind::ControlRegister}},
@@ -141,7 +144,6 @@ TEST(ClassifyArm, MatchesWhatTheAssemblerMade) {
       {0xD5087840, "at s1e0r, x0", {}},
       {0xD5033B9F, "dsb ish", {}},
       {0xD5033FDF, "isb", {}},
-      {0xD69F03E0, "eret", {}},
       {0xD503201F, "nop", {}},
       {0xF9000001, "str x1, [x0]", {}},
   };

@@ -326,6 +326,9 @@ void Monitor::on_special(const Site& site) {
     case InstructionFacts::Kind::ZeroBlock:
       on_zero_block(site);
       break;
+    case InstructionFacts::Kind::ExceptionReturn:
+      if (std::exchange(unjudged_, false)) arm();
+      break;
     case InstructionFacts::Kind::None:
       break;
   }
@@ -359,7 +362,14 @@ void Monitor::on_user_entry(const Site& site) {
       return;
     }
   }
-  if (!registers_ || !registers_->user_mode()) return;
+  if (!registers_) return;
+  if (!registers_->user_mode()) {
+    // A kernel that boots at low addresses, block after block. On arm64 its way to user mode has a
+    // callback of its own; an x86-64 kernel is not there for long.
+    unjudged_ = options_.arch == arch::Arch::Arm64;
+    if (unjudged_) qemu_plugin_u64_set(armed_, 0, 0);
+    return;
+  }
   qemu_plugin_u64_set(armed_, 0, 0);
   if (paging_stale_) read_paging(site);
   // The root that counts is what the vCPU has, not what we remember.

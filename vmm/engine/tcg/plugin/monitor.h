@@ -111,6 +111,7 @@ class Monitor {
   std::uint64_t lower_root_ = 0;  // raw registers, as last loaded
   std::uint64_t upper_root_ = 0;
   bool paging_stale_ = true;
+  bool unjudged_ = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
   bool untranslated_noted_ = false;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;
