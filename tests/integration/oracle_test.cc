@@ -48,6 +48,7 @@ class Comparer final : public engine::Observer {
       }
     }
   }
+  void on_table_copy(const event::Event& /*event*/, const arch::Table& /*table*/) override {}
   engine::StopReply on_stopped(const Event& event) override {
     if (event.kind == Kind::Doorbell && format_ && ++doorbells_ % 9 == 1 && snapshots < 6) {
       ++snapshots;

@@ -29,6 +29,7 @@ constexpr std::chrono::hours kDeadline{24};
 class Nobody final : public engine::Observer {
  public:
   void on_events(std::span<const event::Event> /*events*/) override {}
+  void on_table_copy(const event::Event& /*event*/, const arch::Table& /*table*/) override {}
   engine::StopReply on_stopped(const event::Event& /*event*/) override { return {}; }
   void on_console(std::span<const char> /*bytes*/) override {}
 };

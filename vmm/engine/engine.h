@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "arch/arch.h"
+#include "arch/walk.h"
 #include "vmm/base/result.h"
 #include "vmm/event/event.h"
 #include "vmm/memory/guest_memory.h"
@@ -43,8 +44,11 @@ struct StopReply {
 class Observer {
  public:
   virtual ~Observer() = default;
-  /// Events in the order in which they happened. The vCPU may be running meanwhile.
+  /// Events in the order in which they happened, but for TableCopy. The vCPU may be running
+  /// meanwhile.
   virtual void on_events(std::span<const event::Event> events) = 0;
+  /// `event`, a TableCopy, in its place among the others, with what it copied.
+  virtual void on_table_copy(const event::Event& event, const arch::Table& table) = 0;
   /// The vCPU waits behind `event`, which on_events has been given already.
   [[nodiscard]] virtual StopReply on_stopped(const event::Event& event) = 0;
   virtual void on_console(std::span<const char> bytes) = 0;

@@ -7,7 +7,7 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 1;
+inline constexpr std::uint32_t kEventVersion = 2;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
@@ -36,7 +36,8 @@ enum class Kind : std::uint8_t {
   /// The doorbell was rung. gpa = offset in the doorbell page, new_value = stored word (the gva of
   /// the message), size = bytes stored. The vCPU waits for the VMM.
   Doorbell = 9,
-  /// The vCPU waits for the VMM to compare its model with guest memory.
+  /// The tables that the user half of this root links were copied, by the TableCopy records since
+  /// the last Sync: to be compared with the model. root, gpa, level as in RootLoad.
   Sync = 10,
   /// A bound was reached; from here on the watch is incomplete. aux = Limit.
   Limit = 11,
@@ -44,6 +45,9 @@ enum class Kind : std::uint8_t {
   /// to watched frames, aux = most tables watched at once. flags & kWitness: gpa = stores that the
   /// second witness caught, root = differences that it found. The vCPU waits for the VMM.
   RunEnd = 12,
+  /// A table as guest memory holds it at this moment, read there and not from what was observed.
+  /// gpa = frame, level, aux = number of the copy in the ring (ring.h).
+  TableCopy = 13,
 };
 
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.

@@ -3,6 +3,9 @@
 // One producer (the vCPU thread), one consumer (the VMM's loop). Nothing is ever dropped: when the
 // ring is full the producer stops the vCPU until the consumer has made room.
 //
+// Beside the records are pages for copies of tables: a TableCopy record says which one is its. They
+// are given and taken in order, as the records are.
+//
 // Wake-ups and waits go over a socket pair beside the memory, one byte each:
 //   plugin -> VMM  kDrain: there is enough to be worth draining; the plugin goes on.
 //   plugin -> VMM  kStop:  drain all, handle the last event, then answer; the vCPU waits.
@@ -15,6 +18,7 @@
 #include <cstdint>
 #include <span>
 
+#include "arch/walk.h"
 #include "vmm/base/fd.h"
 #include "vmm/event/event.h"
 
@@ -29,6 +33,8 @@ inline constexpr char kGo = 'G';
 inline constexpr std::uint64_t kRingCapacity = 1U << 13;
 /// The producer sends kDrain each time this many records have been added.
 inline constexpr std::uint64_t kDrainEvery = kRingCapacity / 4;
+/// Pages for copies of tables: a power of two.
+inline constexpr std::uint64_t kCopyCapacity = 256;
 /// Most content frames that the VMM may ask to have watched.
 inline constexpr std::uint32_t kMaxContentFrames = 256;
 
@@ -38,9 +44,11 @@ inline constexpr std::uint32_t kRingMagic = 0x53564C52;
 /// trusted too, but its indices are checked all the same, since a crash may leave anything.
 struct RingHeader {
   std::uint32_t magic;
-  std::uint32_t version;                        ///< kEventVersion.
-  alignas(64) std::atomic<std::uint64_t> head;  ///< Records ever written; producer only.
-  alignas(64) std::atomic<std::uint64_t> tail;  ///< Records ever read; consumer only.
+  std::uint32_t version;                                ///< kEventVersion.
+  alignas(64) std::atomic<std::uint64_t> head;          ///< Records ever written; producer only.
+  alignas(64) std::atomic<std::uint64_t> tail;          ///< Records ever read; consumer only.
+  alignas(64) std::atomic<std::uint64_t> copies_given;  ///< Ever; producer only.
+  alignas(64) std::atomic<std::uint64_t> copies_taken;  ///< Ever; consumer only.
   /// Commands: content frames to watch. Written by the consumer between a kStop and its kGo.
   alignas(64) std::uint32_t content_count;
   std::uint64_t content_frames[kMaxContentFrames];
@@ -49,7 +57,8 @@ struct RingHeader {
 inline constexpr std::size_t kRingRecordsOffset = 4096;
 static_assert(sizeof(RingHeader) <= kRingRecordsOffset);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-inline constexpr std::size_t kRingBytes = kRingRecordsOffset + kRingCapacity * sizeof(Event);
+inline constexpr std::size_t kRingCopiesOffset = kRingRecordsOffset + kRingCapacity * sizeof(Event);
+inline constexpr std::size_t kRingBytes = kRingCopiesOffset + kCopyCapacity * sizeof(arch::Table);
 
 /// A view of the shared memory; owns nothing. Both sides use it.
 class Ring {
@@ -67,12 +76,22 @@ class Ring {
   /// Producer: adds a record. Precondition: !full().
   void push(const Event& event);
   [[nodiscard]] std::uint64_t written() const;
+  /// Producer: whether one more table can be copied.
+  [[nodiscard]] bool copies_full() const;
+  /// Producer: copies `table` and adds `event`, a TableCopy, with the copy's number.
+  /// Preconditions: !full(), !copies_full().
+  void push_copy(Event event, const arch::Table& table);
 
   /// Consumer: the records that are ready, as one contiguous stretch (the rest follows at the next
   /// call). Empty when there is nothing, or when the indices make no sense (see broken()).
   [[nodiscard]] std::span<const Event> ready() const;
   /// Consumer: gives `count` records of ready() back.
   void consume(std::size_t count);
+  /// Consumer: the copy that belongs to `event`, the oldest TableCopy that was not taken; nullptr
+  /// if the number is not the next one (see broken()). Valid until take_copy().
+  [[nodiscard]] const arch::Table* copy_of(const Event& event) const;
+  /// Consumer: gives the page of the oldest copy back.
+  void take_copy();
   /// Consumer: whether the producer's index is impossible (engine memory was corrupted).
   [[nodiscard]] bool broken() const;
 
@@ -81,6 +100,7 @@ class Ring {
  private:
   RingHeader* header_;
   Event* records_;
+  arch::Table* copies_;
 };
 
 }  // namespace sealvisor::event

@@ -37,6 +37,7 @@ Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
     table.names_.append(static_cast<const char*>(names->d_buf), names->d_size).push_back('\0');
     const std::size_t count = data->d_size / header.sh_entsize;
     table.symbols_.reserve(table.symbols_.size() + count);
+    table.functions_.reserve(table.functions_.size() + count);
     for (std::size_t i = 0; i < count; ++i) {
       GElf_Sym symbol{};
       if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr) break;

@@ -44,6 +44,10 @@ class Bridge final : public engine::Observer {
     if (trace_) trace_->append(events);
     for (const event::Event& event : events) session_.on_event(event);
   }
+  void on_table_copy(const event::Event& event, const arch::Table& table) override {
+    if (trace_) trace_->append(std::span(&event, 1));
+    session_.on_table_copy(event, table);
+  }
   engine::StopReply on_stopped(const event::Event& event) override {
     Commands commands = session_.on_stopped(event);
     return {std::move(commands.watch_content), std::move(commands.give_up)};

@@ -23,6 +23,7 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
     : request_(request),
       memory_(memory),
       symbols_(symbols),
+      copies_(memory),
       spaces_(mirror_, identities_),
       announcements_(memory, identities_),
       narrator_(request.arch, memory, symbols),
@@ -69,6 +70,9 @@ void Session::on_event(const Event& original) {
       break;
     case Kind::RootLoad:
       if ((event.flags & event::kUpperHalf) == 0) current_root_ = arch::frame_of(Gpa{event.gpa});
+      break;
+    case Kind::Sync:
+      rewalk_copies(arch::frame_of(Gpa{event.gpa}));
       break;
     case Kind::RunEnd:
       run_end_ = event;
@@ -140,12 +144,29 @@ void Session::on_user_entry(const Event& event) {
   }
 }
 
-void Session::rewalk(Frame root, arch::Scope scope) {
+void Session::on_table_copy(const Event& event, const arch::Table& table) {
+  ++counts_.events;
+  copies_.add(arch::frame_of(Gpa{event.gpa}), table);
+}
+
+void Session::rewalk_copies(Frame root) {
+  rewalk(copies_, root, arch::Scope::UserHalf);
+  if (const auto missing = copies_.missing()) {
+    ++counts_.mismatches;
+    if (first_mismatch_.empty()) {
+      first_mismatch_ = fmt::format("the table at {:#x} was not copied at the load of root {:#x}",
+                                    missing->gpa().value, root.gpa().value);
+    }
+  }
+  copies_.clear();
+}
+
+void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope scope) {
   if (!spaces_.format()) return;
   model::Rewalk result =
-      model::rewalk(*spaces_.format(), memory_, mirror_, root, Half::Lower, scope);
+      model::rewalk(*spaces_.format(), memory, mirror_, root, Half::Lower, scope);
   if (scope == arch::Scope::All && spaces_.upper_root()) {
-    const model::Rewalk upper = model::rewalk(*spaces_.format(), memory_, mirror_,
+    const model::Rewalk upper = model::rewalk(*spaces_.format(), memory, mirror_,
                                               *spaces_.upper_root(), Half::Upper, scope);
     result.tables += upper.tables;
     result.mismatches += upper.mismatches;
@@ -168,15 +189,12 @@ Totals Session::totals() const {
 Commands Session::on_stopped(const Event& event) {
   Commands commands;
   switch (event.kind) {
-    case Kind::Sync:
-      rewalk(current_root_, arch::Scope::UserHalf);
-      break;
     case Kind::Doorbell:
-      rewalk(current_root_, arch::Scope::All);
+      rewalk(memory_, current_root_, arch::Scope::All);
       on_doorbell(event, commands);
       break;
     case Kind::RunEnd:
-      rewalk(current_root_, arch::Scope::All);
+      rewalk(memory_, current_root_, arch::Scope::All);
       break;
     default:
       break;

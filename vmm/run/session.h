@@ -15,6 +15,7 @@
 #include "vmm/model/mirror.h"
 #include "vmm/model/paging.h"
 #include "vmm/model/space.h"
+#include "vmm/model/table_copies.h"
 #include "vmm/run/announcements.h"
 #include "vmm/run/cells.h"
 #include "vmm/run/narrator.h"
@@ -37,7 +38,9 @@ class Session {
 
   /// One event, in order. The vCPU may be running.
   void on_event(const event::Event& event);
-  /// The vCPU waits behind `event` (Doorbell, Sync or RunEnd), which on_event has taken already.
+  /// A TableCopy with its content, in order.
+  void on_table_copy(const event::Event& event, const arch::Table& table);
+  /// The vCPU waits behind `event` (Doorbell or RunEnd), which on_event has taken already.
   [[nodiscard]] Commands on_stopped(const event::Event& event);
 
   /// Fills everything that the session knows into `run`.
@@ -61,7 +64,9 @@ class Session {
   void check_inheritance(const model::AddressSpace& space);
   /// Looks at the space of `root` and judges what changed there.
   model::AddressSpace* look(arch::Frame root);
-  void rewalk(arch::Frame root, arch::Scope scope);
+  void rewalk(const arch::TableReader& memory, arch::Frame root, arch::Scope scope);
+  /// Compares what the engine copied at the load of `root` with the mirror.
+  void rewalk_copies(arch::Frame root);
   void take_ended();
   void find_kernel_range();
   void resolve_transients(std::uint64_t space, const model::Look& look);
@@ -72,6 +77,7 @@ class Session {
   const memory::GuestMemory& memory_;
   const image::SymbolTable* symbols_;
   model::Mirror mirror_;
+  model::TableCopies copies_;
   model::Identities identities_;
   model::Spaces spaces_;
   Announcements announcements_;

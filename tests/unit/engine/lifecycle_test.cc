@@ -44,7 +44,7 @@ constexpr const char* kServe =
     "while read -r line <&$qmp; do case \"$line\" in *quit*) exit 0;; esac; done\n";
 /// Shell text: writes one Doorbell record (kind 9) and sets the ring's head to 1.
 static_assert(offsetof(event::RingHeader, head) == 64);
-static_assert(offsetof(event::RingHeader, content_count) == 192);
+static_assert(offsetof(event::RingHeader, content_count) == 320);
 constexpr const char* kWriteDoorbell =
     "printf '\\x09' | dd of=/proc/self/fd/$ring bs=1 seek=4096 conv=notrunc status=none\n"
     "printf '\\x01' | dd of=/proc/self/fd/$ring bs=1 seek=64 conv=notrunc status=none\n";
@@ -56,6 +56,7 @@ class Collector final : public Observer {
   void on_events(std::span<const event::Event> batch) override {
     events.insert(events.end(), batch.begin(), batch.end());
   }
+  void on_table_copy(const event::Event& /*event*/, const arch::Table& /*table*/) override {}
   StopReply on_stopped(const event::Event& event) override {
     stops.push_back(event);
     return reply;
@@ -253,7 +254,7 @@ TEST_F(Lifecycle, SurvivesClosedChannels) {
 TEST_F(Lifecycle, AnswersTheVcpuAfterTheObserver) {
   const StandIn qemu(std::string(kNegotiate) + kWriteDoorbell + kStopHere +
                      "read -r -N1 answer <&$channel; echo \"answer $answer\" >&$console\n"
-                     "od -An -v -tu8 -w24 -j192 -N24 /proc/self/fd/$ring | tr -s ' ' >&$console\n"
+                     "od -An -v -tu8 -w24 -j320 -N24 /proc/self/fd/$ring | tr -s ' ' >&$console\n"
                      "exit 0");
   observer_.reply.watch_content = {arch::Frame{77}, arch::Frame{88}};
   EXPECT_EQ(run_to_end().end, End::EngineDied);

@@ -34,6 +34,26 @@ class EventRing : public testing::Test {
   Ring ring_;
 };
 
+TEST_F(EventRing, CarriesCopiesOfTablesInOrder) {
+  arch::Table table{};
+  for (std::uint64_t i = 0; i < event::kCopyCapacity; ++i) {
+    ASSERT_FALSE(ring_.copies_full());
+    table[7] = i;
+    ring_.push_copy(numbered(i), table);
+  }
+  EXPECT_TRUE(ring_.copies_full());
+  const auto ready = ring_.ready();
+  ASSERT_EQ(ready.size(), event::kCopyCapacity);
+  EXPECT_EQ(ring_.copy_of(ready[1]), nullptr) << "not the oldest";
+  for (std::uint64_t i = 0; i < event::kCopyCapacity; ++i) {
+    const arch::Table* copy = ring_.copy_of(ready[i]);
+    ASSERT_NE(copy, nullptr);
+    EXPECT_EQ((*copy)[7], i);
+    ring_.take_copy();
+  }
+  EXPECT_FALSE(ring_.copies_full());
+}
+
 TEST_F(EventRing, GivesBackWhatWasPushedInOrder) {
   for (std::uint64_t i = 0; i < 5; ++i) ring_.push(numbered(i));
   const auto ready = ring_.ready();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/support/fake_guest.h"
+#include "vmm/model/table_copies.h"
 
 namespace sealvisor::test {
 namespace {
@@ -30,6 +31,35 @@ TEST_P(Mirror, RewalkFindsAStoreWithoutAnEvent) {
   const model::Rewalk result = guest.rewalk(root);
   EXPECT_EQ(result.mismatches, 1U);
   EXPECT_NE(result.first.find("entry at"), std::string::npos);
+}
+
+TEST_P(Mirror, ReadsCopiesAsItReadsMemory) {
+  const Frame root = guest.new_process();
+  model::TableCopies copies(guest.memory);
+  const auto compare = [&] {
+    return model::rewalk(guest.format, copies, guest.mirror, root, arch::Half::Lower,
+                         arch::Scope::UserHalf);
+  };
+  const auto copy_all = [&] {
+    for (const Frame frame : guest.mirror.frames()) {
+      arch::Table table{};
+      ASSERT_TRUE(guest.memory.read_table(frame, table));
+      copies.add(frame, table);
+    }
+  };
+  copy_all();
+  EXPECT_EQ(compare().mismatches, 0U);
+  EXPECT_EQ(copies.missing(), std::nullopt);
+  // A store that came after the copy does not matter, one before it does.
+  const Gpa slot = guest.leaf_slot(root, FakeGuest::kVdsoPlace);
+  guest.secret_store(slot, 0);
+  EXPECT_EQ(compare().mismatches, 0U);
+  copies.clear();
+  copy_all();
+  EXPECT_EQ(compare().mismatches, 1U);
+  copies.clear();
+  (void)compare();
+  EXPECT_EQ(copies.missing(), root) << "a frame of RAM that nobody copied";
 }
 
 TEST_P(Mirror, RewalkFindsATableWithoutAnEvent) {

@@ -10,7 +10,7 @@ namespace {
 
 /// Kinds behind which the vCPU waits for an answer of the consumer's (event.h).
 bool waits_for_answer(event::Kind kind) {
-  return kind == event::Kind::Doorbell || kind == event::Kind::Sync || kind == event::Kind::RunEnd;
+  return kind == event::Kind::Doorbell || kind == event::Kind::RunEnd;
 }
 
 }  // namespace
@@ -22,13 +22,30 @@ bool EventPump::drain() {
     const auto ready = ring_.ready();
     if (ready.empty()) break;
     const auto records = ready.first(std::min<std::size_t>(ready.size(), room));
-    observer_.on_events(records);
+    if (!pass_on(records)) return false;
     newest_ = records.back();
     seen_any_ = true;
     room -= records.size();
     ring_.consume(records.size());
   }
   return !ring_.broken();
+}
+
+bool EventPump::pass_on(std::span<const event::Event> records) {
+  while (!records.empty()) {
+    const auto copy = std::find_if(records.begin(), records.end(), [](const event::Event& event) {
+      return event.kind == event::Kind::TableCopy;
+    });
+    const auto before = static_cast<std::size_t>(copy - records.begin());
+    if (before > 0) observer_.on_events(records.first(before));
+    if (copy == records.end()) break;
+    const arch::Table* table = ring_.copy_of(*copy);
+    if (table == nullptr) return false;
+    observer_.on_table_copy(*copy, *table);
+    ring_.take_copy();
+    records = records.subspan(before + 1);
+  }
+  return true;
 }
 
 PumpResult EventPump::on_byte(char byte) {

@@ -30,6 +30,8 @@ class EventPump {
   [[nodiscard]] bool seen_any() const { return seen_any_; }
 
  private:
+  /// Gives `records` to the observer. False: a copy's number made no sense.
+  [[nodiscard]] bool pass_on(std::span<const event::Event> records);
   [[nodiscard]] PumpResult on_stop();
 
   event::Ring ring_;

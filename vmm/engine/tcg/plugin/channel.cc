@@ -33,6 +33,16 @@ void Channel::wait_for_vmm() {
 void Channel::emit(const event::Event& event) {
   while (ring_.full()) wait_for_vmm();
   ring_.push(event);
+  notify_now_and_then();
+}
+
+void Channel::emit_copy(const event::Event& event, const arch::Table& table) {
+  while (ring_.full() || ring_.copies_full()) wait_for_vmm();
+  ring_.push_copy(event, table);
+  notify_now_and_then();
+}
+
+void Channel::notify_now_and_then() {
   if (ring_.written() % event::kDrainEvery == 0) notify(event::kDrain);
 }
 

@@ -19,6 +19,8 @@ class Channel final : public model::EventSink {
 
   /// Adds one record; waits for room if the ring is full.
   void emit(const event::Event& event) override;
+  /// Adds a TableCopy with its content; waits for room.
+  void emit_copy(const event::Event& event, const arch::Table& table);
   /// Adds a record that the VMM must handle before the vCPU goes on, and waits.
   void emit_and_wait(const event::Event& event);
 
@@ -27,6 +29,8 @@ class Channel final : public model::EventSink {
  private:
   void wait_for_vmm();
   void notify(char byte);
+  /// Tells the VMM, each time that enough has come together.
+  void notify_now_and_then();
 
   Mapping memory_;
   event::Ring ring_;

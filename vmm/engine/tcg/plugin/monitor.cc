@@ -301,10 +301,40 @@ void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   const bool used = tracker_.load_root(frame, half, source(site, false));
   sync_cache();
   arm();
-  if (used && half == Half::Lower) {
-    channel_.emit_and_wait(stamp(Kind::Sync, site));
-    obey();
+  if (used && half == Half::Lower) copy_tables(event);
+}
+
+namespace {
+
+/// Copies the tables that it is shown.
+class Copier final : public arch::Visitor {
+ public:
+  Copier(Channel& channel, const Event& stamp) : channel_(channel), event_(stamp) {
+    event_.kind = Kind::TableCopy;
   }
+  void table(Frame frame, unsigned level, arch::Gva /*first*/, const arch::Table& table) override {
+    event_.gpa = frame.gpa().value;
+    event_.level = static_cast<std::uint8_t>(level);
+    channel_.emit_copy(event_, table);
+  }
+
+ private:
+  Channel& channel_;
+  Event event_;
+};
+
+}  // namespace
+
+void Monitor::copy_tables(const Event& root_load) {
+  // From memory, and not from what the tracker believes: the comparison is to find its mistakes.
+  Copier copier(channel_, root_load);
+  arch::visit(*tracker_.format(), ram_, arch::frame_of(Gpa{root_load.gpa}), Half::Lower, copier,
+              {.scope = arch::Scope::UserHalf,
+               .table_budget = model::TableTracker::kMaxTables,
+               .tables_only = true});
+  Event event = root_load;
+  event.kind = Kind::Sync;
+  sink_.emit(event);
 }
 
 void Monitor::on_special(const Site& site) {

@@ -85,6 +85,8 @@ class Monitor {
   void on_zero_block(const Site& site);
   void on_user_entry(const Site& site);
   void load_root(const Site& site, std::uint64_t raw, arch::Half half);
+  /// Copies the tables of the user half of the root that was just loaded, for the VMM to compare.
+  void copy_tables(const event::Event& root_load);
   void read_paging(const Site& site);
   void obey();
   void sync_cache();
