@@ -1,6 +1,7 @@
 #include "guest/agent/life.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -197,9 +198,8 @@ int run_signals(Agent& agent, std::uint32_t count, std::uint32_t& done) {
 enum class Way : std::uint8_t { Exit, Kill, Fault };
 
 [[noreturn]] void end_by(Way way) {
-  if (way == Way::Kill) {
-    for (;;) ::pause();  // The parent kills it.
-  }
+  // The parent kills it once it has stopped, so that it has lived before.
+  if (way == Way::Kill) ::raise(SIGSTOP);
   if (way == Way::Fault) {
     struct sigaction by_default {};
     by_default.sa_handler = SIG_DFL;
@@ -224,7 +224,17 @@ int run_exit(Agent& agent, std::uint32_t count, std::uint32_t& done) {
       end_by(way);
     }
     gate.open();
-    if (way == Way::Kill) ::kill(child, SIGKILL);
+    if (way == Way::Kill) {
+      int stopped = 0;
+      while (::waitpid(child, &stopped, WUNTRACED) < 0 && errno == EINTR) {
+      }
+      if (!WIFSTOPPED(stopped)) {
+        say("a child that was to be killed ended by itself, status %#x",
+            static_cast<unsigned>(stopped));
+        return EPROTO;
+      }
+      ::kill(child, SIGKILL);
+    }
     const Ending ending = wait_for(child);
     const int expected = way == Way::Kill ? SIGKILL : way == Way::Fault ? SIGSEGV : 0;
     if (ending.error != 0 || ending.signal != expected) {

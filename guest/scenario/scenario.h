@@ -94,14 +94,21 @@ struct Scenario {
   std::uint32_t count = 0;
   /// Part of `sealvisor verify` when no --scenario is given.
   bool by_default = true;
+  /// Each of `count` has an address space of its own, which the monitor must see.
+  bool new_spaces = false;
   /// Words that the command line of an x86-64 guest must have for it.
   std::string_view x86_boot_words{};
 };
 
 namespace detail {
 
-constexpr Scenario life(std::string_view name, std::uint32_t count, std::string_view description) {
-  return {.name = name, .description = description, .kind = Kind::Life, .count = count};
+constexpr Scenario life(std::string_view name, std::uint32_t count, std::string_view description,
+                        bool new_spaces = true) {
+  return {.name = name,
+          .description = description,
+          .kind = Kind::Life,
+          .count = count,
+          .new_spaces = new_spaces};
 }
 constexpr Scenario cells(std::string_view name, Operation operation, Form form,
                          std::string_view description) {
@@ -118,6 +125,7 @@ constexpr Scenario on_request(std::string_view name, Kind kind, std::uint32_t co
           .kind = kind,
           .count = count,
           .by_default = false,
+          .new_spaces = kind == Kind::Benchmark,
           .x86_boot_words = x86_boot_words};
 }
 
@@ -130,9 +138,10 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
     detail::life("life/exec", 8, "fork and exec of a static program"),
     detail::life("life/exec-dynamic", 8,
                  "fork and exec of a program with an interpreter (two ELF files)"),
-    detail::life("life/threads", 8, "threads of one process that touch and end at the same time"),
+    detail::life("life/threads", 8, "threads of one process that touch and end at the same time",
+                 false),
     detail::life("life/signals", 16,
-                 "signals delivered and returned from, by the vdso where it does that"),
+                 "signals delivered and returned from, by the vdso where it does that", false),
     detail::life("life/exit", 9, "children that end by exit_group, by SIGKILL and by SIGSEGV"),
     detail::life("life/compat", 4, "fork and exec of a 32-bit program"),
     detail::life("life/thousand", 1000, "a thousand times fork and exec"),

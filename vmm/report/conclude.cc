@@ -24,9 +24,10 @@ std::string label(const Run& run) {
   return fmt::format("{} {}", arch::name_of(run.arch), run.recipe);
 }
 
-/// "3 cells", "1 cell".
+/// "3 cells", "1 cell", "2 mismatches".
 std::string count_of(std::uint64_t count, std::string_view what) {
-  return fmt::format("{} {}{}", grouped(count), what, count == 1 ? "" : "s");
+  const char* plural = what.ends_with("ch") ? "es" : "s";
+  return fmt::format("{} {}{}", grouped(count), what, count == 1 ? "" : plural);
 }
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
@@ -53,9 +54,8 @@ std::size_t count_changed(const Run& run) {
 
 std::size_t count_lies(const Run& run, bool caught_only) {
   return static_cast<std::size_t>(
-      std::count_if(run.cells.begin(), run.cells.end(), [&](const Cell& cell) {
-        return cell.lie && cell.verdict != Verdict::Skipped && (!caught_only || is_bad(cell));
-      }));
+      std::count_if(run.cells.begin(), run.cells.end(),
+                    [&](const Cell& cell) { return cell.lie && (!caught_only || is_bad(cell)); }));
 }
 
 std::string id_of(const Run& run, std::string_view what) {
@@ -114,30 +114,31 @@ void complete_findings(Run& run) {
   }
 }
 
-/// One finding for each mapping with cells that nothing could be said about.
+/// One finding for each mapping and form with cells that nothing could be said about.
 void report_unobserved(Run& run) {
   if (!run.ending.good) return;
-  std::vector<std::pair<std::string, std::vector<const Cell*>>> mappings;
+  std::vector<std::pair<std::string, std::vector<const Cell*>>> groups;
   for (const Cell& cell : run.cells) {
     if (cell.verdict != Verdict::Unobserved) continue;
-    auto place = std::find_if(mappings.begin(), mappings.end(),
-                              [&](const auto& one) { return one.first == cell.mapping; });
-    if (place == mappings.end()) place = mappings.insert(place, {cell.mapping, {}});
+    const std::string name = cell.mapping + "/" + cell.form;
+    auto place = std::find_if(groups.begin(), groups.end(),
+                              [&](const auto& one) { return one.first == name; });
+    if (place == groups.end()) place = groups.insert(place, {name, {}});
     place->second.push_back(&cell);
   }
-  for (const auto& [mapping, cells] : mappings) {
+  for (const auto& [name, cells] : groups) {
     const Cell& first = *cells.front();
-    add_finding(run, id_of(run, mapping), "unobserved",
-                fmt::format("{} of {} unobserved, nothing can be said; the first, {}/{}: {}",
-                            count_of(cells.size(), "cell"), mapping, first.operation, first.form,
-                            first.observation.text));
+    add_finding(
+        run, id_of(run, name), "unobserved",
+        fmt::format("{} of {}: nothing can be said; the first, {}: {}",
+                    count_of(cells.size(), "cell"), name, first.operation, first.observation.text));
   }
 }
 
 /// A control must lie where it is documented to, and be caught there; those findings are no news.
 void judge_lies(Run& run) {
   for (const Cell& cell : run.cells) {
-    if (!cell.lie || cell.verdict == Verdict::Skipped) continue;
+    if (!cell.lie) continue;
     const std::string id = cell_id(run, cell);
     if (is_bad(cell)) {
       for (Finding& finding : run.findings) {
@@ -147,7 +148,7 @@ void judge_lies(Run& run) {
       }
     } else if (run.ending.good) {
       add_finding(run, id, "control",
-                  fmt::format("the documented lie was not caught: verdict {}, observed {}",
+                  fmt::format("the documented lie was not caught: verdict {}, {}",
                               name_of(cell.verdict), cell.observation.text));
     }
   }
@@ -328,15 +329,17 @@ std::string lanes(const Report& report) {
 std::string conclusion_of(const Report& report) {
   const std::vector<std::string> bad = failures(report);
   std::vector<std::string> good = confirmed(report);
-  if (bad.empty() && good.empty()) good.emplace_back("nothing was there to be judged");
-  std::string text = bad.empty() ? "AS EXPECTED: " : "NOT AS EXPECTED: " + join(bad, "; ");
+  if (bad.empty() && good.empty()) return "NOT AS EXPECTED: nothing was there to be judged.";
+  // Of guests that never ran nothing is known, bad or good.
+  const char* const no = report.runs.empty() ? "NOT VERIFIED: " : "NOT AS EXPECTED: ";
+  std::string text = bad.empty() ? "AS EXPECTED: " : no + join(bad, "; ");
   if (!bad.empty() && !good.empty()) text += ". Apart from that: ";
   text += join(good, "; ");
   std::size_t unobserved = 0;
   for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
   if (unobserved != 0) {
     text +=
-        fmt::format("; {} unobserved, nothing is said about them", count_of(unobserved, "cell"));
+        fmt::format("; {} unobserved, of which nothing is said", count_of(unobserved, "cell"));
   }
   if (!report.runs.empty()) text += "; " + lanes(report);
   text += ".";
@@ -397,6 +400,9 @@ Report conclude(std::vector<Run> runs, std::vector<NotRun> not_run,
   std::stable_sort(
       report.findings.begin(), report.findings.end(),
       [](const Finding& one, const Finding& other) { return rank(one) < rank(other); });
+  if (failures(report).empty() && confirmed(report).empty()) {
+    report.exit_code = worse(report.exit_code, ExitCode::Failed);
+  }
   report.conclusion = conclusion_of(report);
   return report;
 }

@@ -117,6 +117,8 @@ std::vector<std::string> tried(const Run& run) {
   for (const Cell& cell : run.cells) {
     if (cell.verdict == Verdict::Skipped) continue;
     subjects.push_back(fmt::format("{}{}/{}/{}", prefix, cell.mapping, cell.operation, cell.form));
+    // What a control lies about is not unobserved, however little was seen of it.
+    if (!run.control) subjects.push_back(fmt::format("{}{}/{}", prefix, cell.mapping, cell.form));
   }
   for (const Life& life : run.lives) {
     subjects.push_back(prefix + life.name);

@@ -72,14 +72,16 @@ struct Pages {
 struct Observation {
   Change change = Change::Unobserved;
   Pages pages;
-  std::string text;  ///< One line: "2 of 2 pages kept", "moved to 0x7f.. (2 pages)".
+  std::string text;           ///< One line: "2 of 2 pages kept", "moved to 0x7f.. (2 pages)".
+  std::string permissions{};  ///< PermissionChanged: what is left, "r--" or "non-present".
 };
 
 struct Expected {
   std::vector<int> errnos;  ///< Acceptable; 0 = success.
   std::optional<Change> change;
   std::string text;
-  std::string source;  ///< Kernel file and function, or document.
+  std::string source;         ///< Kernel file and function, or document.
+  std::string permissions{};  ///< PermissionChanged: what must be left; empty: not judged.
 };
 
 struct Cell {

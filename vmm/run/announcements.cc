@@ -65,6 +65,17 @@ void Announcements::learn(const protocol::MappingClaim& claim, const std::string
       seen.soname.starts_with("linux-vdso") || seen.soname.starts_with("linux-gate");
   if (vdso && known_soname) mapping.identified_by.emplace_back("content");
   if (kernel_ && !seen.user_copy) mapping.identified_by.emplace_back("kernel image");
+  if (const auto anchor = anchors_.find(name); anchor != anchors_.end() && seen.frames[0]) {
+    if (*seen.frames[0] == anchor->second.frame) {
+      mapping.identified_by.emplace_back("kernel symbol");
+    } else {
+      doubts.push_back(
+          {name, fmt::format("announced at {:#x}, but its first page shows frame {:#x}, and the "
+                             "kernel's {} is in {:#x}",
+                             claim.start, seen.frames[0]->gpa().value, anchor->second.symbol,
+                             anchor->second.frame.gpa().value)});
+    }
+  }
   if (vdso && !known_soname) {
     doubts.push_back({name, fmt::format("announced at {:#x}, but its bytes are no vdso (SONAME "
                                         "'{}')",

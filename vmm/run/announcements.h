@@ -1,6 +1,7 @@
 // What a guest process says its system mappings are, held against what is in memory.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,12 +13,17 @@
 
 namespace sealvisor::run {
 
-/// Guest-physical bytes that the kernel image occupies: [first, last).
+/// Guest-physical bytes that the kernel image occupies: [first, last), without its init memory,
+/// which the kernel frees and hands out to anyone.
 struct KernelRange {
   arch::Gpa first{};
   arch::Gpa last{};
+  arch::Gpa init_first{};
+  arch::Gpa init_last{};
   [[nodiscard]] bool contains(arch::Frame frame) const {
-    return frame.gpa() >= first && frame.gpa() < last;
+    const arch::Gpa gpa = frame.gpa();
+    const bool init = gpa >= init_first && gpa < init_last;
+    return gpa >= first && gpa < last && !init;
   }
 };
 
@@ -31,14 +37,19 @@ struct IdentityDoubt {
 ///
 /// The first process that announces a mapping teaches its frames, if they stand up to what the
 /// guest cannot choose: a [vdso] must hold an ELF file whose SONAME is a vdso's (content), and lie
-/// inside the kernel's own image (where the kernel keeps it). Every later announcement is compared
-/// with what was learned; it never changes it.
+/// inside the kernel's own image; and where a symbol tells the frame of a mapping's first page,
+/// that is where it must be. Every later announcement is compared with what was learned; it never
+/// changes it.
 class Announcements {
  public:
   Announcements(const memory::GuestMemory& memory, model::Identities& identities)
       : memory_(memory), identities_(identities) {}
 
   void set_kernel_range(KernelRange range) { kernel_ = range; }
+  /// The kernel keeps the first page of `mapping` in `frame`, as its `symbol` says.
+  void set_anchor(const std::string& mapping, std::string symbol, arch::Frame frame) {
+    anchors_.insert_or_assign(mapping, SymbolFrame{std::move(symbol), frame});
+  }
 
   /// A Mapping message (checked). More than the protocol's bound are dropped with a doubt.
   void add(const protocol::MappingClaim& claim);
@@ -47,6 +58,8 @@ class Announcements {
   [[nodiscard]] std::vector<IdentityDoubt> end(const arch::AnyFormat& format,
                                                const model::AddressSpace& space, bool compat,
                                                bool& learned);
+  /// Mappings announced since the last end().
+  [[nodiscard]] std::size_t pending() const { return pending_.size(); }
   /// Claims of the last announcement, by mapping name.
   [[nodiscard]] std::optional<protocol::MappingClaim> claim(const std::string& name) const;
 
@@ -65,7 +78,12 @@ class Announcements {
 
   const memory::GuestMemory& memory_;
   model::Identities& identities_;
+  struct SymbolFrame {
+    std::string symbol;
+    arch::Frame frame{};
+  };
   std::optional<KernelRange> kernel_;
+  std::map<std::string, SymbolFrame> anchors_;  // by mapping name
   std::vector<protocol::MappingClaim> pending_;
   std::vector<protocol::MappingClaim> last_;
 };

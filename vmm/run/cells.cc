@@ -55,10 +55,13 @@ void Course::finding(std::string invariant, const std::string& what, std::string
   finding.id = finding_id(what, invariant);
   finding.invariant = std::move(invariant);
   finding.text = std::move(text);
-  // The same thing seen again is one finding: the first text stands for all.
   const bool known = std::any_of(findings_.begin(), findings_.end(),
                                  [&](const auto& other) { return other.id == finding.id; });
-  if (!known) findings_.push_back(std::move(finding));
+  if (known) {
+    ++repeats_[finding.id];
+  } else {
+    findings_.push_back(std::move(finding));
+  }
 }
 
 std::optional<std::uint64_t> Course::victim() const {
@@ -163,6 +166,37 @@ void Course::cell_begin(const protocol::Message& message, const model::AddressSp
   active_->cell.claim.sealed = claims_sealed;
   active_->space = space.id;
   active_->mapping = identities_.named(active_->cell.mapping);
+  // A cell that is skipped has no range.
+  if (active_->mapping && (body.start != 0 || body.end != 0)) {
+    if (const model::Placement* placement = space.placement(*active_->mapping)) {
+      take_target(body, *placement);
+    }
+  }
+}
+
+void Course::take_target(const protocol::Cell& body, const model::Placement& placement) {
+  const auto pages = static_cast<std::uint32_t>(placement.pages.size());
+  const std::uint64_t start = placement.base.value;
+  const std::uint64_t end = start + pages * arch::kPageSize;
+  const std::string& form = active_->cell.form;
+  const bool fits =
+      form == "whole"        ? body.start == start && body.end == end
+      : form == "first-page" ? body.start == start && body.end == start + arch::kPageSize
+      : form == "last-page"
+          ? body.start == end - arch::kPageSize && body.end == end
+          : (body.start == end - arch::kPageSize && body.end == end + arch::kPageSize) ||
+                (body.start == start - arch::kPageSize && body.end == start + arch::kPageSize);
+  if (!fits) {
+    finding("monitor", active_->cell.mapping + "/" + active_->cell.operation + "/" + form,
+            fmt::format("the agent acts on {:#x}-{:#x}, which is not the form {} of {} at "
+                        "{:#x}-{:#x}",
+                        body.start, body.end, form, active_->cell.mapping, start, end));
+    return;
+  }
+  const std::uint64_t first = std::max(body.start, start);
+  const std::uint64_t last = std::min(body.end, end);
+  active_->target = {static_cast<std::uint32_t>((first - start) / arch::kPageSize),
+                     static_cast<std::uint32_t>((last - start) / arch::kPageSize)};
 }
 
 void Course::before(const protocol::Message& message, const model::AddressSpace& space) {
@@ -177,7 +211,7 @@ void Course::look_again(const model::AddressSpace& space) {
   }
 }
 
-void Course::after(const protocol::Message& message, const model::AddressSpace& space) {
+void Course::after(const protocol::Message& message) {
   if (!is_active(message, "After")) return;
   auto& claim = active_->cell.claim;
   claim.made = true;
@@ -188,22 +222,27 @@ void Course::after(const protocol::Message& message, const model::AddressSpace& 
   } else {
     claim.text = "ok";
   }
-  look_again(space);
 }
 
 void Course::touched(const protocol::Message& message, const model::AddressSpace& space) {
   if (!active_ || active_->cell.id != message.token) return;
-  if (message.body.touched.moment == protocol::Moment::BeforeOperation) return;
+  if (message.body.touched.moment == protocol::Moment::BeforeOperation) {
+    active_->touched_before = true;
+    return;
+  }
+  active_->touched_after = true;
   look_again(space);
 }
 
 void Course::judge(Active& active) {
   report::Cell& cell = active.cell;
-  if (active.before && active.after) {
-    cell.observation = seal::observe(*active.before, *active.after);
+  if (active.before && active.after && active.touched_before && active.touched_after) {
+    cell.observation = seal::observe(*active.before, *active.after, active.target);
   } else {
-    cell.observation.text = active.before ? "unobserved: the victim never came back"
-                                          : "unobserved: the mapping was never seen populated";
+    cell.observation.text = !active.before ? "unobserved: the mapping was never seen populated"
+                            : !active.touched_before
+                                ? "unobserved: the victim did not touch it before"
+                                : "unobserved: the victim never came back";
   }
   if (request_.expectations) {
     cell.expectation = seal::expectation_of(cell, request_.sealed, request_.arch);
@@ -227,7 +266,12 @@ void Course::cell_end(const protocol::Message& message) {
   if (!is_active(message, "CellEnd")) return;
   report::Cell& cell = active_->cell;
   const auto skipped = static_cast<protocol::Skip>(message.body.cell_end.skipped);
-  if (skipped != protocol::Skip::No) {
+  const std::string objection = skipped == protocol::Skip::No ? "" : against_skip(skipped);
+  if (!objection.empty()) {
+    cell.observation.text = "unobserved: skipped without a reason";
+    finding("monitor", cell.mapping + "/" + cell.operation + "/" + cell.form,
+            fmt::format("the agent skipped it ({}), but {}", skip_text(skipped), objection));
+  } else if (skipped != protocol::Skip::No) {
     cell.verdict = Verdict::Skipped;
     cell.observation.text = skip_text(skipped);
   } else {
@@ -239,6 +283,52 @@ void Course::cell_end(const protocol::Message& message) {
   }
   cells_.push_back(std::move(cell));
   active_.reset();
+}
+
+std::string Course::against_skip(protocol::Skip reason) const {
+  const std::optional<std::size_t> mapping = identities_.named(active_->cell.mapping);
+  switch (reason) {
+    case protocol::Skip::No:
+      return "";
+    case protocol::Skip::NoMapping:
+      return mapping ? "the monitor has identified it" : "";
+    case protocol::Skip::TooFewPages:
+      if (active_->cell.form == "whole") return "the whole of a mapping is never too little";
+      return mapping && identities_.all()[*mapping].frames.size() > 1 ? "it has more than one page"
+                                                                      : "";
+    case protocol::Skip::NoRoom:
+      if (active_->cell.form == "neighbour" || active_->cell.operation == "mremap-move") return "";
+      return "it needs no room";
+  }
+  return "that is no reason";
+}
+
+void Course::check_lives() {
+  for (const scenario::PlanItem& item : request_.plan) {
+    if (item.scenario->kind == scenario::Kind::Cells) continue;
+    const std::string name(item.scenario->name);
+    const auto life = std::find_if(lives_.begin(), lives_.end(),
+                                   [&](const report::Life& one) { return one.name == name; });
+    if (life == lives_.end()) {
+      finding("monitor", name, "the agent never ran it");
+      continue;
+    }
+    if (life->status != 0) continue;  // has a finding of its own
+    const bool counted = item.scenario->kind == scenario::Kind::Life ||
+                         item.scenario->kind == scenario::Kind::Benchmark;
+    if (counted && life->count != item.count) {
+      finding(
+          "monitor", name,
+          fmt::format("the agent did {} of the {} that were asked for", life->count, item.count));
+    }
+    // What the agent counts is its word; address spaces are seen.
+    const std::uint64_t spaces = item.scenario->new_spaces ? item.count : 0;
+    if (counted && life->address_spaces < spaces) {
+      finding("monitor", name,
+              fmt::format("{} address spaces were seen while it ran, expected at least {}",
+                          life->address_spaces, spaces));
+    }
+  }
 }
 
 void Course::finish(report::Run& run) {
@@ -254,6 +344,11 @@ void Course::finish(report::Run& run) {
   }
   planned_.clear();
   if (life_) lives_.push_back(*life_);
+  if (run.ending.good) check_lives();
+  for (report::Finding& finding : findings_) {
+    const auto more = repeats_.find(finding.id);
+    if (more != repeats_.end()) finding.text += fmt::format(" (and {} more like it)", more->second);
+  }
   run.cells = std::move(cells_);
   run.lives = std::move(lives_);
   run.findings.insert(run.findings.end(), findings_.begin(), findings_.end());

@@ -48,6 +48,7 @@ class Course {
   /// The entry at `slot` turned out to translate `gva`: a write that made a new translation is
   /// reported before anyone knows where it shows.
   void found_at(arch::Gpa slot, arch::Gva gva);
+  /// The same thing again is one finding, with how often it came.
   void finding(std::string invariant, const std::string& what, std::string text);
 
   /// Messages. `space` is the address space that the sender runs on, just looked at; the caller
@@ -57,7 +58,7 @@ class Course {
   void cell_begin(const protocol::Message& message, const model::AddressSpace& space,
                   std::optional<bool> claims_sealed);
   void before(const protocol::Message& message, const model::AddressSpace& space);
-  void after(const protocol::Message& message, const model::AddressSpace& space);
+  void after(const protocol::Message& message);
   void touched(const protocol::Message& message, const model::AddressSpace& space);
   void cell_end(const protocol::Message& message);
 
@@ -76,10 +77,19 @@ class Course {
     std::optional<std::size_t> mapping;
     std::optional<seal::Snapshot> before;
     std::optional<seal::Snapshot> after;
+    seal::PageRange target;  ///< Pages that the operation was asked to change.
+    bool touched_before = false;
+    bool touched_after = false;
     std::vector<seal::Violation> violations;
   };
   [[nodiscard]] bool is_active(const protocol::Message& message, const char* what);
   void look_again(const model::AddressSpace& space);
+  /// The pages that the agent says it acts on, if that range fits the form; else a finding.
+  void take_target(const protocol::Cell& body, const model::Placement& placement);
+  /// Why the agent may not skip this cell for `reason`; empty if it may.
+  [[nodiscard]] std::string against_skip(protocol::Skip reason) const;
+  /// Scenarios of the plan that did not run, or not as often as asked.
+  void check_lives();
   void judge(Active& active);
   [[nodiscard]] std::string finding_id(const std::string& what, const std::string& invariant) const;
 
@@ -92,6 +102,7 @@ class Course {
   std::vector<report::Cell> cells_;
   std::vector<report::Life> lives_;
   std::vector<report::Finding> findings_;
+  std::map<std::string, std::uint64_t> repeats_;  // by finding id: how often it came again
   std::string where_ = "boot";
   std::uint64_t violations_ = 0;
 };

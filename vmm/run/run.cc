@@ -162,8 +162,9 @@ Result<report::Run> run_one(const RunRequest& request) {
   auto outcome = engine.value()->run(bridge);
   if (!outcome) return outcome.error();
 
-  session.finish(run);
   const engine::Outcome& how = outcome.value();
+  run.ending.good = how.end == End::GuestReset && session.finished();
+  session.finish(run);
   run.qemu_version = how.version;
   run.cpu_model = how.cpu_model;
   run.seconds = how.wall_seconds;
@@ -171,7 +172,6 @@ Result<report::Run> run_one(const RunRequest& request) {
   if (const auto first = session.first_message()) {
     run.start_to_init = std::chrono::duration<double>(*first - how.started).count();
   }
-  run.ending.good = how.end == End::GuestReset && session.finished();
   run.ending.text = ending_text(how, session.finished(), bridge.console());
   if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);
   if (trace) {

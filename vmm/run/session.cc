@@ -1,6 +1,7 @@
 #include "vmm/run/session.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -140,7 +141,8 @@ void Session::on_user_entry(const Event& event) {
   ++counts_.user_entries;
   if (identities_.empty()) return;
   if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root))) {
-    ++space->user_entries;
+    // Roots that user mode never runs on, as the kernel's own, are no address space of anyone's.
+    if (space->user_entries++ == 0) ++totals_.spaces;
   }
 }
 
@@ -180,7 +182,6 @@ void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope sc
 
 Totals Session::totals() const {
   Totals totals = totals_;
-  totals.spaces = spaces_.generations();
   totals.user_entries = counts_.user_entries;
   totals.violations = course_.violations();
   return totals;
@@ -262,13 +263,14 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
           }
         }
       }
+      check_touches(message.body.touched, space);
       course_.touched(message, space);
       break;
     case Type::Before:
       course_.before(message, space);
       break;
     case Type::After:
-      course_.after(message, space);
+      course_.after(message);
       break;
     case Type::CellEnd:
       course_.cell_end(message);
@@ -298,6 +300,30 @@ void Session::on_hello(const protocol::Message& message) {
   find_kernel_range();
 }
 
+namespace {
+
+/// Where the kernel itself keeps a mapping's first page.
+struct Anchor {
+  const char* mapping;
+  const char* symbol;
+  bool pointer;  ///< The symbol is a pointer to it.
+};
+
+// 6.12: arch/x86/include/asm/vvar.h, arch/x86/include/asm/vdso.h (struct vdso_image, whose first
+// member is the image), arch/arm64/kernel/vdso.c and vdso/vdso.S. Since 6.15 the data pages are
+// allocated: lib/vdso/datastore.c.
+constexpr auto kAnchors = std::to_array<Anchor>({
+    {"[vvar]", "_vdso_data", false},
+    {"[vvar]", "vdso_data_store", false},
+    {"[vvar]", "vdso_k_time_data", true},
+    {"[vdso]", "vdso_start", false},
+    {"[vdso]", "vdso_image_64", true},
+    {"[vdso] (32-bit)", "vdso32_start", false},
+    {"[vdso] (32-bit)", "vdso_image_32", true},
+});
+
+}  // namespace
+
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
   const auto first = symbols_->address_of("_text");
@@ -307,7 +333,47 @@ void Session::find_kernel_range() {
   const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
   if (begin.end != arch::WalkEnd::Leaf) return;
   // The image is one contiguous piece of memory on both architectures.
-  announcements_.set_kernel_range({begin.output, Gpa{begin.output.value + (*last - *first)}});
+  const auto gpa_of = [&](std::uint64_t address) {
+    return Gpa{begin.output.value + (address - *first)};
+  };
+  KernelRange range{begin.output, gpa_of(*last), {}, {}};
+  const auto init_first = symbols_->address_of("__init_begin");
+  const auto init_last = symbols_->address_of("__init_end");
+  if (init_first && init_last) {
+    range.init_first = gpa_of(*init_first);
+    range.init_last = gpa_of(*init_last);
+  }
+  announcements_.set_kernel_range(range);
+  for (const Anchor& anchor : kAnchors) {
+    auto address = symbols_->address_of(anchor.symbol);
+    if (!address) continue;
+    if (anchor.pointer) {
+      const auto pointer = arch::walk(*spaces_.format(), memory_, root, Gva{*address});
+      address =
+          pointer.end == arch::WalkEnd::Leaf ? memory_.read_u64(pointer.output) : std::nullopt;
+    }
+    if (!address) continue;
+    const auto page = arch::walk(*spaces_.format(), memory_, root, Gva{*address});
+    if (page.end != arch::WalkEnd::Leaf) continue;
+    announcements_.set_anchor(anchor.mapping, anchor.symbol, arch::frame_of(page.output));
+  }
+}
+
+void Session::check_touches(const protocol::Touched& touched, const model::AddressSpace& space) {
+  for (std::uint32_t i = 0; i < touched.pages; ++i) {
+    const Gva gva{touched.start + i * arch::kPageSize};
+    const arch::Walk walk = arch::walk(*spaces_.format(), memory_, space.root, gva);
+    const bool readable = walk.end == arch::WalkEnd::Leaf && walk.permissions.read;
+    const bool says_so = touched.outcome[i] == protocol::Touch::Read ||
+                         touched.outcome[i] == protocol::Touch::Written;
+    // A page that could not be stored to may well be readable.
+    if (says_so == readable || (readable && touched.moment == protocol::Moment::AfterStores)) {
+      continue;
+    }
+    course_.finding("monitor", course_.where() + "/touch",
+                    fmt::format("the agent says that it {} {:#x}, the tables say otherwise",
+                                says_so ? "read" : "could not read", gva.value));
+  }
 }
 
 void Session::on_mappings_end(const protocol::Message& message, const Event& event,
@@ -315,20 +381,38 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
   if (!spaces_.format()) return;
   bool learned = false;
   const bool compat = event.gpa == protocol::kRegister32;
+  if (message.body.mappings_end.count != announcements_.pending()) {
+    course_.finding("monitor", course_.where() + "/announcement",
+                    fmt::format("{} mappings were announced and {} came",
+                                message.body.mappings_end.count, announcements_.pending()));
+  }
   for (const IdentityDoubt& doubt : announcements_.end(*spaces_.format(), space, compat, learned)) {
     course_.finding("identity", course_.where() + "/" + doubt.mapping,
                     doubt.mapping + " " + doubt.text);
   }
+  if (request_.expectations) check_seals(compat);
   if (learned) {
     spaces_.identities_changed();
     look(space.root);
   }
   if (const auto vdso = identities_.named(compat ? "[vdso] (32-bit)" : "[vdso]")) {
-    const auto violation = seal::judge_vdso_address(identities_, space, *vdso,
-                                                    arch::Gva{message.body.mappings_end.vdso});
+    const auto violation =
+        seal::judge_vdso_address(identities_, space, *vdso, Gva{message.body.mappings_end.vdso});
     if (violation) course_.violation(*violation);
   }
   check_inheritance(space);
+}
+
+void Session::check_seals(bool compat) {
+  for (const model::SystemMapping& mapping : identities_.all()) {
+    const bool of_compat = mapping.name.ends_with(" (32-bit)");
+    const auto claim = announcements_.claim(mapping.name.substr(0, mapping.name.find(' ')));
+    if (of_compat != compat || !claim || (claim->sealed != 0) == request_.sealed) continue;
+    course_.finding("claim", mapping.name,
+                    fmt::format("smaps shows {} {}, the recipe promises {}", mapping.name,
+                                claim->sealed != 0 ? "with sl" : "without sl",
+                                request_.sealed ? "a seal" : "none"));
+  }
 }
 
 void Session::on_fork_child(const protocol::Message& message, const model::AddressSpace& space) {
@@ -353,6 +437,22 @@ void Session::check_inheritance(const model::AddressSpace& space) {
     }
   }
   fork_children_.erase(child);
+}
+
+void Session::check_identities(report::Run& run) const {
+  // Of a kernel that we built we know where these are; else it is said beside the mapping only.
+  if (!run.ending.good || !request_.expectations || symbols_ == nullptr) return;
+  for (const char* name : {"[vdso]", "[vvar]"}) {
+    const auto index = identities_.named(name);
+    const bool backed = index && identities_.all()[*index].identified_by.size() > 1;
+    if (backed) continue;
+    run.findings.push_back(
+        {fmt::format("{}/{}/{}/identity", arch::name_of(request_.arch), request_.recipe, name),
+         "identity",
+         index ? fmt::format("{} rests on the guest's announcement alone", name)
+               : fmt::format("{} was never identified", name),
+         false, ""});
+  }
 }
 
 void Session::finish(report::Run& run) {
@@ -401,7 +501,8 @@ void Session::finish(report::Run& run) {
   if (request_.witness && run_end_ && !counts_.witness_stores) {
     add("monitor", "witness", "the second witness was asked for and did not run");
   }
-  counts_.roots = spaces_.generations();
+  check_identities(run);
+  counts_.roots = totals_.spaces;
   counts_.frames = mirror_.most();
   counts_.teardowns = totals_.teardowns;
   counts_.violations = course_.violations();

@@ -61,6 +61,11 @@ class Session {
   void on_mappings_end(const protocol::Message& message, const event::Event& event,
                        model::AddressSpace& space);
   void on_fork_child(const protocol::Message& message, const model::AddressSpace& space);
+  /// Compares what the agent says about its touches with the tables.
+  void check_touches(const protocol::Touched& touched, const model::AddressSpace& space);
+  /// Compares `sl` of the last announcement with what the recipe promises.
+  void check_seals(bool compat);
+  void check_identities(report::Run& run) const;
   void check_inheritance(const model::AddressSpace& space);
   /// Looks at the space of `root` and judges what changed there.
   model::AddressSpace* look(arch::Frame root);

@@ -208,7 +208,12 @@ std::optional<Expectation> expect(const report::Cell& cell, bool sealed,
   if (!content || !operation || !form) return std::nullopt;
   for (const Row& row : kRows) {
     if (means(row, sealed, *content, *operation, *form)) {
-      return Expectation{{row.error}, row.change, row.source};
+      // What mprotect leaves is what was asked for.
+      std::string_view permissions;
+      if (row.change == Change::PermissionChanged) {
+        permissions = *operation == Operation::MprotectNone ? "non-present" : "r--";
+      }
+      return Expectation{{row.error}, row.change, row.source, permissions};
     }
   }
   return std::nullopt;
@@ -222,6 +227,7 @@ std::optional<report::Expected> expectation_of(const report::Cell& cell, bool se
   expected.errnos = expectation->errnos;
   expected.change = expectation->change;
   expected.source = expectation->source;
+  expected.permissions = expectation->permissions;
   for (const int error : expectation->errnos) {
     if (!expected.text.empty()) expected.text += " or ";
     const char* name = error == 0 ? "ok" : ::strerrorname_np(error);

@@ -27,7 +27,8 @@ namespace sealvisor::seal {
 struct Expectation {
   std::vector<int> errnos;  ///< Answers that are as expected: errno values; 0 = success.
   report::Change change = report::Change::Unchanged;  ///< Never Unobserved.
-  std::string_view source;  ///< Kernel file and function; document where it says more or other.
+  std::string_view source{};  ///< Kernel file and function; document where it says more or other.
+  std::string_view permissions{};  ///< PermissionChanged: what is left. Empty: not judged.
 };
 
 /// What is expected of `cell` (mapping, operation and form are used, nothing that was observed) on

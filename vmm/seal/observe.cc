@@ -54,15 +54,17 @@ std::string page_text(const model::PageRecord& before, const model::PageRecord& 
 
 }  // namespace
 
-report::Observation observe(const Snapshot& before, const Snapshot& after) {
+report::Observation observe(const Snapshot& before, const Snapshot& after, PageRange target) {
   report::Observation result;
   const auto& pages = before.placement.pages;
   result.pages.total = static_cast<std::uint32_t>(pages.size());
   Change worst = Change::Unobserved;
   std::string detail;
+  bool target_seen = false;
   for (std::size_t i = 0; i < pages.size(); ++i) {
     if (pages[i].now.end != WalkEnd::Leaf) continue;  // never populated: unobserved
     ++result.pages.observed;
+    target_seen = target_seen || (i >= target.first && i < target.last);
     const model::PageRecord& now =
         i < after.placement.pages.size() ? after.placement.pages[i] : model::PageRecord{};
     const Change change = page_change(pages[i], now);
@@ -72,6 +74,11 @@ report::Observation observe(const Snapshot& before, const Snapshot& after) {
     if (change > worst) {
       worst = change;
       detail = page_text(pages[i], now, change);
+      if (change == Change::PermissionChanged) {
+        result.permissions = now.now.end == WalkEnd::Leaf
+                                 ? arch::describe_permissions(now.now.permissions)
+                                 : "non-present";
+      }
     }
   }
   const auto is_new = [&](const model::Elsewhere& place) {
@@ -84,6 +91,10 @@ report::Observation observe(const Snapshot& before, const Snapshot& after) {
     worst = left ? Change::Moved : std::max(worst, Change::Added);
     detail = fmt::format("at {:#x} {}", moved->gva.value,
                          arch::describe_permissions(moved->permissions));
+  }
+  if (worst != Change::Unobserved && worst <= Change::Refaulted && !target_seen) {
+    result.text = "unobserved: no page that it was to change was ever populated";
+    return result;
   }
   result.change = worst;
   if (worst == Change::Unobserved) {

@@ -141,17 +141,16 @@ std::optional<Violation> judge_vdso_address(const Identities& identities,
                                             const model::AddressSpace& space, std::size_t vdso,
                                             arch::Gva auxiliary) {
   const model::Placement* placement = space.placement(vdso);
-  if (placement == nullptr || auxiliary.value == 0 || placement->base == auxiliary) {
-    return std::nullopt;
-  }
-  return Violation{
-      "S8",
-      space.id,
-      {vdso, 0},
-      auxiliary,
-      fmt::format("the auxiliary vector says that {} is at {:#x}; its frames are at "
-                  "{:#x}",
-                  identities.all()[vdso].name, auxiliary.value, placement->base.value)};
+  if (placement != nullptr && placement->base == auxiliary) return std::nullopt;
+  const std::string place = placement == nullptr
+                                ? std::string("are nowhere in this address space")
+                                : fmt::format("are at {:#x}", placement->base.value);
+  return Violation{"S8",
+                   space.id,
+                   {vdso, 0},
+                   auxiliary,
+                   fmt::format("the auxiliary vector says that {} is at {:#x}; its frames {}",
+                               identities.all()[vdso].name, auxiliary.value, place)};
 }
 
 }  // namespace sealvisor::seal

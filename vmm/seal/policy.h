@@ -59,7 +59,8 @@ struct Violation {
                                                        const model::AddressSpace& child);
 
 /// S8: the auxiliary vector (AT_SYSINFO_EHDR, as the process reports it; 0: none) must name the
-/// place where the frames of mapping `vdso` are. nullopt: it does, or there is nothing to compare.
+/// place where the frames of mapping `vdso` are, which the process has just touched. nullopt: it
+/// does.
 [[nodiscard]] std::optional<Violation> judge_vdso_address(const model::Identities& identities,
                                                           const model::AddressSpace& space,
                                                           std::size_t vdso, arch::Gva auxiliary);

@@ -25,12 +25,25 @@ int claimed_errno(const report::Claim& claim) {
   return claim.result < 0 && claim.result > -4096 ? static_cast<int>(-claim.result) : 0;
 }
 
+/// Whether the kernel answered as expected. Precondition: there is an expectation.
+bool claim_fits(const report::Cell& cell) {
+  const std::vector<int>& errnos = cell.expectation->errnos;
+  return cell.claim.made &&
+         (errnos.empty() ||
+          std::find(errnos.begin(), errnos.end(), claimed_errno(cell.claim)) != errnos.end());
+}
+
+std::string answer_text(const report::Cell& cell) {
+  return fmt::format("expected the answer {} ({}), got {}", cell.expectation->text,
+                     cell.expectation->source,
+                     cell.claim.made ? cell.claim.text : std::string("none"));
+}
+
 }  // namespace
 
 CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   CellJudgement judgement;
   const Change observed = cell.observation.change;
-  if (observed == Change::Unobserved) return judgement;
   const auto add = [&](const char* invariant, std::string text) {
     judgement.findings.emplace_back(invariant, std::move(text));
   };
@@ -42,6 +55,14 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   if (visible(observed) && cell.claim.sealed.value_or(false)) {
     add("claim",
         fmt::format("the kernel claims that it is sealed (sl) and yet: {}", cell.observation.text));
+  }
+  if (observed == Change::Unobserved) {
+    // Nothing is said about what happened; an answer that is wrong is wrong all the same.
+    if (cell.expectation && !claim_fits(cell)) {
+      judgement.verdict = Verdict::Mismatch;
+      add("expectation", answer_text(cell));
+    }
+    return judgement;
   }
   if (!cell.expectation) {
     // Nothing is known of this kernel: only what it claims can be held against it.
@@ -59,16 +80,21 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
     }
     return judgement;
   }
-  const int number = claimed_errno(cell.claim);
-  const bool claim_fits =
-      cell.claim.made &&
-      (expected.errnos.empty() ||
-       std::find(expected.errnos.begin(), expected.errnos.end(), number) != expected.errnos.end());
-  if (!claim_fits) {
+  if (!expected.permissions.empty() && expected.permissions != cell.observation.permissions) {
     judgement.verdict = Verdict::Mismatch;
-    add("expectation",
-        fmt::format("expected the answer {} ({}), got {}", expected.text, expected.source,
-                    cell.claim.made ? cell.claim.text : std::string("none")));
+    add("expectation", fmt::format("expected permissions {} ({}), observed {}",
+                                   expected.permissions, expected.source, cell.observation.text));
+    return judgement;
+  }
+  if (!claim_fits(cell)) {
+    judgement.verdict = Verdict::Mismatch;
+    add("expectation", answer_text(cell));
+    return judgement;
+  }
+  if (cell.claim.sealed.value_or(sealed) != sealed) {
+    judgement.verdict = Verdict::Mismatch;
+    add("claim", fmt::format("smaps shows it {}, the recipe promises {}",
+                             sealed ? "without sl" : "with sl", sealed ? "a seal" : "none"));
     return judgement;
   }
   if (!judgement.findings.empty()) {

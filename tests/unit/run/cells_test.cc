@@ -43,15 +43,26 @@ class Course : public testing::Test {
     std::strcpy(begin.body.cell.mapping, "[vdso]");
     std::strcpy(begin.body.cell.operation, "munmap");
     std::strcpy(begin.body.cell.form, "whole");
+    const model::Placement& placement = *space().placement(*guest_.identities.named("[vdso]"));
+    begin.body.cell.start = placement.base.value;
+    begin.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
     course_->cell_begin(begin, space(), true);
+    touch(protocol::Moment::BeforeOperation);
     course_->before(message(Type::Before), space());
   }
-  report::Run end() {
+  void touch(protocol::Moment moment) {
+    protocol::Message touched = message(Type::Touched);
+    touched.body.touched.moment = moment;
+    course_->touched(touched, space());
+  }
+  report::Run end(bool touched = true) {
     protocol::Message after = message(Type::After);
     after.body.after.result = -EPERM;
-    course_->after(after, space());
+    course_->after(after);
+    if (touched) touch(protocol::Moment::AfterOperation);
     course_->cell_end(message(Type::CellEnd));
     report::Run run;
+    run.ending.good = true;
     course_->finish(run);
     return run;
   }
@@ -64,6 +75,70 @@ class Course : public testing::Test {
   run::RunRequest request_;
   std::optional<run::Course> course_;
 };
+
+TEST_F(Course, NothingHoldsThatWasNotTouchedAfterwards) {
+  begin();
+  const report::Run run = end(false);
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved);
+}
+
+TEST_F(Course, ASkipThatTheMonitorKnowsBetterIsAFinding) {
+  for (const protocol::Skip reason :
+       {protocol::Skip::NoMapping, protocol::Skip::TooFewPages, protocol::Skip::NoRoom}) {
+    course_.emplace(request_, guest_.identities);
+    begin();
+    protocol::Message skip = message(Type::CellEnd);
+    skip.body.cell_end.skipped = static_cast<std::uint32_t>(reason);
+    course_->cell_end(skip);
+    report::Run run;
+    run.ending.good = true;
+    course_->finish(run);
+    EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved);
+    ASSERT_EQ(run.findings.size(), 1U);
+    EXPECT_NE(run.findings[0].text.find("skipped it"), std::string::npos);
+  }
+}
+
+TEST_F(Course, ARangeThatIsNotTheFormsIsAFinding) {
+  protocol::Message begin = message(Type::CellBegin);
+  std::strcpy(begin.body.cell.mapping, "[vdso]");
+  std::strcpy(begin.body.cell.operation, "munmap");
+  std::strcpy(begin.body.cell.form, "whole");
+  begin.body.cell.start = 0x1000;
+  begin.body.cell.end = 0x2000;
+  course_->cell_begin(begin, space(), true);
+  touch(protocol::Moment::BeforeOperation);
+  course_->before(message(Type::Before), space());
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved);
+  ASSERT_EQ(run.findings.size(), 1U);
+  EXPECT_NE(run.findings[0].text.find("0x1000"), std::string::npos);
+}
+
+TEST_F(Course, AScenarioThatNeverRanOrRanShortIsAFinding) {
+  const scenario::Scenario* fork = scenario::find("life/fork");
+  request_.plan = {{fork, 8, 0, {}}};
+  const auto finish = [&] {
+    report::Run run;
+    run.ending.good = true;
+    course_->finish(run);
+    return run.findings;
+  };
+  course_.emplace(request_, guest_.identities);
+  ASSERT_EQ(finish().size(), 1U) << "never ran";
+  protocol::Scenario named{};
+  std::strcpy(named.name, "life/fork");
+  for (const auto& [count, spaces, findings] :
+       {std::tuple(8U, 8U, 0U), std::tuple(7U, 8U, 1U), std::tuple(8U, 7U, 1U)}) {
+    course_.emplace(request_, guest_.identities);
+    course_->scenario_begin(named, {});
+    named.count = count;
+    run::Totals totals;
+    totals.spaces = spaces;
+    course_->scenario_end(named, totals);
+    EXPECT_EQ(finish().size(), findings) << count << " " << spaces;
+  }
+}
 
 TEST_F(Course, HoldsWhenNothingHappened) {
   begin();
