@@ -86,12 +86,13 @@ class Child {
     EXPECT_EQ(::write(input_.get(), line.data(), line.size()), static_cast<ssize_t>(line.size()));
   }
 
-  /// Reads until `wanted` is in what came since the last call. False: the output ended before.
+  /// Reads until `wanted` comes behind what was waited for before. False: the output ended.
   bool wait_for(std::string_view wanted) {
-    const std::size_t start = text_.size();
-    while (text_.find(wanted, start) == std::string::npos) {
+    std::size_t found = 0;
+    while ((found = text_.find(wanted, waited_)) == std::string::npos) {
       if (!read_more()) return false;
     }
+    waited_ = found + wanted.size();
     return true;
   }
 
@@ -125,6 +126,7 @@ class Child {
   Fd input_;
   Fd output_;
   std::string text_;
+  std::size_t waited_ = 0;
   steady_clock::time_point end_ = steady_clock::now() + kLongest;
   bool late_ = false;
 };
@@ -208,6 +210,20 @@ TEST_P(Program, BootHasAPrompt) {
   EXPECT_EQ(boot.finish(), 0) << boot.text();
 }
 
+TEST_P(Program, BootTakesCommandsFromAPipeAndEndsWithIt) {
+  Child boot({"/bin/sh", "-c",
+              "printf 'mappings\nnonsense\n' | " + kProgram + " boot --arch " + arch_name()});
+  EXPECT_EQ(boot.finish(), 0) << boot.text();
+  EXPECT_NE(boot.text().find("r-x sl [vdso]"), std::string::npos) << boot.text();
+  EXPECT_NE(boot.text().find("no command 'nonsense'"), std::string::npos) << boot.text();
+}
+
+TEST_P(Program, BootSaysThatTheKernelPanicked) {
+  Child boot({kProgram, "boot", "--arch", arch_name(), "--scenario", "control/panic"});
+  EXPECT_EQ(boot.finish(), static_cast<int>(ExitCode::GuestFailed)) << boot.text();
+  EXPECT_NE(boot.text().find("sealvisor: kernel panic after"), std::string::npos) << boot.text();
+}
+
 TEST_P(Program, CtrlAXEndsABoot) {
   Child boot({kProgram, "boot", "--arch", arch_name()});
   ASSERT_TRUE(boot.wait_for("sealvisor> ")) << boot.text();
@@ -228,6 +244,8 @@ TEST_P(Program, NamesWhatIsWrong) {
       {{"--kernel", folder_.path().string()}, folder_.path().string()},
       {{"--scenario", "munmap/hole"}, "munmap/whole"},
       {{"--recipe", "lts-seeled"}, "lts-seeled"},
+      {{"--json", (folder_.path() / "none" / "x.json").string()}, "No such file"},
+      {{"--json", folder_.path().string()}, "is a directory"},
   };
   for (const auto& [words, named] : wrong) {
     std::vector<std::string> command = {kProgram, "verify", "--arch", arch_name()};

@@ -4,6 +4,8 @@
 
 #include <cstdio>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,14 +26,27 @@ namespace {
 
 /// A person sits in front of it; this only ends what was forgotten.
 constexpr std::chrono::hours kDeadline{24};
+/// What the agent shows when it waits for a command (guest/agent/prompt.cc).
+constexpr const char* kPrompt = "sealvisor> ";
 
-/// Nothing is observed: the console goes to the terminal.
-class Nobody final : public engine::Observer {
+/// Nothing is observed but whether the kernel panicked.
+class PanicWatch final : public engine::Observer {
  public:
   void on_events(std::span<const event::Event> /*events*/) override {}
   void on_table_copy(const event::Event& /*event*/, const arch::Table& /*table*/) override {}
   engine::StopReply on_stopped(const event::Event& /*event*/) override { return {}; }
-  void on_console(std::span<const char> /*bytes*/) override {}
+  void on_console(std::span<const char> bytes) override {
+    if (panicked_) return;
+    constexpr std::string_view kPanic = "Kernel panic";
+    tail_.append(bytes.data(), bytes.size());
+    panicked_ = tail_.find(kPanic) != std::string::npos;
+    if (tail_.size() > kPanic.size()) tail_.erase(0, tail_.size() - kPanic.size());
+  }
+  [[nodiscard]] bool panicked() const { return panicked_; }
+
+ private:
+  std::string tail_;
+  bool panicked_ = false;
 };
 
 struct Kernel {
@@ -67,7 +82,7 @@ Result<image::Initramfs> agent_initramfs(const BootOptions& options, const Place
   return run::initramfs_for(request);
 }
 
-Result<engine::Outcome> boot_guest(const BootOptions& options) {
+Result<engine::Outcome> boot_guest(const BootOptions& options, PanicWatch& watch) {
   const auto places = find_places();
   if (!places) return places.error();
   const auto kernel = choose_kernel(options, places.value());
@@ -89,6 +104,7 @@ Result<engine::Outcome> boot_guest(const BootOptions& options) {
   config.kernel = kernel.value().image;
   config.kernel_arguments = "loglevel=6 sealvisor.verbose";
   if (options.machine.scenarios.empty()) config.kernel_arguments += " sealvisor.prompt";
+  if (agent && options.machine.scenarios.empty()) config.console_ready = kPrompt;
   if (!options.arguments.empty()) config.kernel_arguments += " " + options.arguments;
   config.cpu_model = options.machine.cpu_model;
   config.plugin = places.value().plugin;
@@ -98,24 +114,28 @@ Result<engine::Outcome> boot_guest(const BootOptions& options) {
   config.interactive = true;
   auto engine = engine::make_tcg_engine(config, options.machine.memory_mib << 20);
   if (!engine) return engine.error();
-  Nobody nobody;
-  return engine.value()->run(nobody);
+  return engine.value()->run(watch);
 }
 
 }  // namespace
 
 int boot(const BootOptions& options) {
   if (::isatty(STDIN_FILENO) != 0) fmt::print(stderr, "sealvisor: Ctrl-A x quits\n");
-  const auto outcome = boot_guest(options);
+  PanicWatch watch;
+  const auto outcome = boot_guest(options, watch);
   if (!outcome) {
     fmt::print(stderr, "sealvisor: {}\n", outcome.error().message);
     return static_cast<int>(outcome.error().code);
   }
-  const engine::End end = outcome.value().end;
-  const bool good = end == engine::End::GuestReset || end == engine::End::Interrupted;
-  fmt::print(stderr, "sealvisor: {}{}{} after {:.1f} s\n", engine::name_of(end),
-             outcome.value().text.empty() ? "" : ": ", outcome.value().text,
-             outcome.value().wall_seconds);
+  const engine::Outcome& how = outcome.value();
+  const bool reset = how.end == engine::End::GuestReset;
+  const std::string text = watch.panicked() ? "kernel panic"
+                           : reset          ? "the guest reset"
+                           : how.text.empty()
+                               ? engine::name_of(how.end)
+                               : fmt::format("{}: {}", engine::name_of(how.end), how.text);
+  fmt::print(stderr, "sealvisor: {} after {:.1f} s\n", text, how.wall_seconds);
+  const bool good = (reset && !watch.panicked()) || how.quit;
   return static_cast<int>(good ? ExitCode::AsExpected : ExitCode::GuestFailed);
 }
 

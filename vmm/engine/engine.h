@@ -31,7 +31,10 @@ struct EngineConfig {
   bool watch = true;                            ///< False: no interception (benchmark only).
   bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
   bool witness = false;
-  bool interactive = false;  ///< Console on the caller's terminal instead of on_console.
+  bool interactive = false;  ///< Console on the caller's terminal, and to on_console too.
+  /// interactive: input that does not come from a terminal waits until the console has shown this,
+  /// and its end is passed on as Ctrl-D. Empty: neither.
+  std::string console_ready;
 };
 
 /// What the consumer asks for after the vCPU was stopped.
@@ -71,6 +74,7 @@ struct Outcome {
   std::string text;  ///< For people: signal, exit status, the engine's last words.
   double wall_seconds = 0;
   double engine_cpu_seconds = 0;  ///< User + system of the engine's process.
+  bool quit = false;              ///< Interrupted: by the person at the console, who typed it.
   std::string version;            ///< Of the engine: "QEMU 10.0.2".
   std::string cpu_model;          ///< The one in use.
   std::chrono::steady_clock::time_point started{};

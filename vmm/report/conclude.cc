@@ -338,8 +338,7 @@ std::string conclusion_of(const Report& report) {
   std::size_t unobserved = 0;
   for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
   if (unobserved != 0) {
-    text +=
-        fmt::format("; {} unobserved, of which nothing is said", count_of(unobserved, "cell"));
+    text += fmt::format("; {} unobserved, of which nothing is said", count_of(unobserved, "cell"));
   }
   if (!report.runs.empty()) text += "; " + lanes(report);
   text += ".";

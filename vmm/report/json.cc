@@ -88,6 +88,7 @@ Json json_of(const EntryChange& change) {
 Json json_of(const Cell& cell) {
   return {
       {"id", cell.id},
+      {"scenario", cell.scenario},
       {"mapping", cell.mapping},
       {"operation", cell.operation},
       {"form", cell.form},
@@ -156,6 +157,8 @@ Json json_of(const Counts& counts) {
       {"violations", counts.violations},
       {"witness_stores", or_null(counts.witness_stores)},
       {"witness_differences", or_null(counts.witness_differences)},
+      {"known_stores", or_null(counts.known_stores)},
+      {"known_store_classes", or_null(counts.known_store_classes)},
   };
 }
 

@@ -86,6 +86,7 @@ struct Expected {
 
 struct Cell {
   std::uint32_t id = 0;
+  std::string scenario;  ///< Its name for --scenario.
   std::string mapping;
   std::string operation;
   std::string form;
@@ -151,6 +152,9 @@ struct Counts {
   std::uint64_t violations = 0;
   std::optional<std::uint64_t> witness_stores;  ///< Audit mode only.
   std::optional<std::uint64_t> witness_differences;
+  /// control/stores only: stores that were compared one by one, and their classes.
+  std::optional<std::uint64_t> known_stores;
+  std::optional<std::uint64_t> known_store_classes;
 };
 
 /// How the guest ended.

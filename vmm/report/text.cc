@@ -254,6 +254,11 @@ std::string counts_text(const Run& run, const TextOptions& options) {
                         grouped(counts.witness_stores.value_or(0)),
                         grouped(counts.witness_differences.value_or(0)));
   }
+  if (counts.known_stores) {
+    text +=
+        fmt::format("; {} known stores of {} classes compared one by one",
+                    grouped(*counts.known_stores), grouped(counts.known_store_classes.value_or(0)));
+  }
   return paragraph("  counts    ", text, options.width);
 }
 

@@ -17,6 +17,9 @@ std::vector<std::string> blind_spots(const RunRequest& request, const report::Ru
     spots.emplace_back("memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
     spots.emplace_back("'dc zva' is reported from its address, before it stores");
   }
+  if (!run.counts.known_stores) {
+    spots.emplace_back("no count of known stores in this run (--scenario control/stores)");
+  }
   if (!run.counts.witness_stores) {
     spots.emplace_back("no second witness in this run (--witness adds it)");
   }

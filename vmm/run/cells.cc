@@ -39,6 +39,7 @@ Course::Course(const RunRequest& request, const model::Identities& identities)
     if (item.scenario->kind != scenario::Kind::Cells) continue;
     report::Cell cell;
     cell.id = item.cell;
+    cell.scenario = item.scenario->name;
     cell.mapping = item.mapping;
     cell.operation = scenario::name_of(item.scenario->operation);
     cell.form = scenario::name_of(item.scenario->form);

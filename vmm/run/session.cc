@@ -459,6 +459,16 @@ void Session::finish(report::Run& run) {
   for (const std::string& text : stores_.unfinished()) {
     course_.finding("monitor", "control/stores", text);
   }
+  const bool stores_asked = std::any_of(
+      request_.plan.begin(), request_.plan.end(),
+      [](const scenario::PlanItem& item) { return item.scenario->name == "control/stores"; });
+  if (stores_asked) {
+    counts_.known_stores = stores_.stores();
+    counts_.known_store_classes = stores_.classes();
+    if (stores_.stores() == 0 && run.ending.good) {
+      course_.finding("monitor", "control/stores", "no known store was compared");
+    }
+  }
   course_.finish(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(

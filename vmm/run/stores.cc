@@ -57,7 +57,7 @@ std::vector<std::string> StoreControl::on_block(const protocol::StoreBlock& bloc
     return wrong;
   }
   open_ = false;
-  ++blocks_;
+  classes_.insert(name);
   stores_ += block_.stores;
   if (std::string text = compare(); !text.empty()) wrong.push_back(name + ": " + text);
   return wrong;

@@ -3,7 +3,7 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,7 +29,8 @@ class StoreControl {
   /// Blocks that began and never ended.
   [[nodiscard]] std::vector<std::string> unfinished() const;
 
-  [[nodiscard]] std::uint64_t blocks() const { return blocks_; }
+  /// Different classes of stores among the blocks that ended.
+  [[nodiscard]] std::size_t classes() const { return classes_.size(); }
   [[nodiscard]] std::uint64_t stores() const { return stores_; }
 
  private:
@@ -60,7 +61,7 @@ class StoreControl {
   Window first_;
   Window next_;
   std::vector<Write> seen_;
-  std::uint64_t blocks_ = 0;
+  std::set<std::string> classes_;
   std::uint64_t stores_ = 0;
 };
 

@@ -9,6 +9,7 @@ namespace {
 Cell cell(const std::string& mapping, const std::string& operation, const std::string& form) {
   Cell made;
   made.id = 7;
+  made.scenario = operation + "/" + form;
   made.mapping = mapping;
   made.operation = operation;
   made.form = form;

@@ -22,6 +22,8 @@ namespace {
 constexpr std::size_t kMostShown = 600;
 /// Bytes taken from one channel before the others get their turn.
 constexpr std::size_t kMostAtOnce = 65536;
+// Ctrl-D: the guest's terminal makes it the end of input (termios(3), VEOF).
+constexpr char kEndOfInput = 0x04;
 
 enum class ReadState : std::uint8_t { Bytes, Later, End };
 
@@ -153,9 +155,7 @@ Status Loop::begin_watches() {
   await_qmp();
   await_console();
   await_words();
-  if (terminal_ && terminal_->input().valid() && input_watch_.begin(terminal_->input().get())) {
-    await_input();
-  }
+  if (config_.console_ready.empty() || (terminal_ && terminal_->raw())) begin_input();
   await_signal();
   deadline_.expires_at(started_ + config_.deadline);
   deadline_.async_wait([this](const boost::system::error_code& error) {
@@ -261,6 +261,8 @@ bool Loop::take_console() {
     taken += count;
     if (terminal_) {
       console_bytes_ += count;
+      observer_.on_console({block.data(), count});
+      look_for_ready({block.data(), count});
       if (!terminal_->write({block.data(), count})) {
         finish(End::Interrupted, "the terminal takes no more output");
       }
@@ -292,12 +294,37 @@ bool Loop::take_words() {
   return true;
 }
 
+void Loop::begin_input() {
+  if (terminal_ && terminal_->input().valid() && input_watch_.begin(terminal_->input().get())) {
+    await_input();
+  } else if (terminal_ && !config_.console_ready.empty()) {
+    // /dev/null or a file: nothing that can be waited for.
+    pending_input_ += kEndOfInput;
+    send_input();
+  }
+}
+
+void Loop::look_for_ready(std::string_view shown) {
+  if (config_.console_ready.empty() || terminal_->raw() || ready_) return;
+  console_tail_.append(shown);
+  ready_ = console_tail_.find(config_.console_ready) != std::string::npos;
+  if (ready_) {
+    begin_input();
+  } else if (console_tail_.size() > config_.console_ready.size()) {
+    console_tail_.erase(0, console_tail_.size() - config_.console_ready.size());
+  }
+}
+
 void Loop::on_input() {
   std::array<char, 1024> block{};
   std::size_t count = 0;
   switch (read_some(terminal_->input().get(), block, count)) {
     case ReadState::End:
       input_watch_.end();
+      if (!config_.console_ready.empty()) {
+        pending_input_ += kEndOfInput;
+        send_input();
+      }
       return;
     case ReadState::Later:
       await_input();
@@ -390,6 +417,7 @@ Result<Outcome> Loop::conclude() {
   outcome.engine_cpu_seconds = exit_->cpu_seconds;
   outcome.version = text_of(qemu_.version);
   outcome.cpu_model = cpu_model(config_);
+  outcome.quit = escape_.quit();
   if (end_) {
     outcome.end = *end_;
     outcome.text = text_;

@@ -38,6 +38,8 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
   ~Terminal();
 
+  /// Whether the input is a terminal, in raw mode now.
+  [[nodiscard]] bool raw() const { return saved_.has_value(); }
   /// The input, opened anew so that it can be made non-blocking without that reaching others who
   /// share it. Not valid if the input can't be waited for (a plain file, /dev/null): then the guest
   /// gets no input.
