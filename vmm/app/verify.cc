@@ -25,6 +25,7 @@
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/write_file.h"
 #include "vmm/image/kernel_image.h"
+#include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
 #include "vmm/report/json.h"
 #include "vmm/report/text.h"
@@ -59,10 +60,14 @@ Result<Prepared> prepare_image(const VerifyOptions& options, const Places& place
                                      : image::probe_kernel(machine.kernel, options.archs.front());
   if (!image) return image.error();
   run::RunRequest request = request_for(options, places, image.value().arch);
-  request.recipe = machine.kernel.string();
+  request.recipe = machine.kernel.filename().string();
   request.expectations = false;
   request.kernel_image = machine.kernel;
   request.symbols = machine.symbols;
+  // A vmlinux that was not stripped brings its own.
+  if (request.symbols.empty() && image::SymbolTable::load(machine.kernel)) {
+    request.symbols = machine.kernel;
+  }
   Prepared prepared;
   prepared.requests.push_back(std::move(request));
   return prepared;

@@ -23,6 +23,10 @@ Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
                                                      &elf_end);
   if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return refuse("not an ELF file");
   SymbolTable table;
+  GElf_Ehdr file_header{};
+  if (gelf_getehdr(elf.get(), &file_header) == nullptr) return refuse("unreadable ELF header");
+  if (file_header.e_machine == EM_X86_64) table.arch_ = arch::Arch::X86_64;
+  if (file_header.e_machine == EM_AARCH64) table.arch_ = arch::Arch::Arm64;
   for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
        section = elf_nextscn(elf.get(), section)) {
     GElf_Shdr header{};

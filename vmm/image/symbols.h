@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arch/arch.h"
 #include "vmm/base/result.h"
 
 namespace sealvisor::image {
@@ -25,6 +26,8 @@ class SymbolTable {
   [[nodiscard]] std::optional<std::string_view> function(std::uint64_t address) const;
   /// Looks through all symbols: for the few that a run asks for.
   [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const;
+  /// The architecture of the file; nullopt: one that sealvisor does not verify.
+  [[nodiscard]] std::optional<arch::Arch> arch() const { return arch_; }
   [[nodiscard]] std::size_t size() const { return functions_.size(); }
 
  private:
@@ -38,6 +41,7 @@ class SymbolTable {
     return names_.c_str() + symbol.name;
   }
 
+  std::optional<arch::Arch> arch_;
   std::string names_;              // as in the file: each ends in a NUL
   std::vector<Symbol> functions_;  // sorted by address
   std::vector<Symbol> symbols_;    // all but files and sections

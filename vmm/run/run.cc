@@ -123,6 +123,13 @@ Result<report::Run> run_one(const RunRequest& request) {
   if (!request.symbols.empty()) {
     auto loaded = image::SymbolTable::load(request.symbols);
     if (!loaded) return loaded.error();
+    if (loaded.value().arch() != request.arch) {
+      return Error{ExitCode::Usage,
+                   fmt::format("symbols {}: of {}, expected {}", request.symbols.string(),
+                               loaded.value().arch() ? arch::name_of(*loaded.value().arch())
+                                                     : "another architecture",
+                               arch::name_of(request.arch))};
+    }
     symbols.emplace(std::move(loaded).value());
   }
   auto initramfs = initramfs_for(request);

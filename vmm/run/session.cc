@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -326,6 +328,23 @@ constexpr auto kAnchors = std::to_array<Anchor>({
 
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
+  // Symbols of another kernel would name the wrong functions and places.
+  constexpr std::string_view kBanner = "Linux version ";
+  if (const auto banner = symbols_->address_of("linux_banner")) {
+    const Frame upper = spaces_.upper_root().value_or(current_root_);
+    const auto there = arch::walk(*spaces_.format(), memory_, upper, Gva{*banner});
+    std::array<char, kBanner.size()> bytes{};
+    const bool fits = there.end == arch::WalkEnd::Leaf &&
+                      memory_.read(there.output, std::as_writable_bytes(std::span(bytes))) &&
+                      std::string_view(bytes.data(), bytes.size()) == kBanner;
+    if (!fits) {
+      course_.finding("identity", "symbols",
+                      fmt::format("the symbols are not of this kernel, or it is not to be seen: no "
+                                  "'{}' at linux_banner, {:#x}",
+                                  kBanner, *banner));
+      return;
+    }
+  }
   const auto first = symbols_->address_of("_text");
   const auto last = symbols_->address_of("_end");
   if (!first || !last || *last <= *first) return;

@@ -1,5 +1,7 @@
 #include "vmm/seal/policy.h"
 
+#include <string_view>
+
 #include <fmt/format.h>
 
 #include "arch/describe.h"
@@ -68,6 +70,22 @@ std::vector<Violation> judge_transition(arch::Arch arch, const Identities& ident
                     arch::describe_permissions(mapping.permissions)));
   }
   return violations;
+}
+
+bool implies(report::Change expected, const Violation& violation) {
+  const std::string_view invariant = violation.invariant;
+  switch (expected) {
+    case report::Change::Gone:
+      return invariant == "S1";
+    case report::Change::Moved:
+      return invariant == "S1" || invariant == "S4";
+    case report::Change::PermissionChanged:
+      return invariant == "S3";
+    case report::Change::Replaced:
+      return invariant == "S1" || invariant == "S2" || invariant == "S3";
+    default:
+      return false;
+  }
 }
 
 Violation judge_elsewhere(const Identities& identities, const model::AddressSpace& space,

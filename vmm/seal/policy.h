@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "vmm/model/space.h"
+#include "vmm/report/report.h"
 
 namespace sealvisor::seal {
 
@@ -64,6 +65,10 @@ struct Violation {
 [[nodiscard]] std::optional<Violation> judge_vdso_address(const model::Identities& identities,
                                                           const model::AddressSpace& space,
                                                           std::size_t vdso, arch::Gva auxiliary);
+
+/// Whether a change that is expected shows as this violation: a mapping that goes breaks S1, one
+/// that moves S1 and S4, other permissions break S3, other frames S2 and S3.
+[[nodiscard]] bool implies(report::Change expected, const Violation& violation);
 
 /// "[vdso] page 1 at 0x7fff..".
 [[nodiscard]] std::string name_page(const model::Identities& identities, model::MappingPage page,
