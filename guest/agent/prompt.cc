@@ -49,6 +49,10 @@ void show_scenarios(Agent& /*agent*/, const MappingTable& /*known*/, const char*
 }
 
 void run_scenarios(Agent& agent, const MappingTable& known, const char* pattern) {
+  if (*pattern == '\0') {
+    ::dprintf(STDOUT_FILENO, "run needs a pattern, such as munmap/*; `scenarios` lists them\n");
+    return;
+  }
   static scenario::Plan plan;
   plan = {};
   const auto add = [](const scenario::PlanItem& item) {
@@ -71,6 +75,10 @@ void run_scenarios(Agent& agent, const MappingTable& known, const char* pattern)
 }
 
 void show_file(Agent& /*agent*/, const MappingTable& /*known*/, const char* path) {
+  if (*path == '\0') {
+    ::dprintf(STDOUT_FILENO, "cat needs a file\n");
+    return;
+  }
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   std::array<char, 4096> block{};
   ssize_t got = fd < 0 ? -1 : 0;
@@ -84,9 +92,9 @@ void show_file(Agent& /*agent*/, const MappingTable& /*known*/, const char* path
 void show_help(Agent& agent, const MappingTable& known, const char* argument);
 
 constexpr auto kCommands = std::to_array<Command>({
-    {"mappings", "            this process's system mappings; sl: sealed", show_mappings},
+    {"mappings", "             this process's system mappings; sl: sealed", show_mappings},
     {"scenarios", " [GLOB]     what can be tried", show_scenarios},
-    {"run", " GLOB             try it, and trace each step", run_scenarios},
+    {"run", " GLOB             try it, and trace each message to the monitor", run_scenarios},
     {"cat", " FILE             a file, such as /proc/self/smaps", show_file},
     {"help", "                 this list", show_help},
 });
@@ -95,7 +103,10 @@ void show_help(Agent& /*agent*/, const MappingTable& /*known*/, const char* /*ar
   for (const Command& one : kCommands) {
     ::dprintf(STDOUT_FILENO, "%s%s\n", one.word.data(), one.help);
   }
-  ::dprintf(STDOUT_FILENO, "exit                 end the guest\n");
+  ::dprintf(STDOUT_FILENO,
+            "exit                 end the guest, as the end of input and Ctrl-A x do\n"
+            "In a trace, a letter for each page that was touched: r read, w stored to, S SIGSEGV, "
+            "B SIGBUS.\n");
 }
 
 /// Carries one line out. False: it asked for the end.
@@ -110,7 +121,7 @@ bool obey(Agent& agent, const MappingTable& known, std::string_view line) {
   std::array<char, 256> argument{};
   rest.copy(argument.data(), argument.size() - 1);
   if (word.empty()) return true;
-  if (word == "exit") return false;
+  if (word == "exit" || word == "quit") return false;
   for (const Command& one : kCommands) {
     if (one.word != word) continue;
     one.answer(agent, known, argument.data());

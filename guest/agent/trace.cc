@@ -1,6 +1,7 @@
 #include "guest/agent/trace.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "guest/agent/console.h"
 
@@ -68,7 +69,8 @@ void trace_message(const protocol::Message& message) {
       trace("%llu before", token);
       return;
     case protocol::Type::After:
-      trace("%llu after: %lld new 0x%llx", token, static_cast<long long>(body.after.result),
+      trace("%llu after: %lld (%s) new 0x%llx", token, static_cast<long long>(body.after.result),
+            body.after.result < 0 ? std::strerror(static_cast<int>(-body.after.result)) : "done",
             static_cast<Long>(body.after.new_start));
       return;
     case protocol::Type::CellEnd:
