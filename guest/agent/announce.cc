@@ -63,11 +63,15 @@ void touch_mappings(const MappingTable& table) {
 
 bool announce_mappings(Doorbell& doorbell, std::uint64_t token, MappingTable& table) {
   if (!read_mappings(table)) return false;
+  announce_table(doorbell, token, table);
+  return true;
+}
+
+void announce_table(Doorbell& doorbell, std::uint64_t token, const MappingTable& table) {
   touch_mappings(table);
   std::uint32_t index = 0;
   for (const SystemMapping& mapping : table) doorbell.mapping(token, index++, mapping);
   doorbell.mappings_end(token, index);
-  return true;
 }
 
 }  // namespace sealvisor::agent

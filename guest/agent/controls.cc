@@ -81,6 +81,12 @@ int lie_about_mapping(Agent& agent, std::uint32_t, std::uint32_t& done) {
   return status;
 }
 
+/// What it asks for happened before any scenario: see init.cc.
+int lie_from_boot(Agent&, std::uint32_t, std::uint32_t& done) {
+  done = 1;
+  return 0;
+}
+
 int run_panic(Agent&, std::uint32_t, std::uint32_t&) {
   say("init ends on purpose");
   ::_exit(1);
@@ -125,6 +131,8 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/bad-message", run_bad_message},
     {"control/bad-pointer", run_bad_pointer},
     {"lie/mapping", lie_about_mapping},
+    {"lie/vvar-from-boot", lie_from_boot},
+    {"lie/skip", lie_from_boot},
 });
 
 /// Every scenario of these kinds has its function: checked when this is compiled.
@@ -135,6 +143,20 @@ static_assert(std::ranges::all_of(scenario::kScenarios, [](const scenario::Scena
 }));
 
 }  // namespace
+
+bool announce_false_vvar(Doorbell& doorbell, MappingTable& table) {
+  if (!read_mappings(table)) return false;
+  for (SystemMapping& mapping : table.mappings) {
+    if (mapping.name_view() != "[vvar]") continue;
+    const std::uint64_t size = mapping.end - mapping.start;
+    void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return false;
+    mapping.start = reinterpret_cast<std::uintptr_t>(memory);
+    mapping.end = mapping.start + size;
+  }
+  announce_table(doorbell, 0, table);
+  return true;
+}
 
 int run_control(Agent& agent, const scenario::Scenario& scenario, std::uint32_t count,
                 std::uint32_t& done) {

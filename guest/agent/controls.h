@@ -12,4 +12,8 @@ namespace sealvisor::agent {
 [[nodiscard]] int run_control(Agent& agent, const scenario::Scenario& scenario, std::uint32_t count,
                               std::uint32_t& done);
 
+/// lie/vvar-from-boot: announces this process's mappings, anonymous memory as [vvar] among them.
+/// `table`: what was announced. False: the reason is on the console.
+[[nodiscard]] bool announce_false_vvar(Doorbell& doorbell, MappingTable& table);
+
 }  // namespace sealvisor::agent

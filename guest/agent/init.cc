@@ -14,6 +14,7 @@
 #include "guest/agent/announce.h"
 #include "guest/agent/boot_words.h"
 #include "guest/agent/console.h"
+#include "guest/agent/controls.h"
 #include "guest/agent/machine.h"
 #include "guest/agent/process.h"
 #include "guest/agent/prompt.h"
@@ -87,6 +88,22 @@ bool load_plan(Doorbell& doorbell, scenario::Plan& plan) {
   return true;
 }
 
+bool asks_for(const scenario::Plan& plan, std::string_view scenario) {
+  return std::any_of(
+      plan.items.begin(), plan.items.begin() + static_cast<std::ptrdiff_t>(plan.size),
+      [&](const scenario::PlanItem& item) { return item.scenario->name == scenario; });
+}
+
+/// Announces this process and does what the plan says.
+void follow_plan(Agent& agent, const scenario::Plan& plan) {
+  MappingTable known;
+  agent.skip_all = asks_for(plan, "lie/skip");
+  const bool announced = asks_for(plan, "lie/vvar-from-boot")
+                             ? announce_false_vvar(agent.doorbell, known)
+                             : announce_mappings(agent.doorbell, 0, known);
+  if (announced) run_plan(agent, known, plan);
+}
+
 /// Everything between set-up and reset.
 void work() {
   if (!mount_at("proc", "/proc") || !mount_at("devtmpfs", "/dev")) return;
@@ -103,14 +120,12 @@ void work() {
   static Agent agent;
   if (!agent.doorbell.open(words.doorbell, words.verbose) || !install_guard()) return;
   agent.doorbell.hello();
-  MappingTable known;
-  static scenario::Plan plan;
-  if (announce_mappings(agent.doorbell, 0, known)) {
-    if (words.prompt) {
-      prompt(agent, known);
-    } else if (load_plan(agent.doorbell, plan)) {
-      run_plan(agent, known, plan);
-    }
+  if (words.prompt) {
+    MappingTable known;
+    if (announce_mappings(agent.doorbell, 0, known)) prompt(agent, known);
+  } else {
+    static scenario::Plan plan;
+    if (load_plan(agent.doorbell, plan)) follow_plan(agent, plan);
   }
   agent.doorbell.bye();
 }

@@ -17,6 +17,7 @@ inline constexpr const char* kCompatImage = "/helpers/helper32";
 struct Agent {
   Doorbell doorbell;
   std::uint64_t next_fork = protocol::kFirstForkToken;
+  bool skip_all = false;  ///< lie/skip: no cell is tried.
 };
 
 /// How a child ended.

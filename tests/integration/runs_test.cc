@@ -134,6 +134,22 @@ void expect_lying_agent(const report::Run& run) {
   EXPECT_EQ(run.findings.size(), 1U) << text_of(run.findings);
 }
 
+void expect_false_vvar(const report::Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  const auto found = findings_of(run, "identity");
+  ASSERT_FALSE(found.empty()) << text_of(run.findings);
+  EXPECT_NE(found[0].text.find("the kernel's"), std::string::npos) << found[0].text;
+}
+
+void expect_skips_found_out(const report::Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  EXPECT_EQ(findings_of(run, "monitor").size(), 8U) << text_of(run.findings);
+  for (const report::Cell& cell : run.cells) {
+    const bool there = cell.mapping != "[vvar_vclock]";
+    EXPECT_EQ(cell.verdict, there ? report::Verdict::Unobserved : report::Verdict::Skipped);
+  }
+}
+
 /// One row: what to run and what must come out of it.
 struct Row {
   const char* name;
@@ -156,6 +172,12 @@ const Row kRows[] = {
     {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
     {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, nothing, expect_clean},
     {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, nothing, expect_lying_agent},
+    {"FalseFirstAnnouncement",
+     "lts-sealed",
+     {"lie/vvar-from-boot", "munmap/whole"},
+     nothing,
+     expect_false_vvar},
+    {"SkippingAgent", "lts-sealed", {"lie/skip", "munmap/*"}, nothing, expect_skips_found_out},
 };
 
 class Runs : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {};
