@@ -15,7 +15,7 @@ std::vector<std::string> blind_spots(const RunRequest& request, const report::Ru
         "shows in the next re-walk only");
   } else {
     spots.emplace_back("memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
-    spots.emplace_back("'dc zva' is reported from its address, before it stores");
+    spots.emplace_back("'dc zva' has no callback: it is reported once memory shows its zeroes");
   }
   if (!run.counts.known_stores) {
     spots.emplace_back("no count of known stores in this run (--scenario control/stores)");
