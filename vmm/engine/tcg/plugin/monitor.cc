@@ -77,7 +77,11 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
   if (options_.witness) {
-    witness_ = std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa());
+    // The word of arm() itself: what QEMU would run is not for a signal handler. It stays where it
+    // is, for QEMU moves a scoreboard only to make room for more vCPUs.
+    auto* armed = static_cast<std::uint64_t*>(qemu_plugin_scoreboard_find(armed_.score, vcpu));
+    witness_ =
+        std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa(), armed);
     if (auto started = witness_->start(); !started) {
       qemu_plugin_outs(("sealvisor: " + started.error().message + "\n").c_str());
       witness_.reset();
@@ -428,10 +432,12 @@ void Monitor::on_user_entry(const Site& site) {
   settle_zero();
   if (witness_ != nullptr) {
     witness_->check(tracker_, ram_);
-    if (!is_user_address(site.pc)) {
-      // Armed in the kernel only for the witness; user mode has not run yet.
+    if (qemu_plugin_u64_get(armed_, 0) == Witness::kWanted) {
+      // By the witness alone: nothing that user mode is judged for has happened.
+      qemu_plugin_u64_set(armed_, 0, 0);
       return;
     }
+    if (!is_user_address(site.pc)) return;  // user mode has not run yet
   }
   if (!registers_) return;
   if (!registers_->user_mode()) {
@@ -456,6 +462,8 @@ void Monitor::on_user_entry(const Site& site) {
 
 void Monitor::end() {
   settle_zero();
+  // The last block may have stored; no other comes to ask.
+  if (witness_ != nullptr) witness_->check(tracker_, ram_);
   Event event{};
   event.kind = Kind::RunEnd;
   event.icount = qemu_plugin_u64_get(icount_, 0);
