@@ -1,4 +1,5 @@
 // Negative controls and bad guests: each check fires, each failure has its message, nothing hangs.
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -53,6 +54,35 @@ TEST_P(Controls, AChangedValueIsFoundByTheRewalk) {
   run_guest(request, run_);
   EXPECT_GT(run_.counts.mismatches, 0U);
   EXPECT_EQ(findings_of(run_, "monitor").size(), 1U) << text_of(run_.findings);
+}
+
+// From this store on, the first that changes a table is missed: one that no later store puts right
+// before the next re-walk. Runs are the same to the instruction, so it is the same one each time.
+constexpr std::uint64_t kMissedStore = 3000;
+
+TEST_P(Controls, AMissedStoreIsFoundByTheRewalk) {
+  run::RunRequest request = request_for(GetParam(), "lts-sealed", {"life/fork"});
+  request.drop_store = kMissedStore;
+  run_guest(request, run_);
+  EXPECT_TRUE(run_.ending.good) << run_.ending.text;
+  EXPECT_GT(run_.counts.mismatches, 0U);
+  const auto found = findings_of(run_, "monitor");
+  ASSERT_EQ(found.size(), 1U) << text_of(run_.findings);
+  EXPECT_NE(found[0].id.find("rewalk"), std::string::npos);
+}
+
+TEST_P(Controls, AMissedStoreIsFoundByTheSecondWitness) {
+  run::RunRequest request = request_for(GetParam(), "lts-sealed", {"life/fork"});
+  request.drop_store = kMissedStore;
+  request.witness = true;
+  run_guest(request, run_);
+  EXPECT_TRUE(run_.ending.good) << run_.ending.text;
+  ASSERT_TRUE(run_.counts.witness_differences.has_value());
+  EXPECT_GT(*run_.counts.witness_differences, 0U);
+  const auto found = findings_of(run_, "monitor");
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const report::Finding& finding) {
+    return finding.id.find("witness") != std::string::npos;
+  })) << text_of(run_.findings);
 }
 
 TEST_P(Controls, AHungGuestEndsAtItsDeadline) {

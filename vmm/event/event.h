@@ -7,7 +7,7 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 2;
+inline constexpr std::uint32_t kEventVersion = 3;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
@@ -52,9 +52,8 @@ enum class Kind : std::uint8_t {
 
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.
 inline constexpr std::uint8_t kUpperHalf = 1;
-inline constexpr std::uint8_t kUserMode = 2;   ///< SlotWrite, ContentWrite: user mode stored.
-inline constexpr std::uint8_t kPredicted = 4;  ///< `dc zva`: value known from the architecture.
-inline constexpr std::uint8_t kWitness = 8;    ///< RunEnd: the second witness ran.
+inline constexpr std::uint8_t kUserMode = 2;  ///< SlotWrite, ContentWrite: user mode stored.
+inline constexpr std::uint8_t kWitness = 8;   ///< RunEnd: the second witness ran.
 
 enum class Limit : std::uint64_t {
   TableFrames = 1,

@@ -243,7 +243,7 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     watched = find(frame);
     if (watched == nullptr) return;  // an earlier slot of this very store unlinked the frame
     std::uint64_t value = 0;
-    if (!source.predicted && !memory_.read_entry(frame.slot(i), value)) return;
+    if (!memory_.read_entry(frame.slot(i), value)) return;
     const std::uint64_t old_value = watched->shadow[i];
     watched->shadow[i] = value;
     ++changes_;
@@ -257,10 +257,9 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     event.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(part.whole, 255));
     event.offset = static_cast<std::uint8_t>(i == first ? part.gpa.value & 7 : 0);
     event.part = static_cast<std::uint8_t>(number);
-    event.parts = static_cast<std::uint8_t>(part.parts);
+    event.parts = static_cast<std::uint8_t>(std::min<std::uint32_t>(part.parts, 255));
     event.vcpu = source.vcpu;
     event.flags = static_cast<std::uint8_t>((source.user_mode ? event::kUserMode : 0) |
-                                            (source.predicted ? event::kPredicted : 0) |
                                             (upper ? event::kUpperHalf : 0));
     event.icount = source.icount;
     event.pc = source.pc;
@@ -273,6 +272,11 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     if (upper) ++upper_changes_;
     if (old_value != value) relink(*watched, i, old_value, value);
   }
+}
+
+const arch::Table* TableTracker::shadow(Frame frame) const {
+  const Watched* watched = find(frame);
+  return watched == nullptr ? nullptr : &watched->shadow;
 }
 
 std::uint64_t TableTracker::differing_slots(Frame frame, const arch::Table& now) const {

@@ -37,7 +37,6 @@ struct StoreSource {
   std::uint64_t root = 0;  ///< Raw root register of the vCPU.
   std::uint8_t vcpu = 0;
   bool user_mode = false;
-  bool predicted = false;  ///< The store has not happened yet; RAM still holds the old value.
 };
 
 /// One store, or the part of one that lies in a single frame.
@@ -81,14 +80,18 @@ class TableTracker {
     return index < watch_.size() && watch_[index] != nullptr;
   }
 
-  /// A store touched a watched frame. Reads the new bytes from memory (or takes zeroes if
-  /// `predicted`), emits one record a slot, and follows what it linked and unlinked.
+  /// A store touched a watched frame. Reads the new bytes from memory, emits one record a slot, and
+  /// follows what it linked and unlinked.
   /// Precondition: is_watched(frame_of(part.gpa)).
   void stored(const StorePart& part, const StoreSource& source);
 
   /// Watches the content of `frame` too (code of a system mapping). Returns false past the bound or
   /// outside RAM.
   bool watch_content(arch::Frame frame);
+
+  /// What `frame` held after the last store that was told; null if it is not watched. Valid until
+  /// the next call that changes the tracker.
+  [[nodiscard]] const arch::Table* shadow(arch::Frame frame) const;
 
   /// Slots in which `now` differs from the shadow of `frame`, hardware's own bits left out.
   [[nodiscard]] std::uint64_t differing_slots(arch::Frame frame, const arch::Table& now) const;

@@ -7,15 +7,23 @@ std::vector<std::string> blind_spots(const RunRequest& request, const report::Ru
       "accessed and dirty bits: the table walker sets them without a store; they are not judged",
       "stale TLB entries and DMA: out of scope",
       "kernel access to user memory through a transient state: recorded, not judged",
+      "user mode is recognised by addresses of the lower half",
+      "one vCPU only",
+      "instructions whose encoding rules a store out are not instrumented (docs/lanes.md)",
   };
   if (request.arch == arch::Arch::X86_64) {
     spots.emplace_back(
         "stack pushes by interrupts, syscalls and iret have no callback: one that hits a table "
-        "frame "
-        "shows in the next re-walk only");
+        "frame shows in the next re-walk, or at once with --witness");
   } else {
-    spots.emplace_back("memory-copy instructions (FEAT_MOPS) would escape: the CPU model has none");
-    spots.emplace_back("'dc zva' is reported from its address, before it stores");
+    if (request.cpu_model.empty()) {
+      spots.emplace_back(
+          "memory-copy instructions (FEAT_MOPS) would escape: the default CPU model has none");
+    } else {
+      spots.push_back("memory-copy instructions (FEAT_MOPS) escape if CPU model " +
+                      request.cpu_model + " has them: only a re-walk or --witness would show it");
+    }
+    spots.emplace_back("'dc zva' has no callback: it is reported once memory shows its zeroes");
   }
   if (!run.counts.known_stores) {
     spots.emplace_back("no count of known stores in this run (--scenario control/stores)");

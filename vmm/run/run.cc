@@ -145,6 +145,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.deadline = request.deadline;
   config.plugin_loaded = request.plugin_loaded;
   config.witness = request.witness;
+  config.drop_store = request.drop_store;
   auto engine = engine::make_tcg_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
 

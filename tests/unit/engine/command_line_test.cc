@@ -104,6 +104,13 @@ TEST(CommandLine, PassesWatchAndWitnessOn) {
   EXPECT_THAT(value_of(arguments_for(config), "-plugin"), HasSubstr("watch=off,witness=on"));
 }
 
+TEST(CommandLine, DropsAStoreOnlyWhenAskedTo) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  EXPECT_THAT(value_of(arguments_for(config), "-plugin"), Not(HasSubstr("drop=")));
+  config.drop_store = 2000;
+  EXPECT_THAT(value_of(arguments_for(config), "-plugin"), HasSubstr(",drop=2000"));
+}
+
 TEST(CommandLine, DoublesCommasInThePluginsPath) {
   EngineConfig config = config_for(arch::Arch::X86_64);
   config.plugin = "/a,b/c.so";

@@ -142,19 +142,6 @@ TEST_P(TableTracker, DropsARootWhoseUserHalfBecameEmptyOnceAnotherIsLoaded) {
   EXPECT_TRUE(guest.tracker.is_watched(next));
 }
 
-TEST_P(TableTracker, TakesPredictedZeroesBeforeTheyAreStored) {
-  const Frame root = guest.new_process();
-  const Gpa slot = guest.leaf_slot(root, FakeGuest::kVvarPlace);
-  guest.events.clear();
-  model::StoreSource source = guest.source();
-  source.predicted = true;
-  const Gpa block{slot.value & ~std::uint64_t{63}};
-  guest.tracker.stored({block, 64, 64, 0, 8}, source);
-  EXPECT_EQ(count(Kind::SlotWrite), 8U);
-  for (const Event& event : guest.events) EXPECT_EQ(event.new_value, 0U);
-  EXPECT_EQ(guest.rewalk(root).mismatches, 1U) << "the store did not happen: a re-walk finds it";
-}
-
 TEST_P(TableTracker, ReportsContentWrites) {
   guest.new_process();
   ASSERT_TRUE(guest.tracker.watch_content(FakeGuest::kVdso));
@@ -163,7 +150,10 @@ TEST_P(TableTracker, ReportsContentWrites) {
   ASSERT_EQ(guest.events.size(), 1U);
   EXPECT_EQ(guest.events[0].kind, Kind::ContentWrite);
   EXPECT_EQ(guest.events[0].new_value, 0x9090U);
+  ASSERT_NE(guest.tracker.shadow(FakeGuest::kVdso), nullptr);
+  EXPECT_EQ((*guest.tracker.shadow(FakeGuest::kVdso))[2], 0x9090U);
   EXPECT_FALSE(guest.tracker.watch_content(Frame{0x900000})) << "outside RAM";
+  EXPECT_EQ(guest.tracker.shadow(Frame{0x900000}), nullptr);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "vmm/engine/tcg/plugin/zero_block.h"
+
 namespace sealvisor::engine::tcg {
 
 using arch::Frame;
@@ -18,8 +20,6 @@ using event::Kind;
 
 namespace {
 constexpr std::uint64_t kPageMask = arch::kPageSize - 1;
-// `dc zva` writes this much on every CPU model that QEMU offers (DCZID_EL0.BS = 4).
-constexpr std::uint64_t kZeroBlock = 64;
 // The longest instruction of either architecture (Intel SDM vol. 2, 2.3.11).
 constexpr std::size_t kMostBytes = 15;
 // No store is wider.
@@ -77,7 +77,11 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
   if (options_.witness) {
-    witness_ = std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa());
+    // The word of arm() itself: what QEMU would run is not for a signal handler. It stays where it
+    // is, for QEMU moves a scoreboard only to make room for more vCPUs.
+    auto* armed = static_cast<std::uint64_t*>(qemu_plugin_scoreboard_find(armed_.score, vcpu));
+    witness_ =
+        std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa(), armed);
     if (auto started = witness_->start(); !started) {
       qemu_plugin_outs(("sealvisor: " + started.error().message + "\n").c_str());
       witness_.reset();
@@ -94,13 +98,12 @@ std::uint64_t Monitor::icount(const Site& site) const {
   return qemu_plugin_u64_get(icount_, 0) - site.behind;
 }
 
-model::StoreSource Monitor::source(const Site& site, bool predicted) const {
+model::StoreSource Monitor::source(const Site& site) const {
   model::StoreSource source;
   source.pc = site.pc;
   source.icount = icount(site);
   source.root = lower_root_;
   source.user_mode = is_user_address(site.pc);
-  source.predicted = predicted;
   return source;
 }
 
@@ -123,12 +126,19 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
                                               QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
                                               &sites_.back());
   }
+  bool after_zero_block = false;
   for (std::size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
+    if (std::exchange(after_zero_block, false)) {
+      // Before any callback of its own: then what memory holds is still the work of the `dc zva`.
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, &Monitor::after_zero_callback,
+                                             QEMU_PLUGIN_CB_NO_REGS, nullptr);
+    }
     std::array<std::uint8_t, kMostBytes> bytes{};
     const std::size_t size = qemu_plugin_insn_data(insn, bytes.data(), bytes.size());
     const std::span<const std::uint8_t> code(bytes.data(), std::min(size, bytes.size()));
     const InstructionFacts facts = arch::classify(options_.arch, code);
+    after_zero_block = options_.watch && facts.kind == InstructionFacts::Kind::ZeroBlock;
     const bool may_store = start < kFirstOnly64Bit || !arch::never_stores(options_.arch, code);
     if (!may_store && facts.kind == InstructionFacts::Kind::None) continue;
     sites_.push_back(
@@ -160,6 +170,8 @@ void Monitor::special_callback(unsigned /*vcpu*/, void* site) {
   only_->on_special(*static_cast<const Site*>(site));
 }
 
+void Monitor::after_zero_callback(unsigned /*vcpu*/, void* /*site*/) { only_->settle_zero(); }
+
 void Monitor::user_entry_callback(unsigned /*vcpu*/, void* site) {
   only_->on_user_entry(*static_cast<const Site*>(site));
 }
@@ -175,6 +187,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
     return;
   }
   const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
+  settle_zero(Gpa{phys}, bytes);
   const bool is_io = qemu_plugin_hwaddr_is_io(hwaddr);
   if (is_io && (phys & ~kPageMask) == options_.doorbell) {
     on_doorbell(site, info, phys);
@@ -221,10 +234,21 @@ void Monitor::note_untranslated(const Site& site) {
 void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,
                          std::uint32_t whole, std::uint32_t part, std::uint32_t parts) {
   ++watched_stores_;
-  const model::StoreSource from = source(site, false);
+  if (options_.drop != 0 && misses(arch::frame_of(Gpa{phys}))) return;
+  const model::StoreSource from = source(site);
   tracker_.stored({Gpa{phys}, bytes, whole, part, parts}, from);
   sync_cache();
   arm();
+}
+
+bool Monitor::misses(Frame frame) {
+  arch::Table now{};
+  if (watched_stores_ < options_.drop || !ram_.read_table(frame, now) ||
+      tracker_.differing_slots(frame, now) == 0) {
+    return false;
+  }
+  options_.drop = 0;
+  return true;
 }
 
 void Monitor::sync_cache() {
@@ -298,7 +322,7 @@ void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   event.level = static_cast<std::uint8_t>(arch::top_level(*tracker_.format(), half));
   event.flags = half == Half::Upper ? event::kUpperHalf : std::uint8_t{0};
   sink_.emit(event);
-  const bool used = tracker_.load_root(frame, half, source(site, false));
+  const bool used = tracker_.load_root(frame, half, source(site));
   sync_cache();
   arm();
   if (used && half == Half::Lower) copy_tables(event);
@@ -338,6 +362,7 @@ void Monitor::copy_tables(const Event& root_load) {
 }
 
 void Monitor::on_special(const Site& site) {
+  settle_zero();
   if (!registers_) return;
   switch (site.facts.kind) {
     case InstructionFacts::Kind::RootLoad:
@@ -365,7 +390,7 @@ void Monitor::on_special(const Site& site) {
 }
 
 void Monitor::on_zero_block(const Site& site) {
-  const std::uint64_t vaddr = registers_->general(site.facts.reg) & ~(kZeroBlock - 1);
+  const std::uint64_t vaddr = registers_->general(site.facts.reg);
   if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
   const std::uint64_t root = is_user_address(vaddr) ? lower_root_ : upper_root_;
@@ -376,21 +401,43 @@ void Monitor::on_zero_block(const Site& site) {
     cache_.insert(vaddr);
     return;
   }
+  // The callback comes before the instruction, which may still fault: the page may be read-only.
+  pending_zero_ = PendingZero{walk.output, source(site)};
+  arm();
+}
+
+void Monitor::settle_zero(Gpa gpa, std::uint64_t bytes) {
+  if (!pending_zero_) return;
+  const PendingZero zero = *std::exchange(pending_zero_, std::nullopt);
+  const Frame frame = arch::frame_of(zero.gpa);
+  const arch::Table* before = tracker_.shadow(frame);
+  arch::Table now{};
+  if (before == nullptr || !ram_.read_table(frame, now)) return;
+  // What was stored since is not evidence against the zeroes that it replaced. Seldom: the next
+  // instruction of the block settles, so the `dc zva` was the last one of its own.
+  const std::uint64_t start = frame.gpa().value;
+  for (std::uint64_t at = gpa.value; at < gpa.value + bytes; ++at) {
+    if (at - start < arch::kPageSize) now[(at - start) / 8] = 0;
+  }
+  const auto block = find_zero_block(*before, now, zero.gpa.value & kPageMask);
+  if (!block) return;  // it faulted
   ++watched_stores_;
-  // The callback comes before the instruction, which stores zeroes: architecture, not a guess. If
-  // it faults after all, the next re-walk differs.
-  tracker_.stored({walk.output, kZeroBlock, kZeroBlock, 0, kZeroBlock / 8}, source(site, true));
+  const auto size = static_cast<std::uint32_t>(block->bytes);
+  tracker_.stored({Gpa{start + block->offset}, size, size, 0, size / 8}, zero.source);
   sync_cache();
   arm();
 }
 
 void Monitor::on_user_entry(const Site& site) {
+  settle_zero();
   if (witness_ != nullptr) {
     witness_->check(tracker_, ram_);
-    if (!is_user_address(site.pc)) {
-      // Armed in the kernel only for the witness; user mode has not run yet.
+    if (qemu_plugin_u64_get(armed_, 0) == Witness::kWanted) {
+      // By the witness alone: nothing that user mode is judged for has happened.
+      qemu_plugin_u64_set(armed_, 0, 0);
       return;
     }
+    if (!is_user_address(site.pc)) return;  // user mode has not run yet
   }
   if (!registers_) return;
   if (!registers_->user_mode()) {
@@ -414,6 +461,9 @@ void Monitor::on_user_entry(const Site& site) {
 }
 
 void Monitor::end() {
+  settle_zero();
+  // The last block may have stored; no other comes to ask.
+  if (witness_ != nullptr) witness_->check(tracker_, ram_);
   Event event{};
   event.kind = Kind::RunEnd;
   event.icount = qemu_plugin_u64_get(icount_, 0);

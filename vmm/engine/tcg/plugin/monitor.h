@@ -41,8 +41,8 @@ class RamView final : public arch::TableReader {
 ///
 /// What it relies on, and where that ends, is in docs/lanes.md ("tcg"): every store instruction
 /// calls back after the store (those that arch::never_stores() names are not asked); `dc zva` does
-/// not and is hooked by itself; pushes that the CPU makes for interrupts, and accessed/dirty
-/// updates of the table walker, do not call back.
+/// not: it is hooked, and what it did is read from memory afterwards; pushes that the CPU makes for
+/// interrupts, and accessed/dirty updates of the table walker, do not call back.
 class Monitor {
  public:
   Monitor(const PluginOptions& options, RamView ram, Channel channel);
@@ -62,6 +62,12 @@ class Monitor {
     arch::InstructionFacts facts;
   };
 
+  /// A `dc zva` to a watched frame of which it is not yet known whether it stored.
+  struct PendingZero {
+    arch::Gpa gpa{};  ///< The byte that it addresses.
+    model::StoreSource source;
+  };
+
   /// Passes records on, and tells the witness what it must know.
   struct Sink final : model::EventSink {
     explicit Sink(Channel& to) : channel(to) {}
@@ -73,16 +79,22 @@ class Monitor {
   static void store_callback(unsigned vcpu, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
                              void* site);
   static void special_callback(unsigned vcpu, void* site);
+  static void after_zero_callback(unsigned vcpu, void* site);
   static void user_entry_callback(unsigned vcpu, void* site);
 
   void on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr);
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
+  /// Whether this store is the one that the control `drop` makes the monitor miss.
+  [[nodiscard]] bool misses(arch::Frame frame);
   /// A store whose place QEMU could not tell: said once, for it makes the watch incomplete.
   void note_untranslated(const Site& site);
   void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
   void on_special(const Site& site);
   void on_zero_block(const Site& site);
+  /// Reports the `dc zva` that is pending, unless it faulted. Called before anything that could
+  /// report another store, or watch another frame. `bytes` at `gpa` were stored since.
+  void settle_zero(arch::Gpa gpa = {}, std::uint64_t bytes = 0);
   void on_user_entry(const Site& site);
   void load_root(const Site& site, std::uint64_t raw, arch::Half half);
   /// Copies the tables of the user half of the root that was just loaded, for the VMM to compare.
@@ -92,7 +104,7 @@ class Monitor {
   void sync_cache();
   void arm() { qemu_plugin_u64_set(armed_, 0, 1); }
   [[nodiscard]] std::uint64_t icount(const Site& site) const;
-  [[nodiscard]] model::StoreSource source(const Site& site, bool predicted) const;
+  [[nodiscard]] model::StoreSource source(const Site& site) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
   [[nodiscard]] bool is_user_address(std::uint64_t vaddr) const;
 
@@ -115,6 +127,7 @@ class Monitor {
   bool paging_stale_ = true;
   bool unjudged_ = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
   bool untranslated_noted_ = false;
+  std::optional<PendingZero> pending_zero_;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;
   qemu_plugin_u64 icount_{};

@@ -36,6 +36,7 @@ bool parse_word(std::string_view key, std::string_view value, PluginOptions& opt
   if (key == "ram-size") return parse_number(value, options.ram_size);
   if (key == "doorbell") return parse_number(value, options.doorbell);
   if (key == "watch") return parse_switch(value, options.watch);
+  if (key == "drop") return parse_number(value, options.drop);
   if (key == "witness") return parse_switch(value, options.witness);
   return false;
 }

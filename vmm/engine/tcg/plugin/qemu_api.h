@@ -126,6 +126,7 @@ GArray* qemu_plugin_get_registers();
 int qemu_plugin_read_register(qemu_plugin_register* handle, GByteArray* buffer);
 
 qemu_plugin_scoreboard* qemu_plugin_scoreboard_new(std::size_t element_size);
+void* qemu_plugin_scoreboard_find(qemu_plugin_scoreboard* score, unsigned vcpu);
 std::uint64_t qemu_plugin_u64_get(qemu_plugin_u64 entry, unsigned vcpu);
 void qemu_plugin_u64_set(qemu_plugin_u64 entry, unsigned vcpu, std::uint64_t value);
 

@@ -2,9 +2,13 @@
 //
 // Audit mode only (`witness=on`): each store to a watched frame costs a signal and two mprotect
 // calls. QEMU's own mapping of a watched frame is kept read-only. A store to it faults; the handler
-// opens the page and notes it; at the next translation block the frame must equal the shadow that
-// the callbacks built, and is closed again. So a store that had no callback, by whatever
-// instruction, shows as a difference at once.
+// opens the page, notes it, and asks for a check; at the next translation block the frame must
+// equal the shadow that the callbacks built, and is closed again. So a store that had no callback,
+// by whatever instruction, shows as a difference at once.
+//
+// It compares what frames hold, not stores: a store without a callback that changes nothing, or
+// that the rest of its block undoes or overwrites with a reported one, leaves no difference.
+// Accessed and dirty bits are left out.
 #pragma once
 
 #include <array>
@@ -21,9 +25,12 @@ namespace sealvisor::engine::tcg {
 
 class Witness {
  public:
+  static constexpr std::uint64_t kWanted = 2;
+
   /// `ram_fd` is the memory file that QEMU mapped; `own` our own mapping of it, which stays
-  /// writable. `base` is the gpa of its first byte.
-  Witness(int ram_fd, const Mapping& own, arch::Gpa base);
+  /// writable. `base` is the gpa of its first byte. The handler stores kWanted to `*wanted`, if
+  /// that is 0, to ask for a check; it must stay valid as long as the witness.
+  Witness(int ram_fd, const Mapping& own, arch::Gpa base, volatile std::uint64_t* wanted);
   Witness(const Witness&) = delete;
   Witness& operator=(const Witness&) = delete;
   ~Witness() = default;
@@ -52,6 +59,7 @@ class Witness {
   int ram_fd_;
   const Mapping& own_;
   arch::Gpa base_;
+  volatile std::uint64_t* wanted_;
   std::byte* qemu_ = nullptr;
   std::size_t qemu_size_ = 0;
   std::array<arch::Frame, kMostOpened> opened_{};

@@ -91,12 +91,14 @@ std::vector<std::string> qemu_arguments(const EngineConfig& config, std::uint64_
   add("-initrd", config.initramfs.string());
   add("-append", kernel_arguments(config));
   if (config.plugin_loaded) {
-    add("-plugin",
-        fmt::format("{},arch={},ring-fd={},channel-fd={},ram-fd={},ram-base={:#x},ram-size={:#x},"
-                    "doorbell={:#x},watch={},witness={}",
-                    escaped(config.plugin.string()), arch::name_of(config.arch), fds.ring,
-                    fds.channel, fds.plugin_ram, ram_base.value, memory_bytes,
-                    doorbell_of(config.arch).value, on_off(config.watch), on_off(config.witness)));
+    std::string plugin = fmt::format(
+        "{},arch={},ring-fd={},channel-fd={},ram-fd={},ram-base={:#x},ram-size={:#x},"
+        "doorbell={:#x},watch={},witness={}",
+        escaped(config.plugin.string()), arch::name_of(config.arch), fds.ring, fds.channel,
+        fds.plugin_ram, ram_base.value, memory_bytes, doorbell_of(config.arch).value,
+        on_off(config.watch), on_off(config.witness));
+    if (config.drop_store != 0) plugin += fmt::format(",drop={}", config.drop_store);
+    add("-plugin", std::move(plugin));
   }
   return arguments;
 }

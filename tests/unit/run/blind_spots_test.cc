@@ -1,0 +1,52 @@
+#include "vmm/run/blind_spots.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sealvisor::test {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> spots(arch::Arch arch, const std::string& cpu_model = "",
+                               bool witness = false) {
+  run::RunRequest request;
+  request.arch = arch;
+  request.cpu_model = cpu_model;
+  report::Run run;
+  if (witness) run.counts.witness_stores = 1;
+  return run::blind_spots(request, run);
+}
+
+TEST(BlindSpots, SayThatTheDefaultModelHasNoMops) {
+  EXPECT_THAT(spots(arch::Arch::Arm64),
+              Contains(AllOf(HasSubstr("FEAT_MOPS"), HasSubstr("default CPU model has none"))));
+}
+
+TEST(BlindSpots, DoNotPromiseThatOfAnotherModel) {
+  const auto max = spots(arch::Arch::Arm64, "max");
+  EXPECT_THAT(max, Contains(AllOf(HasSubstr("FEAT_MOPS"), HasSubstr("model max"))));
+  EXPECT_THAT(max, Not(Contains(HasSubstr("has none"))));
+}
+
+TEST(BlindSpots, AreThoseOfTheArchitecture) {
+  EXPECT_THAT(spots(arch::Arch::Arm64), Contains(HasSubstr("dc zva")));
+  EXPECT_THAT(spots(arch::Arch::X86_64), Contains(HasSubstr("iret")));
+  EXPECT_THAT(spots(arch::Arch::X86_64), Not(Contains(HasSubstr("MOPS"))));
+  for (const arch::Arch arch : arch::kAllArchs) {
+    EXPECT_THAT(spots(arch), Contains(HasSubstr("one vCPU")));
+    EXPECT_THAT(spots(arch), Contains(HasSubstr("lower half")));
+    EXPECT_THAT(spots(arch), Contains(HasSubstr("not instrumented")));
+  }
+}
+
+TEST(BlindSpots, NameTheWitnessThatDidNotRun) {
+  EXPECT_THAT(spots(arch::Arch::X86_64), Contains(HasSubstr("no second witness")));
+  EXPECT_THAT(spots(arch::Arch::X86_64, "", true), Not(Contains(HasSubstr("no second witness"))));
+}
+
+}  // namespace
+}  // namespace sealvisor::test
