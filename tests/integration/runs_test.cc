@@ -26,19 +26,26 @@ void expect_clean(const report::Run& run) {
   EXPECT_FALSE(run.blind_spots.empty());
 }
 
+/// Of 6.12's [vvar] the last page is never mapped in these guests: what is done to it alone can't
+/// show, and is not said to hold.
+Verdict unless_unseen(const report::Cell& cell, Verdict verdict) {
+  const bool unseen = cell.mapping == "[vvar]" && cell.form == "last-page";
+  return unseen ? Verdict::Unobserved : verdict;
+}
+
 void expect_sealed(const report::Run& run) {
   expect_clean(run);
   EXPECT_EQ(run.counts.violations, 0U);
   std::size_t held = 0;
   for (const report::Cell& cell : run.cells) {
     if (cell.verdict == Verdict::Skipped) continue;
-    EXPECT_EQ(cell.verdict, Verdict::Held)
+    EXPECT_EQ(cell.verdict, unless_unseen(cell, Verdict::Held))
         << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
         << cell.observation.text << ", claim " << cell.claim.text;
     EXPECT_TRUE(cell.claim.sealed.value_or(false)) << cell.mapping;
-    ++held;
+    if (cell.verdict == Verdict::Held) ++held;
   }
-  EXPECT_GE(held, 40U);
+  EXPECT_EQ(held, 42U);
 }
 
 void expect_change(const report::Run& run, const std::string& mapping, const std::string& operation,
@@ -64,7 +71,8 @@ void expect_unsealed(const report::Run& run) {
   }
   expect_change(run, "[vdso]", "mprotect-r", Change::PermissionChanged);
   for (const report::Cell& cell : run.cells) {
-    EXPECT_TRUE(cell.verdict == Verdict::AsExpected || cell.verdict == Verdict::Skipped)
+    EXPECT_TRUE(cell.verdict == unless_unseen(cell, Verdict::AsExpected) ||
+                cell.verdict == Verdict::Skipped)
         << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
         << cell.observation.text << ", claim " << cell.claim.text;
     if (cell.verdict != Verdict::Skipped) {
