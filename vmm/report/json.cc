@@ -106,6 +106,7 @@ Json json_of(const Life& life) {
   return {
       {"name", life.name},
       {"status", life.status},
+      {"complete", life.complete},
       {"count", life.count},
       {"address_spaces", life.address_spaces},
       {"user_entries", life.user_entries},

@@ -84,6 +84,9 @@ struct Expected {
   std::string permissions{};  ///< PermissionChanged: what must be left; empty: not judged.
 };
 
+/// Observation of a cell whose turn never came.
+inline constexpr const char* kNotReached = "unobserved: the guest did not get there";
+
 struct Cell {
   std::uint32_t id = 0;
   std::string scenario;  ///< Its name for --scenario.
@@ -104,6 +107,7 @@ struct Life {
   std::string name;
   std::int32_t status = 0;           ///< errno the agent reports, 0 = ran.
   std::uint32_t count = 0;           ///< What the agent says it did.
+  bool complete = true;              ///< False: the run ended in the midst of it.
   std::uint64_t address_spaces = 0;  ///< Generations observed while it ran.
   std::uint64_t user_entries = 0;    ///< Times that user mode was judged.
   std::uint64_t violations = 0;

@@ -76,7 +76,7 @@ bool alike(const Cell& one, const Cell& other) {
 std::vector<Group> group_cells(const std::vector<Cell>& cells) {
   std::vector<Group> groups;
   for (const Cell& cell : cells) {
-    if (cell.verdict == Verdict::Skipped) continue;
+    if (cell.verdict == Verdict::Skipped || cell.observation.text == kNotReached) continue;
     const auto found = std::find_if(groups.begin(), groups.end(),
                                     [&](const Group& group) { return alike(*group.first, cell); });
     if (found != groups.end()) {
@@ -151,6 +151,10 @@ std::string skipped_text(const Run& run, const TextOptions& options) {
     found->cells.push_back(cell.operation + "/" + cell.form);
   }
   std::string text;
+  const auto missed = std::count_if(run.cells.begin(), run.cells.end(), [](const Cell& cell) {
+    return cell.observation.text == kNotReached;
+  });
+  if (missed != 0) text += fmt::format("  not reached: {} of {} cells\n", missed, run.cells.size());
   for (const Skipped& group : groups) {
     const auto all = static_cast<std::size_t>(
         std::count_if(run.cells.begin(), run.cells.end(),
@@ -172,12 +176,14 @@ std::string lives_table(const Run& run, const TextOptions& options) {
                           : life.violations == 1
                               ? "1 violation"
                               : fmt::format("{} violations", grouped(life.violations));
+    if (!life.complete) outcome += ", cut off";
     if (life.status != 0) outcome += fmt::format(", stopped by {}", errno_name(life.status));
-    rows.push_back({{printable(life.name), grouped(life.count), grouped(life.address_spaces),
-                     grouped(life.user_entries), grouped(life.pages_kept),
-                     grouped(life.pages_refaulted), grouped(life.pages_unobserved),
-                     grouped(life.teardowns), grouped(life.inherited), outcome},
-                    life.violations == 0 && life.status == 0 ? Colour::Green : Colour::Red});
+    rows.push_back(
+        {{printable(life.name), grouped(life.count), grouped(life.address_spaces),
+          grouped(life.user_entries), grouped(life.pages_kept), grouped(life.pages_refaulted),
+          grouped(life.pages_unobserved), grouped(life.teardowns), grouped(life.inherited),
+          outcome},
+         life.violations == 0 && life.status == 0 && life.complete ? Colour::Green : Colour::Red});
   }
   return table({{"scenario", 28},
                 {"done", 9, true},

@@ -343,11 +343,14 @@ void Course::finish(report::Run& run) {
   }
   for (auto& [id, cell] : planned_) {
     cell.verdict = Verdict::Unobserved;
-    cell.observation.text = "unobserved: the guest did not get there";
+    cell.observation.text = report::kNotReached;
     cells_.push_back(std::move(cell));
   }
   planned_.clear();
-  if (life_) lives_.push_back(*life_);
+  if (life_) {
+    life_->complete = false;
+    lives_.push_back(*life_);
+  }
   if (run.ending.good) check_lives();
   for (report::Finding& finding : findings_) {
     const auto more = repeats_.find(finding.id);
