@@ -297,8 +297,10 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
 }
 
 void Session::on_hello(const protocol::Message& message) {
-  if (!first_message_) first_message_ = std::chrono::steady_clock::now();
-  if (release_.empty()) release_ = text_of(message.body.hello.release);
+  // The agent says it once, before anything hostile runs. Later ones teach nothing.
+  if (first_message_) return;
+  first_message_ = std::chrono::steady_clock::now();
+  release_ = text_of(message.body.hello.release);
   find_kernel_range();
 }
 
@@ -328,11 +330,11 @@ constexpr auto kAnchors = std::to_array<Anchor>({
 
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
+  const Frame root = spaces_.upper_root().value_or(current_root_);
   // Symbols of another kernel would name the wrong functions and places.
   constexpr std::string_view kBanner = "Linux version ";
   if (const auto banner = symbols_->address_of("linux_banner")) {
-    const Frame upper = spaces_.upper_root().value_or(current_root_);
-    const auto there = arch::walk(*spaces_.format(), memory_, upper, Gva{*banner});
+    const auto there = arch::walk(*spaces_.format(), memory_, root, Gva{*banner});
     std::array<char, kBanner.size()> bytes{};
     const bool fits = there.end == arch::WalkEnd::Leaf &&
                       memory_.read(there.output, std::as_writable_bytes(std::span(bytes))) &&
@@ -348,7 +350,6 @@ void Session::find_kernel_range() {
   const auto first = symbols_->address_of("_text");
   const auto last = symbols_->address_of("_end");
   if (!first || !last || *last <= *first) return;
-  const Frame root = spaces_.upper_root().value_or(current_root_);
   const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
   if (begin.end != arch::WalkEnd::Leaf) return;
   // The image is one contiguous piece of memory on both architectures.
