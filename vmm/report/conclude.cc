@@ -66,6 +66,11 @@ std::string cell_id(const Run& run, const Cell& cell) {
   return id_of(run, fmt::format("{}/{}/{}", cell.mapping, cell.operation, cell.form));
 }
 
+bool has_finding(const Run& run, const std::string& id) {
+  return std::any_of(run.findings.begin(), run.findings.end(),
+                     [&](const Finding& finding) { return finding.id == id; });
+}
+
 bool has_finding_under(const Run& run, const std::string& prefix) {
   return std::any_of(run.findings.begin(), run.findings.end(),
                      [&](const Finding& finding) { return finding.id.starts_with(prefix + "/"); });
@@ -88,8 +93,12 @@ void complete_findings(Run& run) {
     }
   }
   for (const MappingInfo& mapping : run.mappings) {
-    if (!run.expectations || mapping.claims_sealed.value_or(run.sealed) == run.sealed) continue;
-    add_finding(run, id_of(run, mapping.name), "claim",
+    const std::string id = id_of(run, mapping.name);
+    if (!run.expectations || mapping.claims_sealed.value_or(run.sealed) == run.sealed ||
+        has_finding(run, id + "/claim")) {
+      continue;
+    }
+    add_finding(run, id, "claim",
                 fmt::format("smaps shows {} {}, the recipe promises {}", mapping.name,
                             run.sealed ? "without sl" : "with sl", run.sealed ? "a seal" : "none"));
   }
