@@ -6,6 +6,9 @@
 
 namespace sealvisor::agent {
 
+/// What the agent shows when it waits for a command (prompt.h); the VMM looks for it.
+inline constexpr const char* kPrompt = "sealvisor> ";
+
 struct BootWords {
   std::uint64_t doorbell = 0;  ///< `sealvisor.doorbell=0x<gpa>`; 0: missing or not a number.
   bool verbose = false;        ///< `sealvisor.verbose`: trace messages to the console.

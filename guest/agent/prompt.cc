@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "guest/agent/announce.h"
+#include "guest/agent/boot_words.h"
 #include "guest/agent/run_plan.h"
 #include "guest/scenario/plan.h"
 #include "guest/scenario/select.h"
@@ -60,12 +61,7 @@ void run_scenarios(Agent& agent, const MappingTable& known, const char* pattern)
   };
   std::uint32_t cell = 0;
   for (const scenario::Scenario& one : scenario::kScenarios) {
-    if (!scenario::matches(one, pattern)) continue;
-    if (one.kind != scenario::Kind::Cells) {
-      add({&one, one.count, 0, {}});
-      continue;
-    }
-    for (const std::string_view mapping : scenario::kMappings) add({&one, 0, ++cell, mapping});
+    if (scenario::matches(one, pattern)) scenario::expand(one, cell, add);
   }
   if (plan.size == 0) {
     ::dprintf(STDOUT_FILENO, "no scenario matches '%s'; `scenarios` lists them\n", pattern);
@@ -141,7 +137,7 @@ void prompt(Agent& agent, const MappingTable& known) {
             system.release, system.machine);
   std::array<char, 256> line{};
   for (;;) {
-    ::dprintf(STDOUT_FILENO, "sealvisor> ");
+    ::dprintf(STDOUT_FILENO, "%s", kPrompt);
     // The terminal hands over a line at a time; one that is longer counts as several.
     const ssize_t got = ::read(STDIN_FILENO, line.data(), line.size());
     if (got < 0 && errno == EINTR) continue;

@@ -37,6 +37,17 @@ struct PlanItem {
   std::string_view mapping{};          ///< Kind Cells: one of kMappings.
 };
 
+/// The items that `scenario` stands for, with its usual count: one, or for cells one for each
+/// mapping. `cell`: the last cell id that was given. Calls `add` with each.
+template <typename Add>
+constexpr void expand(const Scenario& scenario, std::uint32_t& cell, Add add) {
+  if (scenario.kind != Kind::Cells) {
+    add(PlanItem{&scenario, scenario.count, 0, {}});
+    return;
+  }
+  for (const std::string_view mapping : kMappings) add(PlanItem{&scenario, 0, ++cell, mapping});
+}
+
 /// An item, or why the line is none: `error` is empty exactly when `item` is good.
 struct ParsedItem {
   PlanItem item{};

@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "guest/agent/boot_words.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
@@ -26,8 +26,6 @@ namespace {
 
 /// A person sits in front of it; this only ends what was forgotten.
 constexpr std::chrono::hours kDeadline{24};
-/// What the agent shows when it waits for a command (guest/agent/prompt.cc).
-constexpr const char* kPrompt = "sealvisor> ";
 
 /// Nothing is observed but whether the kernel panicked.
 class PanicWatch final : public engine::Observer {
@@ -37,10 +35,10 @@ class PanicWatch final : public engine::Observer {
   engine::StopReply on_stopped(const event::Event& /*event*/) override { return {}; }
   void on_console(std::span<const char> bytes) override {
     if (panicked_) return;
-    constexpr std::string_view kPanic = "Kernel panic";
     tail_.append(bytes.data(), bytes.size());
-    panicked_ = tail_.find(kPanic) != std::string::npos;
-    if (tail_.size() > kPanic.size()) tail_.erase(0, tail_.size() - kPanic.size());
+    panicked_ = tail_.find(run::kPanicText) != std::string::npos;
+    constexpr std::size_t kKept = run::kPanicText.size();
+    if (tail_.size() > kKept) tail_.erase(0, tail_.size() - kKept);
   }
   [[nodiscard]] bool panicked() const { return panicked_; }
 
@@ -104,7 +102,7 @@ Result<engine::Outcome> boot_guest(const BootOptions& options, PanicWatch& watch
   config.kernel = kernel.value().image;
   config.kernel_arguments = "loglevel=6 sealvisor.verbose";
   if (options.machine.scenarios.empty()) config.kernel_arguments += " sealvisor.prompt";
-  if (agent && options.machine.scenarios.empty()) config.console_ready = kPrompt;
+  if (agent && options.machine.scenarios.empty()) config.console_ready = agent::kPrompt;
   if (!options.arguments.empty()) config.kernel_arguments += " " + options.arguments;
   config.cpu_model = options.machine.cpu_model;
   config.plugin = places.value().plugin;

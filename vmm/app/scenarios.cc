@@ -101,13 +101,7 @@ std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scen
   std::vector<scenario::PlanItem> plan;
   std::uint32_t cell = 0;
   for (const Scenario* scenario : scenarios) {
-    if (scenario->kind != scenario::Kind::Cells) {
-      plan.push_back({scenario, scenario->count, 0, {}});
-      continue;
-    }
-    for (const std::string_view mapping : scenario::kMappings) {
-      plan.push_back({scenario, 0, ++cell, mapping});
-    }
+    scenario::expand(*scenario, cell, [&](const auto& item) { plan.push_back(item); });
   }
   return plan;
 }

@@ -78,7 +78,7 @@ std::string arguments_for(const RunRequest& request) {
 
 std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
   if (outcome.end == End::GuestReset && finished) return "agent finished";
-  if (console.find("Kernel panic") != std::string::npos) return "kernel panic";
+  if (console.find(kPanicText) != std::string::npos) return "kernel panic";
   if (outcome.end == End::GuestReset) return "the machine reset before the agent was done";
   std::string text = engine::name_of(outcome.end);
   if (!outcome.text.empty()) text += ": " + outcome.text;

@@ -20,6 +20,9 @@
 namespace sealvisor::run {
 
 /// What to boot, what to try in it, what to expect of it.
+/// What a console shows of a kernel that gave up (Linux, kernel/panic.c).
+inline constexpr std::string_view kPanicText = "Kernel panic";
+
 struct RunRequest {
   arch::Arch arch{};
   std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
