@@ -76,26 +76,35 @@ struct Range {
 
 // SDM vol. 2, appendix A, tables. Only what Linux runs often is listed: an opcode that
 // is not listed counts as one that may store.
+// Each comment belongs to its own row.
+// clang-format off
 constexpr auto kOneByte = std::to_array<Range>({
-    {0x00, 0x01, Stores::NotToRegister},                                       // add
-    {0x02, 0x05, Stores::Never},         {0x08, 0x09, Stores::NotToRegister},  // or
-    {0x0A, 0x0D, Stores::Never},         {0x10, 0x11, Stores::NotToRegister},  // adc
-    {0x12, 0x15, Stores::Never},         {0x18, 0x19, Stores::NotToRegister},  // sbb
-    {0x1A, 0x1D, Stores::Never},         {0x20, 0x21, Stores::NotToRegister},  // and
-    {0x22, 0x25, Stores::Never},         {0x28, 0x29, Stores::NotToRegister},  // sub
-    {0x2A, 0x2D, Stores::Never},         {0x30, 0x31, Stores::NotToRegister},  // xor
-    {0x32, 0x35, Stores::Never},         {0x38, 0x3D, Stores::Never},          // cmp
-    {0x58, 0x5F, Stores::Never},                                               // pop register
-    {0x63, 0x63, Stores::Never},                                               // movsxd
-    {0x69, 0x69, Stores::Never},                                               // imul
-    {0x6B, 0x6B, Stores::Never},                                               // imul
-    {0x70, 0x7F, Stores::Never},                                               // jcc
-    {0x80, 0x81, Stores::NotToRegister},                                       // group 1
-    {0x83, 0x83, Stores::NotToRegister},                                       // group 1
-    {0x84, 0x85, Stores::Never},                                               // test
-    {0x86, 0x89, Stores::NotToRegister},                                       // xchg, mov to r/m
-    {0x8A, 0x8B, Stores::Never},                                               // mov from r/m
-    {0x8D, 0x8D, Stores::Never},                                               // lea
+    {0x00, 0x01, Stores::NotToRegister},  // add
+    {0x02, 0x05, Stores::Never},
+    {0x08, 0x09, Stores::NotToRegister},  // or
+    {0x0A, 0x0D, Stores::Never},
+    {0x10, 0x11, Stores::NotToRegister},  // adc
+    {0x12, 0x15, Stores::Never},
+    {0x18, 0x19, Stores::NotToRegister},  // sbb
+    {0x1A, 0x1D, Stores::Never},
+    {0x20, 0x21, Stores::NotToRegister},  // and
+    {0x22, 0x25, Stores::Never},
+    {0x28, 0x29, Stores::NotToRegister},  // sub
+    {0x2A, 0x2D, Stores::Never},
+    {0x30, 0x31, Stores::NotToRegister},  // xor
+    {0x32, 0x35, Stores::Never},
+    {0x38, 0x3D, Stores::Never},          // cmp
+    {0x58, 0x5F, Stores::Never},          // pop register
+    {0x63, 0x63, Stores::Never},          // movsxd
+    {0x69, 0x69, Stores::Never},          // imul
+    {0x6B, 0x6B, Stores::Never},          // imul
+    {0x70, 0x7F, Stores::Never},          // jcc
+    {0x80, 0x81, Stores::NotToRegister},  // group 1
+    {0x83, 0x83, Stores::NotToRegister},  // group 1
+    {0x84, 0x85, Stores::Never},          // test
+    {0x86, 0x89, Stores::NotToRegister},  // xchg, mov to r/m
+    {0x8A, 0x8B, Stores::Never},          // mov from r/m
+    {0x8D, 0x8D, Stores::Never},          // lea
     {0x90, 0x99, Stores::Never},          // nop, pause, xchg with rax, cbw, cwd
     {0xA8, 0xA9, Stores::Never},          // test
     {0xB0, 0xBF, Stores::Never},          // mov immediate to register
@@ -108,6 +117,7 @@ constexpr auto kOneByte = std::to_array<Range>({
     {0xF6, 0xF7, Stores::NotToRegister},  // group 3: test, not, neg, mul, div
     {0xF8, 0xFD, Stores::Never},          // clc to std, among them cli and sti
 });
+// clang-format on
 constexpr auto kTwoBytes = std::to_array<Range>({
     {0x1E, 0x1F, Stores::Never},          // nop, endbr64
     {0x40, 0x4F, Stores::Never},          // cmovcc
