@@ -105,6 +105,26 @@ int lie_about_mapping(Agent& agent, std::uint32_t, std::uint32_t& done) {
   return status;
 }
 
+int lie_about_claims(Agent& agent, std::uint32_t, std::uint32_t& done) {
+  constexpr std::uintptr_t kNowhere = 0x1000;  // Below vm.mmap_min_addr: never mapped.
+  const int status = in_child(agent, [&](std::uint64_t token) {
+    MappingTable table;
+    if (!read_mappings(table)) return EIO;
+    touch_mappings(table);
+    std::uint32_t index = 0;
+    for (SystemMapping mapping : table) {
+      mapping.sealed = !mapping.sealed;
+      agent.doorbell.mapping(token, index++, mapping);
+    }
+    agent.doorbell.mappings_end(token, index + 1, kNowhere);
+    const std::array touch = {protocol::Touch::Read};
+    agent.doorbell.touched(token, protocol::Moment::BeforeOperation, kNowhere, touch);
+    return 0;
+  });
+  if (status == 0) done = 1;
+  return status;
+}
+
 /// What it asks for happened before any scenario: see init.cc.
 int lie_from_boot(Agent&, std::uint32_t, std::uint32_t& done) {
   done = 1;
@@ -155,6 +175,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/bad-message", run_bad_message},
     {"control/bad-pointer", run_bad_pointer},
     {"lie/mapping", lie_about_mapping},
+    {"lie/claims", lie_about_claims},
     {"lie/vvar-from-boot", lie_from_boot},
     {"lie/skip", lie_from_boot},
 });

@@ -124,10 +124,14 @@ void Doorbell::mapping(std::uint64_t token, std::uint32_t index, const SystemMap
 }
 
 void Doorbell::mappings_end(std::uint64_t token, std::uint32_t count) {
+  mappings_end(token, count, ::getauxval(AT_SYSINFO_EHDR));
+}
+
+void Doorbell::mappings_end(std::uint64_t token, std::uint32_t count, std::uint64_t vdso) {
   protocol::MappingsEnd& end =
       fresh(protocol::Type::MappingsEnd, token, sizeof(protocol::MappingsEnd)).body.mappings_end;
   end.count = count;
-  end.vdso = ::getauxval(AT_SYSINFO_EHDR);
+  end.vdso = vdso;
   ring();
 }
 

@@ -35,6 +35,8 @@ class Doorbell {
   void hello();
   void mapping(std::uint64_t token, std::uint32_t index, const SystemMapping& mapping);
   void mappings_end(std::uint64_t token, std::uint32_t count);
+  /// The same with a place of the vdso that need not be true.
+  void mappings_end(std::uint64_t token, std::uint32_t count, std::uint64_t vdso);
   void scenario_begin(std::string_view name);
   void scenario_end(std::string_view name, int status, std::uint32_t count);
   void cell_begin(std::uint64_t token, std::string_view mapping, std::string_view operation,

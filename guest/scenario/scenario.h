@@ -206,6 +206,8 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
                        "ring with an address that is not mapped"),
     detail::on_request("lie/mapping", Kind::Lie, 0,
                        "announce a copy of the vdso's bytes as [vdso]"),
+    detail::on_request("lie/claims", Kind::Lie, 0,
+                       "false sl, false count, false place of the vdso, false touch"),
     detail::on_request("lie/vvar-from-boot", Kind::Lie, 0,
                        "announce anonymous memory as [vvar] from the first message on"),
     detail::on_request("lie/skip", Kind::Lie, 0, "say of every cell that there is no such mapping"),

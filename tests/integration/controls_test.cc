@@ -71,6 +71,31 @@ TEST_P(Controls, AMissedStoreIsFoundByTheRewalk) {
   EXPECT_NE(found[0].id.find("rewalk"), std::string::npos);
 }
 
+// No message comes between the processes of this one: its re-walks are those of the copies that are
+// taken when a root is loaded, at least two for each fork.
+TEST_P(Controls, CopiesAreComparedWhereNoMessageComes) {
+  const run::RunRequest request = request_for(GetParam(), "lts-sealed", {"bench/fork-exec"});
+  ASSERT_EQ(request.plan.size(), 1U);
+  run_guest(request, run_);
+  EXPECT_TRUE(run_.ending.good) << run_.ending.text;
+  const std::uint64_t least = 2 * request.plan[0].count;
+  EXPECT_LT(run_.counts.doorbells, least) << "else these may be theirs";
+  EXPECT_GE(run_.counts.rewalks, run_.counts.doorbells + least);
+  EXPECT_GT(run_.counts.rewalked_tables, 4 * run_.counts.rewalks);
+  EXPECT_EQ(run_.counts.mismatches, 0U);
+}
+
+TEST_P(Controls, SymbolsOfAnotherArchitectureAreRefused) {
+  run::RunRequest request = request_for(GetParam(), "lts-sealed", {"life/fork"});
+  const arch::Arch other =
+      GetParam() == arch::Arch::X86_64 ? arch::Arch::Arm64 : arch::Arch::X86_64;
+  request.symbols = request_for(other, "lts-sealed", {"life/fork"}).symbols;
+  const auto refused = run::run_one(request);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ExitCode::Usage);
+  EXPECT_NE(refused.error().message.find("symbols "), std::string::npos) << refused.error().message;
+}
+
 TEST_P(Controls, AMissedStoreIsFoundByTheSecondWitness) {
   run::RunRequest request = request_for(GetParam(), "lts-sealed", {"life/fork"});
   request.drop_store = kMissedStore;

@@ -142,6 +142,18 @@ void expect_lying_agent(const report::Run& run) {
   EXPECT_EQ(run.findings.size(), 1U) << text_of(run.findings);
 }
 
+void expect_false_claims(const report::Run& run) {
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  EXPECT_EQ(findings_of(run, "claim").size(), 2U) << "[vdso] and [vvar]: " << text_of(run.findings);
+  EXPECT_EQ(findings_of(run, "S8").size(), 1U) << text_of(run.findings);
+  const auto monitor = findings_of(run, "monitor");
+  for (const char* what : {"lie/claims/announcement", "lie/claims/touch"}) {
+    EXPECT_TRUE(std::any_of(monitor.begin(), monitor.end(), [&](const report::Finding& finding) {
+      return finding.id.find(what) != std::string::npos;
+    })) << what;
+  }
+}
+
 void expect_false_vvar(const report::Run& run) {
   EXPECT_TRUE(run.ending.good) << run.ending.text;
   const auto found = findings_of(run, "identity");
@@ -180,6 +192,7 @@ const Row kRows[] = {
     {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
     {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, nothing, expect_clean},
     {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, nothing, expect_lying_agent},
+    {"FalseClaims", "lts-sealed", {"lie/claims"}, nothing, expect_false_claims},
     {"FalseFirstAnnouncement",
      "lts-sealed",
      {"lie/vvar-from-boot", "munmap/whole"},
