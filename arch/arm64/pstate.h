@@ -15,6 +15,7 @@ inline constexpr std::uint64_t kModeEl1h = 0x05;  // EL1 with SP_EL1
 inline constexpr std::uint64_t kModeUser32 = 0x10;
 inline constexpr std::uint64_t kMode32 = 0x10;  // M[4]
 
+inline constexpr std::uint64_t kThumb = 1ULL << 5;  // T of AArch32
 inline constexpr std::uint64_t kMaskFiq = 1ULL << 6;
 inline constexpr std::uint64_t kMaskIrq = 1ULL << 7;
 inline constexpr std::uint64_t kMaskSError = 1ULL << 8;
