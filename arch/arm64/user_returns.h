@@ -17,8 +17,7 @@
 //   exclusive monitor, sets the event register, synchronises context, cuts the address's tag and
 //   takes pending interrupts, as the guest's would have (Arm ARM DDI 0487,
 //   AArch64.ExceptionReturn).
-// A hardware breakpoint would do too, but takes the guest's own away; `hvc` and `svc` change
-// registers.
+// A hardware breakpoint would do too, but takes one of the guest's away; KVM answers an `hvc` in x0.
 //
 // Every `eret` gets a trap, not only those of kernel_exit 0 and tramp_exit. Kernel-only ones
 // (kernel_exit 1) look alike, and which level one returns to is in SPSR_EL1: one that was left out
