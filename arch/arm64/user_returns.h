@@ -12,12 +12,21 @@
 //   6.12, arch/arm64/kernel/entry.S, kernel_exit and tramp_exit: `add sp`, `nop`, `dmb sy`,
 //   `dsb nsh`, `mrs x29, far_el1`). Alternatives never patch the `eret`: the live text of a 6.12
 //   guest had the same nine with cortex-a57, a72, a76 and max, with and without page-table
-//   isolation. So traps may be planted before or after alternatives are patched.
-// - Nothing of an `eret` is lost. KVM enters the guest by an `eret` of its own, which clears the
+//   isolation, and Debian's 6.1 has other instructions before it. So traps may be planted before or
+//   after alternatives are patched, even in the image before it starts.
+// - Nothing of an `eret` is lost but the guest's own single-step, see below. KVM enters the guest
+// by an `eret` of its own, which clears the
 //   exclusive monitor, sets the event register, synchronises context, cuts the address's tag and
 //   takes pending interrupts, as the guest's would have (Arm ARM DDI 0487,
 //   AArch64.ExceptionReturn).
-// A hardware breakpoint would do too, but takes one of the guest's away; KVM answers an `hvc` in x0.
+//
+// Run so, planted before the first instruction, in the KVM of Linux 6.1 in QEMU's cortex-a76 (VHE)
+// and cortex-a57 (nVHE, with and without page-table isolation in the guest): processes, threads,
+// signals, AArch32 programs and the guest's own `brk` worked, in 5,300 to 5,600 returns to EL0 and
+// 660 to 750 to EL1 each. Never run on hardware.
+//
+// A hardware breakpoint would do too, but takes one of the guest's away; KVM answers an `hvc` in
+// x0.
 //
 // Every `eret` gets a trap, not only those of kernel_exit 0 and tramp_exit. Kernel-only ones
 // (kernel_exit 1) look alike, and which level one returns to is in SPSR_EL1: one that was left out
