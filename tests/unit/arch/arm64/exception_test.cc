@@ -126,7 +126,8 @@ TEST(ArmException, IgnoresWhatVbarHasBelowItsTable) {
 }
 
 TEST(ArmException, RefusesAModeThatCannotBe) {
-  for (const std::uint64_t mode : {1, 2, 3, 6, 8, 9, 0xC, 0xD, 0xF, 0x11, 0x13, 0x1A, 0x1F}) {
+  for (const std::uint64_t mode :
+       {1U, 2U, 3U, 6U, 8U, 9U, 0xCU, 0xDU, 0xFU, 0x11U, 0x13U, 0x1AU, 0x1FU}) {
     const auto entry = enter_exception(brk_at(0x1000, 0x3C0 | mode));
     ASSERT_FALSE(entry) << mode;
     EXPECT_EQ(entry.error().code, ExitCode::GuestFailed);
