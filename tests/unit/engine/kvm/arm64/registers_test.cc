@@ -1,0 +1,52 @@
+#include "vmm/engine/kvm/arm64/registers.h"
+
+#include <gtest/gtest.h>
+
+namespace sealvisor::engine::kvm::arm64 {
+namespace {
+
+TEST(ArmRegisterIds, AreTheOnesOfTheAbiDocument) {
+  // Documentation/virt/kvm/api.rst, the table of core registers.
+  EXPECT_EQ(x(0), 0x6030'0000'0010'0000U);
+  EXPECT_EQ(x(1), 0x6030'0000'0010'0002U);
+  EXPECT_EQ(x(30), 0x6030'0000'0010'003CU);
+  EXPECT_EQ(kSpEl0, 0x6030'0000'0010'003EU);
+  EXPECT_EQ(kPc, 0x6030'0000'0010'0040U);
+  EXPECT_EQ(kPstate, 0x6030'0000'0010'0042U);
+  EXPECT_EQ(kSpEl1, 0x6030'0000'0010'0044U);
+  EXPECT_EQ(kElrEl1, 0x6030'0000'0010'0046U);
+  EXPECT_EQ(kSpsrEl1, 0x6030'0000'0010'0048U);
+  // The same, "arm64 firmware pseudo-registers".
+  EXPECT_EQ(kPsciVersion, 0x6030'0000'0014'0000U);
+}
+
+TEST(ArmRegisterIds, HaveSystemRegistersByTheirEncoding) {
+  // 0x6030 0000 0013 <op0:2 op1:3 crn:4 crm:4 op2:3>, worked out by hand from the Arm ARM.
+  EXPECT_EQ(kMpidrEl1, 0x6030'0000'0013'C005U);
+  EXPECT_EQ(kSctlrEl1, 0x6030'0000'0013'C080U);
+  EXPECT_EQ(kTtbr0El1, 0x6030'0000'0013'C100U);
+  EXPECT_EQ(kTtbr1El1, 0x6030'0000'0013'C101U);
+  EXPECT_EQ(kTcrEl1, 0x6030'0000'0013'C102U);
+  EXPECT_EQ(kTcr2El1, 0x6030'0000'0013'C103U);
+  EXPECT_EQ(kMairEl1, 0x6030'0000'0013'C510U);
+  EXPECT_EQ(kContextidrEl1, 0x6030'0000'0013'C681U);
+  EXPECT_EQ(kTpidrEl1, 0x6030'0000'0013'C684U);
+  EXPECT_EQ(kEsrEl1, 0x6030'0000'0013'C290U);
+  EXPECT_EQ(kFarEl1, 0x6030'0000'0013'C300U);
+  EXPECT_EQ(kVbarEl1, 0x6030'0000'0013'C600U);
+  EXPECT_EQ(kMdscrEl1, 0x6030'0000'0013'8012U);
+  EXPECT_EQ(kIdAa64Pfr0El1, 0x6030'0000'0013'C020U);
+  EXPECT_EQ(kIdAa64Pfr1El1, 0x6030'0000'0013'C021U);
+  EXPECT_EQ(kIdAa64Dfr0El1, 0x6030'0000'0013'C028U);
+  EXPECT_EQ(kIdAa64Isar0El1, 0x6030'0000'0013'C030U);
+  EXPECT_EQ(kIdAa64Isar1El1, 0x6030'0000'0013'C031U);
+  EXPECT_EQ(kIdAa64Isar2El1, 0x6030'0000'0013'C032U);
+  EXPECT_EQ(kIdAa64Mmfr0El1, 0x6030'0000'0013'C038U);
+  EXPECT_EQ(kIdAa64Mmfr1El1, 0x6030'0000'0013'C039U);
+  EXPECT_EQ(kIdAa64Mmfr2El1, 0x6030'0000'0013'C03AU);
+  EXPECT_EQ(kIdAa64Mmfr3El1, 0x6030'0000'0013'C03BU);
+  EXPECT_EQ(kIdAa64Mmfr4El1, 0x6030'0000'0013'C03CU);
+}
+
+}  // namespace
+}  // namespace sealvisor::engine::kvm::arm64
