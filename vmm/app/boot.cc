@@ -14,6 +14,7 @@
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/engine/engine.h"
+#include "vmm/engine/kvm/host.h"
 #include "vmm/image/initramfs.h"
 #include "vmm/image/kernel_image.h"
 #include "vmm/run/run.h"
@@ -60,7 +61,12 @@ Result<Kernel> choose_kernel(const BootOptions& options, const Places& places) {
     if (!image) return image.error();
     return Kernel{image.value().arch, options.machine.kernel};
   }
-  const arch::Arch arch = options.archs.empty() ? arch::Arch::X86_64 : options.archs.front();
+  arch::Arch arch = options.archs.empty() ? arch::Arch::X86_64 : options.archs.front();
+  if (options.archs.empty() && options.machine.engine == engine::Kind::Kvm) {
+    const auto native = engine::kvm::native_arch();
+    if (!native) return native.error();
+    arch = native.value();
+  }
   const auto folder = kernel_dir(places, options.recipe, arch);
   if (!folder) return folder.error();
   const auto files = kernel_files(folder.value(), arch);
@@ -110,7 +116,10 @@ Result<engine::Outcome> boot_guest(const BootOptions& options, PanicWatch& watch
   config.watch = false;
   config.plugin_loaded = false;
   config.interactive = true;
-  auto engine = engine::make_tcg_engine(config, options.machine.memory_mib << 20);
+  const std::uint64_t bytes = options.machine.memory_mib << 20;
+  auto engine = options.machine.engine == engine::Kind::Kvm
+                    ? engine::make_kvm_engine(config, bytes)
+                    : engine::make_tcg_engine(config, bytes);
   if (!engine) return engine.error();
   return engine.value()->run(watch);
 }

@@ -15,6 +15,7 @@
 #include "vmm/app/kernels.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
+#include "vmm/engine/kvm/host.h"
 #include "vmm/engine/tcg/qemu/program.h"
 #include "vmm/report/layout.h"
 
@@ -108,13 +109,16 @@ std::string read_file(const char* path) {
 }
 
 KvmFacts gather_kvm() {
-  constexpr const char* kDevice = "/dev/kvm";
   KvmFacts facts;
   utsname names{};
   if (::uname(&names) == 0) facts.machine = names.machine;
-  facts.present = ::access(kDevice, F_OK) == 0;
-  facts.accessible = ::access(kDevice, R_OK | W_OK) == 0;
+  facts.present = ::access(engine::kvm::kDevice, F_OK) == 0;
+  facts.accessible = ::access(engine::kvm::kDevice, R_OK | W_OK) == 0;
   facts.cpuinfo = read_file("/proc/cpuinfo");
+  // Nothing is asked of a device that could not be used anyway.
+  if (facts.accessible && engine::kvm::check_hardware(facts.machine, facts.cpuinfo)) {
+    facts.capabilities = engine::kvm::capabilities_text();
+  }
   return facts;
 }
 
@@ -148,33 +152,21 @@ Lane tcg_lane(const TcgFacts& facts) {
   return lane;
 }
 
-bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag) {
-  const std::size_t start = cpuinfo.find("\nflags");
-  if (start == std::string_view::npos) return false;
-  std::string_view line = cpuinfo.substr(start + 1);
-  line = line.substr(0, line.find('\n'));
-  for (std::size_t at = line.find(flag); at != std::string_view::npos;
-       at = line.find(flag, at + 1)) {
-    const std::size_t end = at + flag.size();
-    const bool starts = at == 0 || line[at - 1] == ' ';
-    if (starts && (end == line.size() || line[end] == ' ')) return true;
-  }
-  return false;
-}
-
 Lane kvm_lane(const KvmFacts& facts) {
   Lane lane{"kvm", kNotUsed, ""};
-  const bool x86 = facts.machine == "x86_64" || facts.machine == "i686";
   if (!facts.present) {
     lane.why = "no /dev/kvm on this host";
   } else if (!facts.accessible) {
     lane.why = "/dev/kvm is there, but this user may not open it (group kvm)";
-  } else if (x86 && !has_cpu_flag(facts.cpuinfo, "vmx") && !has_cpu_flag(facts.cpuinfo, "svm")) {
-    lane.why =
-        "/dev/kvm is there, but the CPU has neither vmx nor svm: a software KVM, which cannot run "
-        "an unmodified kernel";
+  } else if (const auto hardware = engine::kvm::check_hardware(facts.machine, facts.cpuinfo);
+             !hardware) {
+    lane.why = "/dev/kvm is there, but " + hardware.error().message;
+  } else if (!facts.capabilities) {
+    lane.state = kNotReady;
+    lane.why = facts.capabilities.error().message;
   } else {
-    lane.why = "/dev/kvm looks like hardware; this version has no kvm lane";
+    lane.state = kReady;
+    lane.why = "audited: " + facts.capabilities.value();
   }
   return lane;
 }

@@ -32,17 +32,13 @@ struct TcgFacts {
 
 /// What the state of the kvm lane depends on. Nothing is ever run on the device here.
 struct KvmFacts {
-  std::string machine;      ///< uname -m.
-  bool present = false;     ///< /dev/kvm exists.
-  bool accessible = false;  ///< It can be opened for reading and writing.
-  std::string cpuinfo;      ///< /proc/cpuinfo.
+  std::string machine;                               ///< uname -m.
+  bool present = false;                              ///< /dev/kvm exists.
+  bool accessible = false;                           ///< It can be opened for reading and writing.
+  std::string cpuinfo;                               ///< /proc/cpuinfo.
+  Result<std::string> capabilities = std::string();  ///< What it can do, for people.
 };
-/// A /dev/kvm on an x86 host whose CPU shows neither vmx (Intel SDM vol. 3, 24.6) nor svm (AMD APM
-/// vol. 2, 15.4) is a software KVM, which cannot run an unmodified kernel.
 [[nodiscard]] Lane kvm_lane(const KvmFacts& facts);
-
-/// Whether the "flags" of /proc/cpuinfo have `flag` as a word of its own.
-[[nodiscard]] bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag);
 
 /// The whole command. Returns the exit code: 0 if both tcg lanes are ready, else HostLacks.
 [[nodiscard]] int doctor();

@@ -41,6 +41,14 @@ RecipeTraits traits_of(const std::string& recipe) {
 }
 
 Result<fs::path> kernel_dir(const Places& places, const std::string& recipe, arch::Arch arch) {
+  if (!places.kernels.empty()) {
+    fs::path ready = places.kernels / recipe / arch::name_of(arch);
+    std::error_code unreadable;
+    if (fs::is_directory(ready, unreadable)) return ready;
+    return Error{ExitCode::HostLacks,
+                 fmt::format("SEALVISOR_KERNELS names {}, which has no folder {}/{}",
+                             places.kernels.string(), recipe, arch::name_of(arch))};
+  }
   const auto answer =
       capture(places.kernel_script(), {"path", recipe, arch::name_of(arch)}, kScriptLimit);
   if (!answer) return answer.error();

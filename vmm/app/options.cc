@@ -48,6 +48,16 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
           ""))
       ->capture_default_str();
   app.add_option("--cpu", machine.cpu_model, "CPU model, as QEMU's -cpu")->type_name("MODEL");
+  app.add_option_function<std::string>(
+         "--engine",
+         [&machine](const std::string& word) {
+           machine.engine = word == "tcg" ? engine::Kind::Tcg : engine::Kind::Kvm;
+           machine.nested = word == "kvm-nested";
+         },
+         "tcg (any host, the default), kvm (this host's /dev/kvm and architecture) or kvm-nested "
+         "(kvm in an emulated host)")
+      ->check(CLI::IsMember({"tcg", "kvm", "kvm-nested"}))
+      ->type_name("ENGINE");
 }
 
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
@@ -137,6 +147,14 @@ std::string help_about(const CLI::App& app) {
   return chosen.empty() ? "sealvisor" : "sealvisor " + chosen.front()->get_name();
 }
 
+/// --cpu names a model of QEMU's; a KVM guest has the host's CPU.
+Status check_engine(const MachineOptions& machine) {
+  if (machine.engine == engine::Kind::Tcg || machine.nested || machine.cpu_model.empty()) return {};
+  return Error{ExitCode::Usage,
+               "--cpu is for --engine tcg and kvm-nested: a guest of kvm has the "
+               "host's CPU"};
+}
+
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   text.erase(text.find_last_not_of(' ') + 1);
@@ -193,6 +211,10 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*verify_app) {
     verify.archs = archs_of(verify_arch.word);
+    if (auto fits = check_engine(verify.machine); !fits) return fits.error();
+    if (verify.witness && verify.machine.engine != engine::Kind::Tcg) {
+      return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor verify --help`"};
+    }
     if (verify.archs.empty() && verify.machine.kernel.empty()) {
       verify.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
     }
@@ -203,6 +225,7 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*boot_app) {
     boot.archs = archs_of(boot_arch.word);
+    if (auto fits = check_engine(boot.machine); !fits) return fits.error();
     return Command(std::move(boot));
   }
   if (*scenarios_app) return Command(scenarios);

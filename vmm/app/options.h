@@ -10,6 +10,7 @@
 
 #include "arch/arch.h"
 #include "vmm/base/result.h"
+#include "vmm/engine/engine.h"
 
 namespace sealvisor::app {
 
@@ -20,6 +21,8 @@ struct MachineOptions {
   std::vector<std::string> scenarios;  ///< Patterns; empty: the default ones.
   std::uint64_t memory_mib = 256;
   std::string cpu_model;  ///< Empty: the default of the architecture.
+  engine::Kind engine = engine::Kind::Tcg;
+  bool nested = false;  ///< Kvm: in a host that QEMU emulates.
 };
 
 struct VerifyOptions {

@@ -47,6 +47,7 @@ Result<Places> find_places(const PlacesInput& input) {
   const fs::path own = is_there(installed / kPluginName) ? installed : beside;
   places.plugin = own / kPluginName;
   places.agents = own / "guest";
+  if (input.kernels) places.kernels = *input.kernels;
   return places;
 }
 
@@ -60,6 +61,10 @@ Result<Places> find_places() {
   }
   if (const char* share = std::getenv("SEALVISOR_SHARE"); share != nullptr && *share != '\0') {
     input.share_override = share;
+  }
+  if (const char* kernels = std::getenv("SEALVISOR_KERNELS");
+      kernels != nullptr && *kernels != '\0') {
+    input.kernels = kernels;
   }
   input.source_dir = SEALVISOR_SOURCE_DIR;
   input.library_dir = SEALVISOR_LIBRARY_DIR;

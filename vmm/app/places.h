@@ -14,6 +14,8 @@ struct Places {
   std::filesystem::path share;  ///< Holds guest/kernel and docs: a source tree, or share/sealvisor.
   std::filesystem::path agents;  ///< Holds a folder of guest programs for each architecture.
   std::filesystem::path plugin;  ///< The monitor that QEMU loads.
+  /// Finished kernels, a folder RECIPE/ARCH each, instead of what the script finds. Empty: none.
+  std::filesystem::path kernels{};
 
   [[nodiscard]] std::filesystem::path kernel_script() const { return share / "guest/kernel/build"; }
   [[nodiscard]] std::filesystem::path known_findings() const {
@@ -30,6 +32,7 @@ struct PlacesInput {
   std::optional<std::string> share_override;  ///< Environment variable SEALVISOR_SHARE.
   std::filesystem::path source_dir;           ///< The source tree that this was built from.
   std::string library_dir = "lib";  ///< Where the install puts libraries, below the prefix.
+  std::optional<std::string> kernels = std::nullopt;  ///< Environment variable SEALVISOR_KERNELS.
 };
 
 /// The share folder is the first of: the override, <prefix>/share/sealvisor, the source tree. Guest

@@ -51,6 +51,7 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.cpu_model = options.machine.cpu_model;
   request.trace_dir = options.trace;
   request.witness = options.witness;
+  request.engine = options.machine.engine;
   return request;
 }
 

@@ -18,14 +18,28 @@
 
 namespace sealvisor::engine {
 
+/// What runs the guest.
+enum class Kind : std::uint8_t {
+  Tcg,  ///< QEMU with TCG and our plugin inside; any architecture on any host.
+  Kvm,  ///< Our own machine on /dev/kvm; the host's architecture.
+};
+/// "tcg" or "kvm".
+[[nodiscard]] const char* name_of(Kind kind);
+
+/// Where the doorbell page is, the same for all engines: no memory, and nothing else answers.
+/// QEMU has virtio-mmio transports there without a device behind them, and ignores stores to those
+/// (hw/virtio/virtio-mmio.c, virtio_mmio_write, "if (!vdev)"). x86-64: include/hw/i386/microvm.h,
+/// VIRTIO_MMIO_BASE. arm64: hw/arm/virt.c, VIRT_MMIO.
+[[nodiscard]] arch::Gpa doorbell_of(arch::Arch arch);
+
 /// What to boot and within which bounds. Paths must exist; the caller has checked the images.
 struct EngineConfig {
   arch::Arch arch{};
   std::filesystem::path kernel;
   std::filesystem::path initramfs;
-  std::string kernel_arguments;  ///< Appended to those that the engine needs itself.
-  std::string cpu_model;         ///< Empty: the engine's default for the architecture.
-  std::filesystem::path plugin;  ///< tcg: the monitor.
+  std::string kernel_arguments;                 ///< Appended to those that the engine needs itself.
+  std::string cpu_model;                        ///< tcg; empty: the default for the architecture.
+  std::filesystem::path plugin;                 ///< tcg: the monitor.
   std::chrono::milliseconds deadline{120'000};  ///< Wall time for the whole guest.
   std::uint64_t console_limit = 4ULL << 20;     ///< Bytes; more is a flood.
   bool watch = true;                            ///< False: no interception (benchmark only).
@@ -45,7 +59,8 @@ struct StopReply {
   std::optional<std::string> give_up;  ///< End the guest now; the reason.
 };
 
-/// Gets what the engine observes. All calls come from the thread that called run(), in order.
+/// Gets what the engine observes. All calls come from one thread, in order, while run() has not
+/// returned; with Kvm that thread may open no files.
 class Observer {
  public:
   virtual ~Observer() = default;
@@ -57,6 +72,13 @@ class Observer {
   /// The vCPU waits behind `event`, which on_events has been given already.
   [[nodiscard]] virtual StopReply on_stopped(const event::Event& event) = 0;
   virtual void on_console(std::span<const char> bytes) = 0;
+};
+
+/// What the engine did, in numbers, for the report.
+struct Cost {
+  std::string name;  ///< "exits: doorbell".
+  std::uint64_t count = 0;
+  double microseconds = 0;  ///< In all, in the engine; 0: not measured.
 };
 
 /// How a run ended.
@@ -75,10 +97,13 @@ struct Outcome {
   End end = End::EngineDied;
   std::string text;  ///< For people: signal, exit status, the engine's last words.
   double wall_seconds = 0;
-  double engine_cpu_seconds = 0;  ///< User + system of the engine's process.
-  bool quit = false;              ///< Interrupted: by the person at the console, who typed it.
-  std::string version;            ///< Of the engine: "QEMU 10.0.2".
-  std::string cpu_model;          ///< The one in use.
+  double engine_cpu_seconds = 0;    ///< User + system of the engine's process.
+  bool quit = false;                ///< Interrupted: by the person at the console, who typed it.
+  std::string version;              ///< Of the engine: "QEMU 10.0.2".
+  std::string cpu_model;            ///< The one in use.
+  std::string mechanism;            ///< What the watch rests on, for people; tcg: empty.
+  std::vector<std::string> limits;  ///< What this engine could not watch in this run.
+  std::vector<Cost> costs;
   std::chrono::steady_clock::time_point started{};
 };
 
@@ -94,6 +119,11 @@ class Engine {
 
 /// QEMU with TCG and our plugin inside. Checks the host first: an Error names what is missing.
 [[nodiscard]] Result<std::unique_ptr<Engine>> make_tcg_engine(const EngineConfig& config,
+                                                              std::uint64_t memory_bytes);
+
+/// Our own machine on /dev/kvm. Checks the host first, without running anything on it: an Error
+/// names what is missing.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_kvm_engine(const EngineConfig& config,
                                                               std::uint64_t memory_bytes);
 
 }  // namespace sealvisor::engine

@@ -22,6 +22,7 @@ Json json_of(const Cell& cell);
 Json json_of(const Life& life);
 Json json_of(const Finding& finding);
 Json json_of(const MappingInfo& mapping);
+Json json_of(const Cost& cost);
 Json json_of(const Run& run);
 Json json_of(const NotRun& not_run);
 
@@ -171,6 +172,10 @@ Json json_of(const Ending& ending) {
   };
 }
 
+Json json_of(const Cost& cost) {
+  return {{"name", cost.name}, {"count", cost.count}, {"microseconds", cost.microseconds}};
+}
+
 Json json_of(const Run& run) {
   return {
       {"arch", arch::name_of(run.arch)},
@@ -182,8 +187,10 @@ Json json_of(const Run& run) {
       {"lane", run.lane},
       {"kernel", run.kernel},
       {"kernel_path", run.kernel_path},
-      {"qemu_version", run.qemu_version},
+      {"engine_version", run.engine_version},
       {"cpu_model", run.cpu_model},
+      {"mechanism", run.mechanism},
+      {"costs", array_of(run.costs)},
       {"mappings", array_of(run.mappings)},
       {"cells", array_of(run.cells)},
       {"lives", array_of(run.lives)},

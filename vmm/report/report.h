@@ -168,6 +168,13 @@ struct Ending {
   std::string console_tail;  ///< Last lines, when not good.
 };
 
+/// What the engine did, in numbers.
+struct Cost {
+  std::string name;  ///< "exits: return to user mode".
+  std::uint64_t count = 0;
+  double microseconds = 0;  ///< In all, in the VMM; 0: not measured.
+};
+
 struct Run {
   arch::Arch arch{};
   std::string recipe;        ///< Or the path of the user's image.
@@ -178,8 +185,10 @@ struct Run {
   std::string lane = "exact";
   std::string kernel;  ///< uname -r and version, as the guest says.
   std::string kernel_path;
-  std::string qemu_version;
+  std::string engine_version;
   std::string cpu_model;
+  std::string mechanism;  ///< What the watch rests on in this run; empty: as the lane says.
+  std::vector<Cost> costs;
   std::vector<MappingInfo> mappings;
   std::vector<Cell> cells;
   std::vector<Life> lives;

@@ -247,14 +247,15 @@ std::string changes_text(const Run& run, const TextOptions& options) {
 std::string counts_text(const Run& run, const TextOptions& options) {
   const Counts& counts = run.counts;
   std::string text = fmt::format(
-      "{} table writes seen, {} content writes; {} address spaces, {} table frames watched at "
+      "{} table {} seen, {} content writes; {} address spaces, {} table frames watched at "
       "most; "
       "user mode judged {} times; {} re-walks of {} tables: {} mismatches; {} doorbell messages; "
       "{} transient changes; {} teardowns; {} violations",
-      grouped(counts.table_writes), grouped(counts.content_writes), grouped(counts.roots),
-      grouped(counts.frames), grouped(counts.user_entries), grouped(counts.rewalks),
-      grouped(counts.rewalked_tables), grouped(counts.mismatches), grouped(counts.doorbells),
-      grouped(counts.transient), grouped(counts.teardowns), grouped(counts.violations));
+      grouped(counts.table_writes), run.lane == "exact" ? "writes" : "changes",
+      grouped(counts.content_writes), grouped(counts.roots), grouped(counts.frames),
+      grouped(counts.user_entries), grouped(counts.rewalks), grouped(counts.rewalked_tables),
+      grouped(counts.mismatches), grouped(counts.doorbells), grouped(counts.transient),
+      grouped(counts.teardowns), grouped(counts.violations));
   if (counts.witness_stores || counts.witness_differences) {
     text += fmt::format("; second witness: {} stores, {} differences",
                         grouped(counts.witness_stores.value_or(0)),
@@ -266,6 +267,19 @@ std::string counts_text(const Run& run, const TextOptions& options) {
                     grouped(*counts.known_stores), grouped(counts.known_store_classes.value_or(0)));
   }
   return paragraph("  counts    ", text, options.width);
+}
+
+std::string costs_text(const Run& run, const TextOptions& options) {
+  if (run.costs.empty()) return "";
+  std::vector<std::string> parts;
+  for (const Cost& cost : run.costs) {
+    std::string part = fmt::format("{} {}", grouped(cost.count), printable(cost.name));
+    if (cost.microseconds > 0 && cost.count > 0) {
+      part += fmt::format(" ({:.1f} us each)", cost.microseconds / static_cast<double>(cost.count));
+    }
+    parts.push_back(std::move(part));
+  }
+  return paragraph("  exits     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
 }
 
 std::string mappings_text(const Run& run, const TextOptions& options) {
@@ -318,7 +332,7 @@ std::string run_text(const Run& run, const TextOptions& options) {
                   run.kernel.empty() ? "unknown" : printable(run.kernel));
   const std::string machine = fmt::format(
       "{}{}; {:.1f} s, init after {:.1f} s",
-      run.qemu_version.empty() ? "unknown version" : run.qemu_version,
+      run.engine_version.empty() ? "unknown version" : run.engine_version,
       run.cpu_model.empty() ? "" : ", cpu " + run.cpu_model, run.seconds, run.start_to_init);
   std::string text;
   for (const std::string& line : wrap(title, options.width)) {
@@ -326,12 +340,15 @@ std::string run_text(const Run& run, const TextOptions& options) {
   }
   text += ending_text(run, options);
   text += paragraph("  machine   ", printable(machine), options.width);
+  if (!run.mechanism.empty()) {
+    text += paragraph("  watch     ", printable(run.mechanism), options.width);
+  }
   text += mappings_text(run, options);
   for (const std::string& part : {cells_table(run, options), skipped_text(run, options),
                                   lives_table(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
-  text += counts_text(run, options) + lies_text(run);
+  text += counts_text(run, options) + costs_text(run, options) + lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);
   return text;
 }

@@ -2,7 +2,32 @@
 
 namespace sealvisor::run {
 
+namespace {
+
+// What the audited lane can't see (docs/lanes.md).
+std::vector<std::string> audited_blind_spots() {
+  return {
+      "transient changes: only what is there when user mode is about to run is seen, and not who "
+      "wrote it",
+      "user mode is watched at its entries: what it changes by itself between two of them, through "
+      "a writable alias of a table, is seen at the next one",
+      "returns to user mode in code that was not there when the traps were planted (modules, "
+      "generated code)",
+      "the kernel half of the address space: looked at when the agent rings, not at each return",
+      "an address space whose user half was exchanged as a whole while another one ran counts as a "
+      "new one",
+      "the guest can read the planted bytes",
+      "accessed and dirty bits: not judged",
+      "stale TLB entries and DMA: out of scope",
+      "kernel access to user memory through a transient state: not seen",
+      "one vCPU only",
+  };
+}
+
+}  // namespace
+
 std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
+  if (request.engine == engine::Kind::Kvm) return audited_blind_spots();
   std::vector<std::string> spots = {
       "accessed and dirty bits: the table walker sets them without a store; they are not judged",
       "stale TLB entries and DMA: out of scope",

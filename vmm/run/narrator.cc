@@ -49,8 +49,12 @@ report::EntryChange Narrator::tell(const arch::AnyFormat& format,
   result.old_text = arch::describe_entry(format, write.old_value, change.level);
   result.new_text = arch::describe_entry(format, write.new_value, change.level);
   result.pc = write.pc;
-  result.function = function_at(write.pc, (write.flags & event::kUserMode) != 0);
-  result.instruction = instruction_at(format, write.pc, code_root);
+  if (write.pc == 0) {
+    result.function = fmt::format("seen at entry {} to user mode", write.icount);
+  } else {
+    result.function = function_at(write.pc, (write.flags & event::kUserMode) != 0);
+    result.instruction = instruction_at(format, write.pc, code_root);
+  }
   result.icount = write.icount;
   result.root = write.root;
   return result;

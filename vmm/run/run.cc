@@ -146,12 +146,16 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.plugin_loaded = request.plugin_loaded;
   config.witness = request.witness;
   config.drop_store = request.drop_store;
-  auto engine = engine::make_tcg_engine(config, request.memory_bytes);
+  auto engine = request.engine == engine::Kind::Kvm
+                    ? engine::make_kvm_engine(config, request.memory_bytes)
+                    : engine::make_tcg_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
 
   report::Run run;
   run.arch = request.arch;
   run.recipe = request.recipe;
+  run.engine = engine::name_of(request.engine);
+  run.lane = request.engine == engine::Kind::Kvm ? "audited" : "exact";
   run.sealed = request.sealed;
   run.control = request.control;
   run.kernel_path = request.kernel_image.string();
@@ -173,7 +177,12 @@ Result<report::Run> run_one(const RunRequest& request) {
   const engine::Outcome& how = outcome.value();
   run.ending.good = how.end == End::GuestReset && session.finished();
   session.finish(run);
-  run.qemu_version = how.version;
+  run.engine_version = how.version;
+  run.mechanism = how.mechanism;
+  for (const std::string& limit : how.limits) run.blind_spots.push_back(limit);
+  for (const engine::Cost& cost : how.costs) {
+    run.costs.push_back({cost.name, cost.count, cost.microseconds});
+  }
   run.cpu_model = how.cpu_model;
   run.seconds = how.wall_seconds;
   run.cpu_seconds = how.engine_cpu_seconds + thread_cpu_seconds() - cpu_before;

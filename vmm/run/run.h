@@ -13,6 +13,7 @@
 #include "guest/protocol/doorbell.h"
 #include "guest/scenario/plan.h"
 #include "vmm/base/result.h"
+#include "vmm/engine/engine.h"
 #include "vmm/event/event.h"
 #include "vmm/image/initramfs.h"
 #include "vmm/report/report.h"
@@ -25,6 +26,7 @@ inline constexpr std::string_view kPanicText = "Kernel panic";
 
 struct RunRequest {
   arch::Arch arch{};
+  engine::Kind engine = engine::Kind::Tcg;
   std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
   bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
   bool sealed = false;       ///< What the recipe promises.

@@ -79,6 +79,20 @@ TEST(KernelDir, TurnsTheScriptsAnswersIntoErrors) {
   }
 }
 
+TEST(KernelDir, TakesAFolderOfKernelsInsteadOfTheScript) {
+  const Temporary tree;
+  tree.file("lying/arm64/Image", "x");
+  Places places = with_script(tree, "exit 1\n");
+  places.kernels = tree.path();
+  const auto folder = kernel_dir(places, "lying", arch::Arch::Arm64);
+  ASSERT_TRUE(folder.ok()) << folder.error().message;
+  EXPECT_EQ(folder.value(), tree.path() / "lying/arm64");
+  const auto none = kernel_dir(places, "lying", arch::Arch::X86_64);
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().code, ExitCode::HostLacks);
+  EXPECT_THAT(none.error().message, HasSubstr("has no folder lying/x86_64"));
+}
+
 TEST(KernelFiles, NamesTheOneThatIsMissing) {
   const Temporary folder;
   folder.file("Image", "x");

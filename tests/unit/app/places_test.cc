@@ -17,6 +17,16 @@ TEST(Places, OfABuildDirectory) {
   EXPECT_EQ(places.value().known_findings(), tree.path() / "docs/known-findings.json");
   EXPECT_EQ(places.value().plugin, tree.path() / "build/sealvisor-tcg.so");
   EXPECT_EQ(places.value().agent_dir(arch::Arch::Arm64), tree.path() / "build/guest/arm64");
+  EXPECT_TRUE(places.value().kernels.empty());
+}
+
+TEST(Places, TakesAFolderOfKernels) {
+  const Temporary tree;
+  tree.file("guest/kernel/build", "");
+  const auto places = find_places(
+      {tree.path() / "build/sealvisor", std::nullopt, tree.path(), "lib", "/some/kernels"});
+  ASSERT_TRUE(places.ok());
+  EXPECT_EQ(places.value().kernels, "/some/kernels");
 }
 
 TEST(Places, OfAnInstall) {

@@ -1,4 +1,4 @@
-#include "vmm/engine/tcg/qemu/terminal.h"
+#include "vmm/engine/terminal.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include "vmm/engine/tcg/qemu/child.h"
 
-namespace sealvisor::engine::tcg {
+namespace sealvisor::engine {
 namespace {
 
 using namespace std::chrono_literals;
@@ -124,4 +124,4 @@ TEST(Terminal, NoticesThatItsOutputIsGone) {
 }
 
 }  // namespace
-}  // namespace sealvisor::engine::tcg
+}  // namespace sealvisor::engine

@@ -23,7 +23,7 @@ Run run(arch::Arch arch, const std::string& recipe, bool sealed) {
   made.sealed = sealed;
   made.kernel = "6.12.117-sealvisor";
   made.kernel_path = "/somewhere/image";
-  made.qemu_version = "QEMU 10.0.2";
+  made.engine_version = "QEMU 10.0.2";
   made.cpu_model = arch == arch::Arch::X86_64 ? "qemu64" : "cortex-a72";
   made.mappings = {{"[vdso]", 2, 2, sealed, {"announcement", "content"}, {0x23a1000, 0x23a2000}},
                    {"[vvar]", 4, 1, sealed, {"announcement"}, {0x23a3000, 0, 0, 0}}};

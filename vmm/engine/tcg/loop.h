@@ -17,7 +17,7 @@
 #include "vmm/engine/tcg/qemu/child.h"
 #include "vmm/engine/tcg/qemu/program.h"
 #include "vmm/engine/tcg/qemu/qmp.h"
-#include "vmm/engine/tcg/qemu/terminal.h"
+#include "vmm/engine/terminal.h"
 
 namespace sealvisor::engine::tcg {
 

@@ -8,26 +8,6 @@
 
 namespace sealvisor::engine {
 
-const char* name_of(End end) {
-  switch (end) {
-    case End::GuestReset:
-      return "guest reset";
-    case End::GaveUp:
-      return "given up";
-    case End::Deadline:
-      return "deadline";
-    case End::ConsoleFlood:
-      return "console flood";
-    case End::EngineDied:
-      return "engine died";
-    case End::Interrupted:
-      return "interrupted";
-    case End::RingBroken:
-      return "event ring broken";
-  }
-  return "?";
-}
-
 Result<std::unique_ptr<Engine>> make_tcg_engine(const EngineConfig& config,
                                                 std::uint64_t memory_bytes) {
   auto engine = tcg::TcgEngine::create(config, memory_bytes);

@@ -23,10 +23,6 @@ const char* on_off(bool value) { return value ? "on" : "off"; }
 
 }  // namespace
 
-arch::Gpa doorbell_of(arch::Arch arch) {
-  return arch::Gpa{arch == arch::Arch::Arm64 ? 0x0a000000U : 0xfeb00000U};
-}
-
 const char* program_of(arch::Arch arch) {
   return arch == arch::Arch::Arm64 ? "qemu-system-aarch64" : "qemu-system-x86_64";
 }

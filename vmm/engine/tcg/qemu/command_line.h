@@ -10,11 +10,6 @@
 
 namespace sealvisor::engine::tcg {
 
-/// Where the doorbell page is. Both places hold virtio-mmio transports that have no device behind
-/// them: QEMU ignores stores to those (hw/virtio/virtio-mmio.c, virtio_mmio_write, "if (!vdev)").
-/// x86-64: include/hw/i386/microvm.h, VIRTIO_MMIO_BASE. arm64: hw/arm/virt.c, VIRT_MMIO.
-[[nodiscard]] arch::Gpa doorbell_of(arch::Arch arch);
-
 /// "qemu-system-x86_64" or "qemu-system-aarch64".
 [[nodiscard]] const char* program_of(arch::Arch arch);
 

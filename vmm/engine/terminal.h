@@ -10,7 +10,7 @@
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"
 
-namespace sealvisor::engine::tcg {
+namespace sealvisor::engine {
 
 /// Filters what is typed: Ctrl-A x quits, Ctrl-A a (or a second Ctrl-A) sends one Ctrl-A, and
 /// Ctrl-A before any other key is passed on with it.
@@ -56,4 +56,4 @@ class Terminal {
   Fd own_input_;
 };
 
-}  // namespace sealvisor::engine::tcg
+}  // namespace sealvisor::engine

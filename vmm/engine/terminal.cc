@@ -1,4 +1,4 @@
-#include "vmm/engine/tcg/qemu/terminal.h"
+#include "vmm/engine/terminal.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-namespace sealvisor::engine::tcg {
+namespace sealvisor::engine {
 
 namespace {
 constexpr char kEscape = 0x01;  // Ctrl-A
@@ -83,4 +83,4 @@ bool Terminal::write(std::string_view bytes) const {
   return true;
 }
 
-}  // namespace sealvisor::engine::tcg
+}  // namespace sealvisor::engine

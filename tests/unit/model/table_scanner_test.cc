@@ -1,0 +1,274 @@
+#include "vmm/model/table_scanner.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/support/fake_guest.h"
+
+namespace sealvisor::test {
+namespace {
+
+using arch::WalkEnd;
+using event::Event;
+using event::Kind;
+
+class TableScanner : public testing::TestWithParam<Arch> {
+ protected:
+  void SetUp() override {
+    scanner.set_format(guest.format);
+    guest.learn_vdso();
+  }
+  /// A process that no one has been told of.
+  Frame process() {
+    const Frame root = guest.new_table();
+    guest.map(root, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.exec = true});
+    guest.map(root, Gva{FakeGuest::kVdsoPlace.value + 0x1000}, Frame{FakeGuest::kVdso.number + 1},
+              {.exec = true});
+    guest.map(root, FakeGuest::kVvarPlace, FakeGuest::kVvar);
+    return root;
+  }
+  /// What the monitor sees when user mode is about to run on `root`.
+  model::Look enter(Frame root) {
+    scan(root);
+    return guest.enter_user(root);
+  }
+  void scan(Frame root) {
+    model::StoreSource source;
+    source.icount = ++guest.icount;
+    source.root = root.gpa().value;
+    scanner.scan_user(root.gpa().value, source);
+  }
+  void scan_upper(Frame root) {
+    model::StoreSource source;
+    source.icount = ++guest.icount;
+    scanner.scan_upper(root.gpa().value, source);
+  }
+  [[nodiscard]] std::size_t count(Kind kind) const {
+    return static_cast<std::size_t>(
+        std::count_if(guest.events.begin(), guest.events.end(),
+                      [&](const Event& event) { return event.kind == kind; }));
+  }
+  /// All tables of a root that is done with: entries cleared, as exit does.
+  void exit_process(Frame root) {
+    for (auto& entry : guest.memory.tables[root]) entry = 0;
+  }
+
+  FakeGuest guest{GetParam()};
+  model::TableScanner scanner{guest.memory, guest.memory.ram, guest};
+};
+INSTANTIATE_TEST_SUITE_P(BothArchs, TableScanner, testing::ValuesIn(arch::kAllArchs), ArchName{});
+
+TEST_P(TableScanner, TellsAllOfANewRootAndNothingTwice) {
+  const Frame root = process();
+  const model::Look look = enter(root);
+  EXPECT_EQ(count(Kind::RootLoad), 1U);
+  EXPECT_EQ(count(Kind::TableAdded), 4U);  // one a level
+  EXPECT_EQ(count(Kind::EntryFound), 6U);  // three links and three leaves
+  EXPECT_EQ(look.transitions.size(), 3U);
+  EXPECT_EQ(scanner.tables(), 4U);
+  guest.events.clear();
+  EXPECT_TRUE(enter(root).transitions.empty());
+  EXPECT_TRUE(guest.events.empty());
+  EXPECT_EQ(guest.rewalk(root).mismatches, 0U);
+}
+
+TEST_P(TableScanner, TellsAChangedEntryWithOldAndNewValue) {
+  const Frame root = process();
+  enter(root);
+  const Gpa slot = guest.leaf_slot(root, FakeGuest::kVvarPlace);
+  const std::uint64_t before = leaf_entry(GetParam(), FakeGuest::kVvar.gpa());
+  guest.secret_store(slot, 0);
+  guest.events.clear();
+  const model::Look look = enter(root);
+  ASSERT_EQ(guest.events.size(), 1U);
+  EXPECT_EQ(guest.events[0].kind, Kind::SlotWrite);
+  EXPECT_EQ(guest.events[0].gpa, slot.value);
+  EXPECT_EQ(guest.events[0].old_value, before);
+  EXPECT_EQ(guest.events[0].new_value, 0U);
+  EXPECT_EQ(guest.events[0].level, 1U);
+  EXPECT_EQ(guest.events[0].root, root.gpa().value);
+  ASSERT_EQ(look.transitions.size(), 1U);
+  EXPECT_EQ(look.transitions[0].after.end, WalkEnd::Absent);
+  EXPECT_EQ(guest.mirror.broken_links(), 0U);
+}
+
+TEST_P(TableScanner, FollowsATableThatIsLinkedAndOneThatIsNot) {
+  const Frame root = process();
+  enter(root);
+  guest.events.clear();
+  // Another 2 MiB: a new level-1 table.
+  const Gva far{FakeGuest::kVdsoPlace.value + 0x400000};
+  const Gpa slot = guest.leaf_slot(root, far);
+  guest.secret_store(slot, leaf_entry(GetParam(), FakeGuest::kVdso.gpa()));
+  const model::Look look = enter(root);
+  EXPECT_EQ(count(Kind::TableAdded), 1U);
+  ASSERT_EQ(look.new_elsewhere.size(), 1U);
+  EXPECT_EQ(look.new_elsewhere[0].gva, far);
+  // And away with it.
+  const arch::Walk walk = arch::walk(guest.format, guest.memory, root, far);
+  guest.secret_store(walk.steps[2].slot, 0);
+  enter(root);
+  EXPECT_EQ(count(Kind::TableRemoved), 1U);
+  EXPECT_EQ(scanner.tables(), 4U);
+  EXPECT_EQ(guest.rewalk(root).mismatches, 0U);
+}
+
+TEST_P(TableScanner, EndsAGenerationOnceTheUserHalfIsEmpty) {
+  const Frame first = process();
+  const Frame second = process();
+  enter(first);
+  enter(second);
+  const std::uint64_t id = guest.spaces.find(first)->id;
+  exit_process(first);
+  enter(second);
+  EXPECT_NE(guest.spaces.find(first), nullptr) << "noticed when another root is loaded";
+  const Frame third = process();
+  enter(third);
+  EXPECT_EQ(guest.spaces.find(first), nullptr);
+  EXPECT_EQ(guest.spaces.take_ended().at(0).space, id);
+  EXPECT_EQ(scanner.tables(), 8U);
+}
+
+TEST_P(TableScanner, ARootThatIsUsedAnewIsANewSpace) {
+  const Frame root = process();
+  const Frame other = process();
+  enter(root);
+  const std::uint64_t id = guest.spaces.find(root)->id;
+  enter(other);
+  // Freed and given to the next process, with tables of its own, between two entries.
+  exit_process(root);
+  guest.map(root, FakeGuest::kVvarPlace, FakeGuest::kVvar);
+  const model::Look look = enter(root);
+  ASSERT_NE(guest.spaces.find(root), nullptr);
+  EXPECT_NE(guest.spaces.find(root)->id, id);
+  for (const auto& transition : look.transitions) EXPECT_TRUE(transition.baseline);
+}
+
+TEST_P(TableScanner, ARootThatOnlyLostOneTableIsTheSameSpace) {
+  const Frame root = guest.new_table();
+  guest.map(root, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.exec = true});
+  guest.map(root, Gva{0x400000}, FakeGuest::kOther);
+  const Frame other = process();
+  enter(root);
+  const std::uint64_t id = guest.spaces.find(root)->id;
+  enter(other);
+  guest.secret_store(root.slot((FakeGuest::kVdsoPlace.value >> arch::level_shift(4)) & 511), 0);
+  const model::Look look = enter(root);
+  EXPECT_EQ(guest.spaces.find(root)->id, id);
+  ASSERT_EQ(look.transitions.size(), 1U);
+  EXPECT_EQ(look.transitions[0].after.end, WalkEnd::Absent);
+}
+
+TEST_P(TableScanner, AFrameThatMovedToAnotherRootIsReadAnew) {
+  const Frame first = process();
+  const Frame second = process();
+  enter(first);
+  enter(second);
+  // The first one's level-1 table, freed and filled for the second one.
+  const Gpa slot = guest.leaf_slot(first, FakeGuest::kVvarPlace);
+  const Frame table = arch::frame_of(slot);
+  guest.secret_store(
+      arch::walk(guest.format, guest.memory, first, FakeGuest::kVvarPlace).steps[2].slot, 0);
+  guest.memory.tables[table] = {};
+  guest.memory.tables[table][7] = leaf_entry(GetParam(), FakeGuest::kOther.gpa());
+  const Gpa link =
+      arch::walk(guest.format, guest.memory, second, FakeGuest::kVvarPlace).steps[2].slot;
+  guest.secret_store(Gpa{link.value + 8}, table_entry(GetParam(), table));
+  enter(second);
+  EXPECT_EQ(guest.rewalk(second).mismatches, 0U);
+  EXPECT_EQ(guest.mirror.broken_links(), 0U);
+  // The first one lost it, and is told so.
+  const model::Look look = enter(first);
+  EXPECT_EQ(guest.rewalk(first).mismatches, 0U);
+  EXPECT_EQ(look.transitions.size(), 3U);
+  EXPECT_EQ(guest.mirror.broken_links(), 0U);
+}
+
+TEST_P(TableScanner, ReadsNothingOfWhatAnotherRootLinks) {
+  const Frame first = process();
+  const Frame second = process();
+  enter(first);
+  enter(second);
+  guest.secret_store(guest.leaf_slot(first, FakeGuest::kVvarPlace), 0);
+  guest.events.clear();
+  enter(second);
+  EXPECT_TRUE(guest.events.empty());
+  EXPECT_EQ(enter(first).transitions.size(), 1U);
+}
+
+TEST_P(TableScanner, ATableThatLinksItselfIsVisitedOnceALevel) {
+  const Frame root = process();
+  guest.secret_store(root.slot(3), table_entry(GetParam(), root));
+  enter(root);
+  const std::size_t tables = scanner.tables();
+  EXPECT_LE(tables, 16U);
+  guest.events.clear();
+  enter(root);
+  EXPECT_TRUE(guest.events.empty());
+  EXPECT_EQ(scanner.tables(), tables);
+  EXPECT_EQ(guest.rewalk(root).mismatches, 0U);
+}
+
+TEST_P(TableScanner, SharesATableWithTheUpperHalf) {
+  const Frame root = process();
+  const bool one_root = GetParam() == Arch::X86_64;
+  const Frame upper = one_root ? root : guest.new_table();
+  const Frame shared = arch::frame_of(guest.leaf_slot(root, FakeGuest::kVvarPlace));
+  // A kernel that shows the user's level-1 table at an address of its own.
+  const Frame level3 = guest.new_table();
+  const Frame level2 = guest.new_table();
+  guest.secret_store(upper.slot(300), table_entry(GetParam(), level3));
+  guest.secret_store(level3.slot(0), table_entry(GetParam(), level2));
+  guest.secret_store(level2.slot(0), table_entry(GetParam(), shared));
+  enter(root);
+  scan_upper(upper);
+  const model::Look look = guest.enter_user(root);
+  EXPECT_EQ(guest.rewalk(root).mismatches, 0U);
+  EXPECT_EQ(look.new_elsewhere.size(), 3U) << "each page of the shared table";
+  EXPECT_TRUE(look.transitions.empty());
+  guest.events.clear();
+  enter(root);
+  scan_upper(upper);
+  EXPECT_TRUE(guest.events.empty());
+}
+
+TEST_P(TableScanner, TablesThatAllLinkEachOtherCountOnceALevel) {
+  const Frame root = process();
+  enter(root);
+  // 512^3 ways to a leaf through 256 frames.
+  for (std::uint64_t i = 0; i < 256; ++i) {
+    guest.secret_store(root.slot(i), table_entry(GetParam(), Frame{0x200 + i}));
+    for (std::uint64_t j = 0; j < 512; ++j) {
+      guest.memory.tables[Frame{0x200 + i}][j] = table_entry(GetParam(), Frame{0x200 + j % 256});
+    }
+  }
+  scan(root);
+  EXPECT_EQ(scanner.tables(), 1U + 3 * 256U);
+  EXPECT_EQ(count(Kind::Limit), 0U);
+}
+
+TEST(TableScannerX86, PassesOverWhatTheHardwareSets) {
+  FakeGuest guest(Arch::X86_64);
+  model::TableScanner scanner(guest.memory, guest.memory.ram, guest);
+  scanner.set_format(guest.format);
+  const Frame root = guest.new_table();
+  guest.map(root, FakeGuest::kVvarPlace, FakeGuest::kVvar);
+  scanner.scan_user(root.gpa().value, {});
+  guest.events.clear();
+  // Accessed and dirty: SDM vol. 3A 4.8.
+  const Gpa slot = guest.leaf_slot(root, FakeGuest::kVvarPlace);
+  const std::uint64_t entry = leaf_entry(Arch::X86_64, FakeGuest::kVvar.gpa());
+  guest.secret_store(slot, entry | 0x60);
+  scanner.scan_user(root.gpa().value, {});
+  EXPECT_TRUE(guest.events.empty());
+  // A change beside them is told, with them in it.
+  guest.secret_store(slot, entry | 0x62);
+  scanner.scan_user(root.gpa().value, {});
+  ASSERT_EQ(guest.events.size(), 1U);
+  EXPECT_EQ(guest.events[0].old_value, entry);
+  EXPECT_EQ(guest.events[0].new_value, entry | 0x62);
+}
+
+}  // namespace
+}  // namespace sealvisor::test

@@ -1,0 +1,31 @@
+#include "vmm/engine/engine.h"
+
+namespace sealvisor::engine {
+
+const char* name_of(Kind kind) { return kind == Kind::Tcg ? "tcg" : "kvm"; }
+
+arch::Gpa doorbell_of(arch::Arch arch) {
+  return arch::Gpa{arch == arch::Arch::Arm64 ? 0x0a000000U : 0xfeb00000U};
+}
+
+const char* name_of(End end) {
+  switch (end) {
+    case End::GuestReset:
+      return "guest reset";
+    case End::GaveUp:
+      return "given up";
+    case End::Deadline:
+      return "deadline";
+    case End::ConsoleFlood:
+      return "console flood";
+    case End::EngineDied:
+      return "engine died";
+    case End::Interrupted:
+      return "interrupted";
+    case End::RingBroken:
+      return "event ring broken";
+  }
+  return "?";
+}
+
+}  // namespace sealvisor::engine

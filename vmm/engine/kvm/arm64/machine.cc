@@ -1,0 +1,506 @@
+// The arm64 microVM.
+//
+// RAM from 1 GiB; in-kernel GICv3, or GICv2 where the host has no other; the generic timer; a PL011
+// with SPI 1; PSCI in the kernel; the doorbell page. Nothing else answers.
+#include "vmm/engine/kvm/machine.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "arch/arm64/boot.h"
+#include "arch/arm64/exception.h"
+#include "arch/arm64/id_registers.h"
+#include "arch/arm64/user_returns.h"
+#include "vmm/engine/kvm/arm64/registers.h"
+#include "vmm/engine/kvm/counters.h"
+#include "vmm/engine/kvm/device/pl011.h"
+#include "vmm/engine/kvm/kernel_text.h"
+#include "vmm/engine/kvm/kick.h"
+
+namespace sealvisor::engine::kvm {
+
+namespace {
+
+using arch::Gpa;
+using arch::Gva;
+// Decoding and register names: both are of this architecture, and no name is in both.
+namespace decode = arch::arm64;
+
+// Where QEMU's virt machine has them (hw/arm/virt.c, base_memmap): one map for both engines.
+constexpr decode::DeviceRange kDistributor{Gpa{0x08000000}, 0x10000};
+constexpr decode::DeviceRange kCpuInterface{Gpa{0x08010000}, 0x10000};
+constexpr decode::DeviceRange kRedistributor{Gpa{0x080a0000}, 0x20000};
+constexpr decode::DeviceRange kUart{Gpa{0x09000000}, 0x1000};
+constexpr std::uint32_t kUartSpi = 1;
+constexpr std::uint32_t kFirstSpi = 32;
+constexpr std::uint32_t kInterruptLines = 64;
+
+// PSTATE.M[3:2] of AArch64, and M[4] of AArch32: Arm ARM, "SPSR_EL1".
+constexpr std::uint64_t kModeEl = 0xc;
+constexpr std::uint64_t kModeAArch32 = 0x10;
+bool is_user(std::uint64_t pstate) {
+  return (pstate & kModeAArch32) != 0 || (pstate & kModeEl) == 0;
+}
+
+/// With page tables isolated, TTBR1_EL1 in user mode holds a root that maps the trampoline only;
+/// the kernel's own is two pages above it (arch/arm64/include/asm/pgtable.h and vmlinux.lds.S,
+/// TRAMP_SWAPPER_OFFSET).
+constexpr std::uint64_t kTrampolineToKernel = 2 * arch::kPageSize;
+/// The trampoline's text is a few pages; a kernel's is megabytes.
+constexpr std::uint64_t kLeastText = 256 << 10;
+
+class Arm64Machine final : public Machine {
+ public:
+  Arm64Machine(Vm vm, GuestRam& ram, const arch::TableReader& memory)
+      : vm_(std::move(vm)), ram_(ram), memory_(memory) {}
+
+  [[nodiscard]] Status set_up(const EngineConfig& config);
+
+  [[nodiscard]] Result<MachineExit> run() override;
+  [[nodiscard]] Result<VcpuState> state() override;
+  [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
+  [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
+  [[nodiscard]] Status type(std::string_view bytes) override;
+  [[nodiscard]] std::string take_console() override { return std::exchange(console_, {}); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<std::string> limits() const override { return limits_; }
+  void kick() override { (*kick_)(); }
+
+ private:
+  [[nodiscard]] Status create_gic();
+  [[nodiscard]] Status place_gic();
+  [[nodiscard]] Status create_vcpu();
+  [[nodiscard]] Status hide_features();
+  [[nodiscard]] Result<MachineExit> on_mmio(kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_debug(const kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_trap();
+  [[nodiscard]] Result<MachineExit> hand_back(const kvm_run& run);
+  [[nodiscard]] Status update_irq();
+  [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const { return vcpu_->get(id); }
+
+  Vm vm_;
+  GuestRam& ram_;
+  const arch::TableReader& memory_;
+  std::optional<Device> gic_;
+  std::optional<Vcpu> vcpu_;
+  std::optional<Kick> kick_;
+  decode::GicVersion gic_version_ = decode::GicVersion::V3;
+  Pl011 uart_;
+  std::string console_;
+  std::string pending_input_;
+  bool irq_ = false;
+  Gpa doorbell_{};
+  std::vector<Gva> sites_;  // in address order
+  bool has_user32_ = false;
+  bool has_mte2_ = false;
+  bool has_nmi_ = false;
+  std::vector<std::string> limits_;
+  Counters counters_{};
+};
+
+Status Arm64Machine::create_gic() {
+  // GICv3 first; a host whose own controller is a GICv2 can only do that (api.rst, arm-vgic*.rst).
+  if (auto made = vm_.create_device(KVM_DEV_TYPE_ARM_VGIC_V3, "KVM_CREATE_DEVICE GICv3")) {
+    gic_.emplace(std::move(made).value());
+    gic_version_ = decode::GicVersion::V3;
+  } else {
+    auto older = vm_.create_device(KVM_DEV_TYPE_ARM_VGIC_V2, "KVM_CREATE_DEVICE GICv2");
+    if (!older) {
+      return Error{ExitCode::HostLacks,
+                   fmt::format("the host's KVM has neither GICv3 ({}) nor GICv2 ({})",
+                               made.error().message, older.error().message)};
+    }
+    gic_.emplace(std::move(older).value());
+    gic_version_ = decode::GicVersion::V2;
+  }
+  return {};
+}
+
+Status Arm64Machine::place_gic() {
+  const bool v3 = gic_version_ == decode::GicVersion::V3;
+  const std::uint64_t distributor = kDistributor.gpa.value;
+  const std::uint64_t second = v3 ? kRedistributor.gpa.value : kCpuInterface.gpa.value;
+  const std::uint32_t lines = kInterruptLines;
+  const Status done[] = {
+      gic_->set(KVM_DEV_ARM_VGIC_GRP_ADDR,
+                v3 ? KVM_VGIC_V3_ADDR_TYPE_DIST : KVM_VGIC_V2_ADDR_TYPE_DIST, &distributor,
+                "the interrupt distributor's address"),
+      gic_->set(KVM_DEV_ARM_VGIC_GRP_ADDR,
+                v3 ? KVM_VGIC_V3_ADDR_TYPE_REDIST : KVM_VGIC_V2_ADDR_TYPE_CPU, &second,
+                "the interrupt controller's CPU part's address"),
+      gic_->set(KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &lines, "the number of interrupt lines"),
+      gic_->set(KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, nullptr,
+                "the interrupt controller's start"),
+  };
+  for (const Status& one : done) {
+    if (!one) return one;
+  }
+  return {};
+}
+
+Status Arm64Machine::create_vcpu() {
+  auto made = vm_.create_vcpu(0);
+  if (!made) return made.error();
+  vcpu_.emplace(std::move(made).value());
+  kick_.emplace(*vcpu_);
+  kvm_vcpu_init init{};
+  if (auto target = vm_.operate(KVM_ARM_PREFERRED_TARGET, &init, "KVM_ARM_PREFERRED_TARGET");
+      !target) {
+    return target;
+  }
+  init.features[0] |= 1U << KVM_ARM_VCPU_PSCI_0_2;
+  if (auto ready = vcpu_->operate(KVM_ARM_VCPU_INIT, &init, "KVM_ARM_VCPU_INIT"); !ready) {
+    return ready;
+  }
+  return hide_features();
+}
+
+Status Arm64Machine::hide_features() {
+  for (const decode::IdField& field : decode::hidden_fields()) {
+    const std::uint64_t id = arm64::system(3, 0, 0, field.reg.crm, field.reg.op2);
+    auto value = get(id);
+    if (!value) return value.error();
+    if (!decode::offers(field, value.value())) continue;
+    // A host that does not let go of it is lived with, and named.
+    if (!vcpu_->set(id, decode::without(field, value.value()))) {
+      limits_.push_back(fmt::format("the host's KVM does not hide {}: {}", field.name, field.what));
+    }
+  }
+  return {};
+}
+
+std::string command_line(const EngineConfig& config) {
+  std::string words = fmt::format(
+      "console=ttyAMA0 nokaslr norandmaps panic=-1 printk.devkmsg=on quiet "
+      "sealvisor.doorbell={:#x}",
+      doorbell_of(config.arch).value);
+  if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
+  return words;
+}
+
+Status Arm64Machine::set_up(const EngineConfig& config) {
+  doorbell_ = doorbell_of(config.arch);
+  if (auto set = ram_.install(vm_, {}); !set) return set;
+  if (auto made = create_gic(); !made) return made;
+  if (auto made = create_vcpu(); !made) return made;
+  if (auto placed = place_gic(); !placed) return placed;
+  const std::string words = command_line(config);
+  std::array<std::byte, decode::kImageHeaderBytes> header{};
+  std::ifstream file(config.kernel, std::ios::binary);
+  file.read(reinterpret_cast<char*>(header.data()), header.size());
+  decode::BootInput input;
+  input.header = std::span(header).first(static_cast<std::size_t>(file.gcount()));
+  std::error_code error;
+  input.kernel_bytes = std::filesystem::file_size(config.kernel, error);
+  if (!error) input.initramfs_bytes = std::filesystem::file_size(config.initramfs, error);
+  if (error) return Error{ExitCode::Usage, "size of kernel or initramfs: " + error.message()};
+  input.command_line = words;
+  input.ram = ram_.layout();
+  input.machine = {gic_version_, kDistributor, kRedistributor, kCpuInterface, kUart, kUartSpi};
+  auto boot = decode::plan_boot(input);
+  if (!boot) return boot.error();
+  if (auto loaded = ram_.load(boot.value().plan, config.kernel, config.initramfs); !loaded) {
+    return loaded;
+  }
+  const decode::FirstRegisters& first = boot.value().registers;
+  const Status set[] = {vcpu_->set(arm64::x(0), first.x0), vcpu_->set(arm64::kPc, first.pc),
+                        vcpu_->set(arm64::kPstate, first.pstate)};
+  for (const Status& one : set) {
+    if (!one) return one;
+  }
+  // A store to a read-only slot that the hardware does not decode then ends KVM_RUN in a way that
+  // can be told; without it the run ends with an error.
+  static_cast<void>(vm_.enable(KVM_CAP_ARM_NISV_TO_USER, 0, "KVM_CAP_ARM_NISV_TO_USER"));
+  return {};
+}
+
+Result<MachineExit> Arm64Machine::run() {
+  if (!pending_input_.empty()) {
+    if (auto fed = type({}); !fed) return fed.error();
+  }
+  const int error = vcpu_->enter();
+  kvm_run& run = vcpu_->run();
+  if (error == EINTR || error == EAGAIN) {
+    kick_->taken();
+    ++counter(counters_, Counted::Kick);
+    return MachineExit{ExitKind::Kicked, {}, 0, 0, {}};
+  }
+  if (error != 0) {
+    errno = error;
+    return errno_error(ExitCode::HostLacks, "KVM_RUN");
+  }
+  switch (run.exit_reason) {
+    case KVM_EXIT_MMIO:
+      return on_mmio(run);
+    case KVM_EXIT_DEBUG:
+      return on_debug(run);
+    case KVM_EXIT_SYSTEM_EVENT:
+      if (run.system_event.type == KVM_SYSTEM_EVENT_CRASH) {
+        return MachineExit{ExitKind::Broken, {}, 0, 0, "the guest reported a crash"};
+      }
+      return MachineExit{
+          ExitKind::Reset,
+          {},
+          0,
+          0,
+          run.system_event.type == KVM_SYSTEM_EVENT_RESET ? "PSCI reset" : "PSCI power off"};
+    case KVM_EXIT_ARM_NISV:
+      return MachineExit{
+          ExitKind::Broken,
+          {},
+          0,
+          0,
+          fmt::format("an access to {:#x} that the hardware does not decode (ESR "
+                      "{:#x})",
+                      std::uint64_t{run.arm_nisv.fault_ipa}, std::uint64_t{run.arm_nisv.esr_iss})};
+    case KVM_EXIT_FAIL_ENTRY:
+      return MachineExit{ExitKind::Broken,
+                         {},
+                         0,
+                         0,
+                         fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
+                                     std::uint64_t{run.fail_entry.hardware_entry_failure_reason})};
+    case KVM_EXIT_INTERNAL_ERROR:
+      return MachineExit{
+          ExitKind::Broken,
+          {},
+          0,
+          0,
+          fmt::format("KVM internal error {}", std::uint32_t{run.internal.suberror})};
+    case KVM_EXIT_INTR:
+      ++counter(counters_, Counted::Other);
+      return MachineExit{};
+    default:
+      return MachineExit{ExitKind::Broken,
+                         {},
+                         0,
+                         0,
+                         fmt::format("KVM exit reason {}, which this machine does not know",
+                                     std::uint32_t{run.exit_reason})};
+  }
+}
+
+Result<MachineExit> Arm64Machine::on_mmio(kvm_run& run) {
+  auto& mmio = run.mmio;
+  const Gpa gpa{mmio.phys_addr};
+  const auto size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
+  std::uint64_t value = 0;
+  if (mmio.is_write != 0) std::memcpy(&value, mmio.data, size);
+  if (gpa.value - kUart.gpa.value < kUart.bytes) {
+    ++counter(counters_, Counted::Serial);
+    const auto offset = gpa.value - kUart.gpa.value;
+    if (mmio.is_write != 0) {
+      uart_.write(offset, static_cast<std::uint32_t>(value));
+    } else {
+      const std::uint64_t answer = uart_.read(offset);
+      std::memcpy(mmio.data, &answer, sizeof mmio.data);
+    }
+    console_ += uart_.take_output();
+    if (auto updated = update_irq(); !updated) return updated.error();
+    return MachineExit{};
+  }
+  MachineExit exit;
+  exit.value = value;
+  exit.size = size;
+  if (mmio.is_write == 0) {
+    ++counter(counters_, Counted::OtherDevice);
+    std::memset(mmio.data, 0, sizeof mmio.data);
+  } else if (gpa.value - doorbell_.value < arch::kPageSize) {
+    ++counter(counters_, Counted::Doorbell);
+    exit.kind = ExitKind::Doorbell;
+    exit.gpa = Gpa{gpa.value - doorbell_.value};
+  } else if (!ram_.at(gpa, 1).empty()) {
+    ++counter(counters_, Counted::ReadOnly);
+    exit.kind = ExitKind::ReadOnly;
+    exit.gpa = gpa;
+  } else {
+    ++counter(counters_, Counted::OtherDevice);
+  }
+  return exit;
+}
+
+Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
+  const std::uint32_t esr = run.debug.arch.hsr;
+  if (decode::is_trap(esr)) {
+    auto pc = get(arm64::kPc);
+    if (!pc) return pc.error();
+    if (std::binary_search(sites_.begin(), sites_.end(), Gva{pc.value()})) return on_trap();
+  }
+  ++counter(counters_, Counted::GuestDebug);
+  return hand_back(run);
+}
+
+Result<MachineExit> Arm64Machine::on_trap() {
+  decode::EretState before;
+  before.has_user32 = has_user32_;
+  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {{arm64::kPstate, &before.pstate},
+                                                             {arm64::kElrEl1, &before.elr_el1},
+                                                             {arm64::kSpsrEl1, &before.spsr_el1}};
+  for (const auto& [id, to] : wanted) {
+    auto value = get(id);
+    if (!value) return value.error();
+    *to = value.value();
+  }
+  using Target = decode::EretResult::Target;
+  const decode::EretResult after = decode::emulate_eret(before);
+  if (after.target == Target::Undefined) {
+    return MachineExit{ExitKind::Broken, {}, 0, 0, "an eret outside EL1"};
+  }
+  for (const auto& [id, value] :
+       {std::pair{arm64::kPstate, after.pstate}, std::pair{arm64::kPc, after.pc}}) {
+    if (auto set = vcpu_->set(id, value); !set) return set.error();
+  }
+  if (after.target == Target::User) {
+    ++counter(counters_, Counted::UserReturn);
+    return MachineExit{ExitKind::UserReturn, {}, 0, 0, {}};
+  }
+  ++counter(counters_, Counted::KernelReturn);
+  return MachineExit{};
+}
+
+Result<MachineExit> Arm64Machine::hand_back(const kvm_run& run) {
+  decode::ExceptionState state;
+  state.esr = run.debug.arch.hsr;
+  state.has_mte = has_mte2_;
+  state.has_nmi = has_nmi_;
+  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {{arm64::kPc, &state.pc},
+                                                             {arm64::kPstate, &state.pstate},
+                                                             {arm64::kVbarEl1, &state.vbar_el1},
+                                                             {arm64::kSctlrEl1, &state.sctlr_el1}};
+  for (const auto& [id, to] : wanted) {
+    auto value = get(id);
+    if (!value) return value.error();
+    *to = value.value();
+  }
+  const auto entry = decode::enter_exception(state);
+  if (!entry) return MachineExit{ExitKind::Broken, {}, 0, 0, entry.error().message};
+  const decode::ExceptionEntry& to = entry.value();
+  const Status set[] = {
+      vcpu_->set(arm64::kElrEl1, to.elr_el1), vcpu_->set(arm64::kSpsrEl1, to.spsr_el1),
+      vcpu_->set(arm64::kEsrEl1, to.esr_el1), vcpu_->set(arm64::kFarEl1, run.debug.arch.far),
+      vcpu_->set(arm64::kPstate, to.pstate),  vcpu_->set(arm64::kPc, to.pc)};
+  for (const Status& one : set) {
+    if (!one) return one.error();
+  }
+  return MachineExit{};
+}
+
+Result<Planted> Arm64Machine::plant(const VcpuState& state) {
+  auto format = model::format_of(arch::Arch::Arm64, state.paging);
+  if (!format) return format.error();
+  std::vector<TextRange> text;
+  const std::uint64_t root = model::root_of(arch::Arch::Arm64, state.upper_root).gpa().value;
+  for (const std::uint64_t gpa : {root, root + kTrampolineToKernel}) {
+    const auto more = kernel_text(format.value(), memory_, arch::frame_of(Gpa{gpa}));
+    text.insert(text.end(), more.begin(), more.end());
+    if (total_bytes(text) >= kLeastText) break;
+  }
+  Planted planted;
+  planted.text_bytes = total_bytes(text);
+  // The trampoline is mapped twice: all is searched before anything is planted.
+  std::vector<Gpa> places;
+  for (const TextRange& range : text) {
+    const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
+    if (bytes.size() != range.bytes) continue;
+    const decode::UserReturns found = decode::find_user_returns(bytes, range.gva);
+    for (const Gva site : found.sites) {
+      sites_.push_back(site);
+      places.push_back(Gpa{range.gpa.value + (site.value - range.gva.value)});
+    }
+    for (const Gva other : found.authenticated) {
+      planted.unplanted.push_back(fmt::format("authenticated eret at {:#x}", other.value));
+    }
+  }
+  for (const Gpa place : places) {
+    const std::span<std::byte> word = ram_.at(place, decode::kTrapBytes);
+    std::memcpy(word.data(), &decode::kTrapWord, decode::kTrapBytes);
+    // The instruction cache may hold the word that was there.
+    auto* first = reinterpret_cast<char*>(word.data());
+    __builtin___clear_cache(first, first + decode::kTrapBytes);
+  }
+  std::sort(sites_.begin(), sites_.end());
+  sites_.erase(std::unique(sites_.begin(), sites_.end()), sites_.end());
+  planted.sites = sites_.size();
+  auto features = get(arm64::kIdAa64Pfr0El1);
+  if (!features) return features.error();
+  has_user32_ = decode::has_user32(features.value());
+  auto more = get(arm64::kIdAa64Pfr1El1);
+  if (!more) return more.error();
+  has_mte2_ = decode::has_mte2(more.value());
+  has_nmi_ = decode::has_nmi(more.value());
+  kvm_guest_debug debug{};
+  debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+  if (auto on = vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG"); !on) {
+    return on.error();
+  }
+  return planted;
+}
+
+Status Arm64Machine::update_irq() {
+  const bool level = uart_.irq();
+  if (level == irq_) return {};
+  irq_ = level;
+  // api.rst, KVM_IRQ_LINE: type 31:24, interrupt id 15:0.
+  return vm_.set_irq(
+      (std::uint32_t{KVM_ARM_IRQ_TYPE_SPI} << KVM_ARM_IRQ_TYPE_SHIFT) | (kFirstSpi + kUartSpi),
+      level);
+}
+
+Status Arm64Machine::type(std::string_view bytes) {
+  pending_input_ += bytes;
+  const std::size_t taken = uart_.feed(pending_input_);
+  pending_input_.erase(0, taken);
+  return update_irq();
+}
+
+Result<VcpuState> Arm64Machine::state() {
+  VcpuState state;
+  std::uint64_t pstate = 0;
+  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {
+      {arm64::kTtbr0El1, &state.root},
+      {arm64::kTtbr1El1, &state.upper_root},
+      {arm64::kPc, &state.pc},
+      {arm64::kPstate, &pstate},
+      {arm64::kTcrEl1, &state.paging.first},
+      {arm64::kSctlrEl1, &state.paging.second},
+  };
+  for (const auto& [id, to] : wanted) {
+    auto value = get(id);
+    if (!value) return value.error();
+    *to = value.value();
+  }
+  state.user_mode = is_user(pstate);
+  return state;
+}
+
+Status Arm64Machine::protect(const std::vector<arch::Frame>& frames) {
+  return ram_.install(vm_, frames);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> make_machine(const EngineConfig& config, const System& system,
+                                              GuestRam& ram, const arch::TableReader& memory) {
+  auto vm = system.create_vm(0);
+  if (!vm) return vm.error();
+  auto machine = std::make_unique<Arm64Machine>(std::move(vm).value(), ram, memory);
+  if (auto ready = machine->set_up(config); !ready) return ready.error();
+  return std::unique_ptr<Machine>(std::move(machine));
+}
+
+}  // namespace sealvisor::engine::kvm

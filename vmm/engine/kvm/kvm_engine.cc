@@ -1,0 +1,306 @@
+#include "vmm/engine/kvm/kvm_engine.h"
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/engine/kvm/audit.h"
+#include "vmm/engine/kvm/capabilities.h"
+#include "vmm/engine/kvm/host.h"
+#include "vmm/engine/kvm/io_thread.h"
+#include "vmm/engine/kvm/kick.h"
+#include "vmm/engine/kvm/sandbox.h"
+#include "vmm/engine/terminal.h"
+
+namespace sealvisor::engine {
+
+Result<std::unique_ptr<Engine>> make_kvm_engine(const EngineConfig& config,
+                                                std::uint64_t memory_bytes) {
+  auto engine = kvm::KvmEngine::create(config, memory_bytes);
+  if (!engine) return engine.error();
+  return std::unique_ptr<Engine>(std::move(engine).value());
+}
+
+namespace kvm {
+
+namespace {
+
+// Ctrl-D: the guest's terminal makes it the end of input (termios(3), VEOF).
+constexpr const char* kEndOfInput = "\x04";
+
+/// Of the calling thread, the guest's own time included.
+double thread_cpu_seconds() {
+  struct rusage usage {};
+  if (::getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+/// One guest, from its first instruction to its end. All in the thread of run() but what io_ does.
+class Runner {
+ public:
+  Runner(const EngineConfig& config, Machine& machine, GuestRam& ram, Audit& audit,
+         Observer& observer, const Terminal* terminal)
+      : config_(config),
+        machine_(machine),
+        ram_(ram),
+        audit_(audit),
+        observer_(observer),
+        terminal_(terminal),
+        io_(config.deadline, terminal, [&machine] { machine.kick(); }) {}
+
+  /// Runs to the end and says how it was. An Error: the host failed.
+  [[nodiscard]] Result<Outcome> run();
+
+ private:
+  [[nodiscard]] Status handle(const MachineExit& exit);
+  [[nodiscard]] Status on_doorbell(const MachineExit& exit);
+  [[nodiscard]] Status on_read_only(const MachineExit& exit);
+  void show_console();
+  void look_for_ready(std::string_view shown);
+  void finish(End end, std::string text);
+  void describe(Outcome& outcome) const;
+
+  const EngineConfig& config_;
+  Machine& machine_;
+  GuestRam& ram_;
+  Audit& audit_;
+  Observer& observer_;
+  const Terminal* terminal_;
+  IoThread io_;
+  std::optional<End> end_;
+  std::string text_;
+  std::string console_tail_;  ///< Until it has shown config_.console_ready.
+  std::uint64_t console_bytes_ = 0;
+  bool input_begun_ = false;
+  std::uint64_t judged_ = 0;
+  double microseconds_ = 0;
+  std::optional<Planted> planted_;
+};
+
+void Runner::finish(End end, std::string text) {
+  if (end_) return;
+  end_ = end;
+  text_ = std::move(text);
+}
+
+Result<Outcome> Runner::run() {
+  const auto started = std::chrono::steady_clock::now();
+  if (auto begun = io_.start(); !begun) return begun.error();
+  const bool held_back =
+      !config_.console_ready.empty() && terminal_ != nullptr && !terminal_->raw();
+  if (terminal_ != nullptr && !held_back) {
+    input_begun_ = true;
+    io_.begin_input("");
+  }
+  if (auto confined = confine(Confined::Vcpu); !confined) return confined.error();
+  while (!end_) {
+    auto exit = machine_.run();
+    if (!exit) return exit.error();
+    if (auto handled = handle(exit.value()); !handled) return handled.error();
+  }
+  if (config_.watch) audit_.on_end();
+  Outcome outcome;
+  outcome.end = *end_;
+  outcome.text = text_;
+  outcome.started = started;
+  outcome.wall_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  outcome.quit = io_.quit();
+  outcome.engine_cpu_seconds = thread_cpu_seconds();
+  describe(outcome);
+  return outcome;
+}
+
+Status Runner::handle(const MachineExit& exit) {
+  show_console();
+  switch (exit.kind) {
+    case ExitKind::Handled:
+      break;
+    case ExitKind::Kicked:
+      if (const std::string typed = io_.take_input(); !typed.empty()) {
+        if (auto done = machine_.type(typed); !done) return done;
+      }
+      if (auto request = io_.requested()) finish(request->end, std::move(request->text));
+      break;
+    case ExitKind::Doorbell:
+      return on_doorbell(exit);
+    case ExitKind::UserReturn: {
+      auto state = machine_.state();
+      if (!state) return state.error();
+      const auto begun = std::chrono::steady_clock::now();
+      audit_.on_user_return(state.value());
+      const std::chrono::duration<double, std::micro> took =
+          std::chrono::steady_clock::now() - begun;
+      microseconds_ += took.count();
+      ++judged_;
+      break;
+    }
+    case ExitKind::ReadOnly:
+      return on_read_only(exit);
+    case ExitKind::Reset:
+      finish(End::GuestReset, exit.text);
+      break;
+    case ExitKind::Broken:
+      finish(End::EngineDied, exit.text);
+      break;
+  }
+  return {};
+}
+
+Status Runner::on_doorbell(const MachineExit& exit) {
+  if (!config_.watch) return {};
+  auto state = machine_.state();
+  if (!state) return state.error();
+  if (!planted_) {
+    // The first message comes from the agent, before anything hostile runs, and with the kernel's
+    // text as boot has patched it.
+    auto planted = machine_.plant(state.value());
+    if (!planted) return planted.error();
+    planted_ = std::move(planted).value();
+  }
+  const StopReply reply = audit_.on_doorbell(exit, state.value());
+  if (reply.give_up) finish(End::GaveUp, *reply.give_up);
+  return machine_.protect(reply.watch_content);
+}
+
+Status Runner::on_read_only(const MachineExit& exit) {
+  // A store to code of a system mapping: done for the guest, and told.
+  auto state = machine_.state();
+  if (!state) return state.error();
+  const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
+  if (to.size() != exit.size || exit.size > sizeof exit.value) {
+    finish(End::EngineDied, fmt::format("a store of {} bytes to {:#x}, which is no memory",
+                                        exit.size, exit.gpa.value));
+    return {};
+  }
+  const arch::Gpa first{exit.gpa.value & ~std::uint64_t{7}};
+  const std::uint64_t last = (exit.gpa.value + exit.size - 1) & ~std::uint64_t{7};
+  std::array<std::uint64_t, 2> before{};
+  const auto slots = (last - first.value) / 8 + 1;
+  const auto word = [&](std::uint64_t slot) {
+    std::uint64_t value = 0;
+    const std::span<std::byte> at = ram_.at(arch::Gpa{first.value + slot * 8}, 8);
+    if (at.size() == 8) std::memcpy(&value, at.data(), 8);
+    return value;
+  };
+  for (std::uint64_t slot = 0; slot < slots; ++slot) before.at(slot) = word(slot);
+  std::memcpy(to.data(), &exit.value, exit.size);
+  for (std::uint64_t slot = 0; slot < slots; ++slot) {
+    audit_.on_content_write(arch::Gpa{first.value + slot * 8}, before.at(slot), word(slot),
+                            exit.size, state.value());
+  }
+  return {};
+}
+
+void Runner::describe(Outcome& outcome) const {
+  for (const ExitCount& exit : machine_.exits()) {
+    outcome.costs.push_back({fmt::format("exits: {}", exit.name), exit.count, 0});
+  }
+  outcome.limits = machine_.limits();
+  if (!planted_) {
+    if (config_.watch) outcome.limits.emplace_back("nothing was planted: the agent never rang");
+    return;
+  }
+  outcome.mechanism = fmt::format(
+      "traps at {} return(s) to user mode, found in {} KiB of kernel text once the agent first "
+      "rang; code of system mappings in read-only slots",
+      planted_->sites, planted_->text_bytes >> 10);
+  if (!planted_->unplanted.empty()) {
+    outcome.limits.push_back(
+        fmt::format("returns without a trap: {}", fmt::join(planted_->unplanted, ", ")));
+  }
+  outcome.costs.push_back({"judgements of user mode", judged_, microseconds_});
+}
+
+void Runner::show_console() {
+  const std::string bytes = machine_.take_console();
+  if (bytes.empty()) return;
+  if (terminal_ != nullptr) {
+    observer_.on_console(bytes);
+    look_for_ready(bytes);
+    if (!terminal_->write(bytes)) finish(End::Interrupted, "the terminal takes no more output");
+    return;
+  }
+  const std::uint64_t room =
+      config_.console_limit - std::min(console_bytes_, config_.console_limit);
+  console_bytes_ += bytes.size();
+  const auto passed = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), room));
+  if (passed > 0) observer_.on_console({bytes.data(), passed});
+  if (passed < bytes.size()) {
+    finish(End::ConsoleFlood,
+           fmt::format("more than {} bytes on the console", config_.console_limit));
+  }
+}
+
+void Runner::look_for_ready(std::string_view shown) {
+  if (input_begun_ || config_.console_ready.empty()) return;
+  console_tail_.append(shown);
+  if (console_tail_.find(config_.console_ready) != std::string::npos) {
+    input_begun_ = true;
+    io_.begin_input(kEndOfInput);
+  } else if (console_tail_.size() > config_.console_ready.size()) {
+    console_tail_.erase(0, console_tail_.size() - config_.console_ready.size());
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<KvmEngine>> KvmEngine::create(const EngineConfig& config,
+                                                     std::uint64_t memory_bytes) {
+  if (auto fit = check_host(config.arch); !fit) return fit.error();
+  auto system = System::open(kDevice);
+  if (!system) return system.error();
+  if (auto all = check_needed(probe(system.value())); !all) return all.error();
+  auto memory = memory::GuestMemory::create(config.arch, memory_bytes);
+  if (!memory) return memory.error();
+  auto ram = GuestRam::map(memory.value());
+  if (!ram) return ram.error();
+  return std::make_unique<KvmEngine>(Key{}, config, std::move(system).value(),
+                                     std::move(memory).value(), std::move(ram).value());
+}
+
+Result<Outcome> KvmEngine::run(Observer& observer) {
+  if (used_) return Error{ExitCode::Usage, "an engine runs one guest only"};
+  used_ = true;
+  std::optional<Terminal> terminal;
+  if (config_.interactive) {
+    auto opened = Terminal::open(STDIN_FILENO, STDOUT_FILENO);
+    if (!opened) return opened.error();
+    terminal.emplace(std::move(opened).value());
+  }
+  // A thread of its own, for what it gives up it never gets back.
+  std::optional<Result<Outcome>> outcome;
+  std::thread([&] { outcome = run_confined(observer, terminal ? &*terminal : nullptr); }).join();
+  if (!*outcome) return outcome->error();
+  utsname names{};
+  static_cast<void>(::uname(&names));
+  outcome->value().version = fmt::format("KVM of Linux {}", names.release);
+  outcome->value().cpu_model = "host";
+  return std::move(*outcome);
+}
+
+Result<Outcome> KvmEngine::run_confined(Observer& observer, const Terminal* terminal) {
+  if (auto handled = Kick::install_handler(); !handled) return handled.error();
+  auto machine = make_machine(config_, system_, ram_, memory_);
+  if (!machine) return machine.error();
+  Audit audit(config_.arch, memory_, observer);
+  Runner runner(config_, *machine.value(), ram_, audit, observer, terminal);
+  return runner.run();
+}
+
+}  // namespace kvm
+
+}  // namespace sealvisor::engine

@@ -1,0 +1,95 @@
+// One microVM: memory, one vCPU, interrupt controller, timer, serial line, doorbell. What differs
+// between architectures is behind this; each host builds the one that it can run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arch/address.h"
+#include "vmm/base/result.h"
+#include "vmm/engine/engine.h"
+#include "vmm/engine/kvm/api.h"
+#include "vmm/engine/kvm/counters.h"
+#include "vmm/engine/kvm/guest_ram.h"
+#include "vmm/engine/kvm/kernel_text.h"
+#include "vmm/model/paging.h"
+
+namespace sealvisor::engine::kvm {
+
+/// Why the vCPU stopped, as far as the engine cares.
+enum class ExitKind : std::uint8_t {
+  Kicked,      ///< Someone asked for it, or a signal came.
+  Handled,     ///< A device took care of it.
+  Doorbell,    ///< The guest stored to the doorbell page. gpa = offset there, value, size.
+  UserReturn,  ///< A planted trap: user mode is about to run.
+  ReadOnly,    ///< The guest stored to a read-only frame; not done yet. gpa, value, size.
+  Reset,       ///< The guest reset or powered off. text says how.
+  Broken,      ///< The guest can't go on. text says why.
+};
+
+struct MachineExit {
+  ExitKind kind = ExitKind::Handled;
+  arch::Gpa gpa{};
+  std::uint64_t value = 0;
+  std::uint8_t size = 0;
+  std::string text{};
+};
+
+/// Registers of the stopped vCPU.
+struct VcpuState {
+  std::uint64_t root = 0;        ///< CR3, TTBR0_EL1.
+  std::uint64_t upper_root = 0;  ///< TTBR1_EL1 (arm64).
+  std::uint64_t pc = 0;
+  bool user_mode = false;
+  model::PagingRegisters paging{};
+};
+
+/// What was planted.
+struct Planted {
+  std::size_t sites = 0;
+  std::size_t text_bytes = 0;            ///< Kernel text that was searched.
+  std::vector<std::string> unplanted{};  ///< Returns that have no trap, for people.
+};
+
+/// All calls but kick() come from the vCPU's thread.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  /// Runs the guest to the next exit. An Error means that the host failed.
+  [[nodiscard]] virtual Result<MachineExit> run() = 0;
+  /// Reads the registers. Precondition: run() returned and was not called again.
+  [[nodiscard]] virtual Result<VcpuState> state() = 0;
+  /// Looks for the return-to-user sites of the running kernel and plants traps there.
+  [[nodiscard]] virtual Result<Planted> plant(const VcpuState& state) = 0;
+  /// Stores to `frames` end run() with ExitKind::ReadOnly from now on; to all others they don't.
+  [[nodiscard]] virtual Status protect(const std::vector<arch::Frame>& frames) = 0;
+  /// Bytes for the guest's serial line.
+  [[nodiscard]] virtual Status type(std::string_view bytes) = 0;
+  /// What the guest wrote to its serial line since the last call.
+  [[nodiscard]] virtual std::string take_console() = 0;
+  [[nodiscard]] virtual std::vector<ExitCount> exits() const = 0;
+  /// What this host's KVM leaves open to the guest, for people.
+  [[nodiscard]] virtual std::vector<std::string> limits() const = 0;
+
+  /// Makes run() return soon: now if it waits in the kernel, at once when it is called next. From
+  /// any thread, as long as the machine lives.
+  virtual void kick() = 0;
+
+ protected:
+  Machine() = default;
+};
+
+/// Builds the machine of the host's architecture and loads the guest. Errors: exit code HostLacks
+/// names the missing capability; Usage the bad image.
+[[nodiscard]] Result<std::unique_ptr<Machine>> make_machine(const EngineConfig& config,
+                                                            const System& system, GuestRam& ram,
+                                                            const arch::TableReader& memory);
+
+}  // namespace sealvisor::engine::kvm

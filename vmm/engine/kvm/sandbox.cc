@@ -1,0 +1,161 @@
+#include "vmm/engine/kvm/sandbox.h"
+
+#include <linux/capability.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace sealvisor::engine::kvm {
+
+namespace {
+
+// What both loops need: memory without code, locks, clocks, signals, files that are open already.
+constexpr int kCommon[] = {SCMP_SYS(read),
+                           SCMP_SYS(write),
+                           SCMP_SYS(writev),
+                           SCMP_SYS(close),
+                           SCMP_SYS(lseek),
+                           SCMP_SYS(fstat),
+                           SCMP_SYS(newfstatat),
+                           SCMP_SYS(munmap),
+                           SCMP_SYS(mremap),
+                           SCMP_SYS(madvise),
+                           SCMP_SYS(brk),
+                           SCMP_SYS(futex),
+                           SCMP_SYS(clock_gettime),
+                           SCMP_SYS(gettimeofday),
+                           SCMP_SYS(sched_yield),
+                           SCMP_SYS(getpid),
+                           SCMP_SYS(gettid),
+                           SCMP_SYS(tgkill),
+                           SCMP_SYS(rt_sigreturn),
+                           SCMP_SYS(rt_sigprocmask),
+                           SCMP_SYS(restart_syscall),
+                           SCMP_SYS(getrandom),
+                           SCMP_SYS(exit),
+                           SCMP_SYS(exit_group),
+                           SCMP_SYS(poll),
+                           SCMP_SYS(ppoll),
+                           SCMP_SYS(getrusage),
+                           SCMP_SYS(set_robust_list),
+                           SCMP_SYS(rseq),
+                           SCMP_SYS(sigaltstack)};
+constexpr int kVcpuOnly[] = {SCMP_SYS(ioctl)};
+constexpr int kIoOnly[] = {SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
+                           SCMP_SYS(timerfd_settime), SCMP_SYS(fcntl),       SCMP_SYS(ioctl),
+                           SCMP_SYS(rt_sigaction)};
+
+constexpr std::size_t kNames = 512;
+constexpr std::size_t kNameBytes = 32;
+using Names = std::array<std::array<char, kNameBytes>, kNames>;
+
+/// Names of the system calls by number: a signal handler can't ask the library.
+const Names& names() {
+  static const Names kTable = [] {
+    Names table{};
+    for (std::size_t i = 0; i < kNames; ++i) {
+      const std::unique_ptr<char, decltype(&std::free)> name(
+          ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, static_cast<int>(i)), &std::free);
+      if (name) std::strncpy(table[i].data(), name.get(), kNameBytes - 1);
+    }
+    return table;
+  }();
+  return kTable;
+}
+
+void say(std::string_view text) {
+  // There is nobody to tell if this fails.
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+void on_forbidden(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  say("sealvisor: the sandbox does not allow the system call ");
+  const auto number = static_cast<std::size_t>(info->si_syscall);
+  if (number < kNames && names()[number][0] != '\0') {
+    say(names()[number].data());
+  } else {
+    std::array<char, 8> digits{};
+    std::size_t at = digits.size();
+    std::size_t rest = number;
+    do {
+      digits[--at] = static_cast<char>('0' + rest % 10);
+      rest /= 10;
+    } while (rest != 0 && at > 0);
+    say({digits.data() + at, digits.size() - at});
+  }
+  say("; this is a bug of the VMM, or a guest that made use of one\n");
+  ::_exit(static_cast<int>(ExitCode::HostLacks));
+}
+
+Error failed(const char* what, int result) {
+  errno = -result;
+  return errno_error(ExitCode::HostLacks, fmt::format("sandbox: {}", what));
+}
+
+Status drop_capabilities() {
+  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> none{};
+  if (::syscall(SYS_capset, &head, none.data()) != 0) {
+    return errno_error(ExitCode::HostLacks, "sandbox: dropping capabilities");
+  }
+  return {};
+}
+
+Status install_filter(std::span<const int> more) {
+  const std::unique_ptr<void, decltype(&::seccomp_release)> filter(::seccomp_init(SCMP_ACT_TRAP),
+                                                                   &::seccomp_release);
+  if (!filter) return Error{ExitCode::HostLacks, "sandbox: seccomp_init"};
+  for (const std::span<const int> list : {std::span<const int>(kCommon), more}) {
+    for (const int call : list) {
+      if (const int result = ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
+          result != 0) {
+        return failed("seccomp_rule_add", result);
+      }
+    }
+  }
+  // Memory yes, code no.
+  for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
+    const int result =
+        ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1,
+                           SCMP_A2(SCMP_CMP_MASKED_EQ, static_cast<scmp_datum_t>(PROT_EXEC), 0));
+    if (result != 0) return failed("seccomp_rule_add", result);
+  }
+  if (const int result = ::seccomp_load(filter.get()); result != 0) {
+    return failed("seccomp_load", result);
+  }
+  return {};
+}
+
+}  // namespace
+
+Status confine(Confined which) {
+  static_cast<void>(names());
+  struct sigaction action {};
+  action.sa_sigaction = on_forbidden;
+  action.sa_flags = SA_SIGINFO;
+  if (::sigaction(SIGSYS, &action, nullptr) != 0) {
+    return errno_error(ExitCode::HostLacks, "sandbox: handling SIGSYS");
+  }
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return errno_error(ExitCode::HostLacks, "sandbox: no new privileges");
+  }
+  if (auto dropped = drop_capabilities(); !dropped) return dropped;
+  return install_filter(which == Confined::Vcpu ? std::span<const int>(kVcpuOnly)
+                                                : std::span<const int>(kIoOnly));
+}
+
+}  // namespace sealvisor::engine::kvm

@@ -1,0 +1,24 @@
+// What the engine's threads may still do once a guest runs.
+#pragma once
+
+#include "vmm/base/result.h"
+
+namespace sealvisor::engine::kvm {
+
+/// Which thread is to be confined.
+enum class Confined : unsigned char {
+  Vcpu,  ///< Runs the guest and what judges it.
+  Io,    ///< Waits for signals, time and what is typed.
+};
+
+/// Confines the calling thread for the rest of its life: no new privileges (prctl(2),
+/// PR_SET_NO_NEW_PRIVS), no capabilities (capabilities(7)), and a seccomp filter (seccomp(2)) that
+/// lets through what its loop needs: no new files, sockets, processes or executable memory. Other
+/// threads of the process keep what they have.
+///
+/// A call that is not let through ends the process at once, exit code 3, with a line on standard
+/// error that names the call: it is a bug, or a guest that found one.
+/// Error: HostLacks, what could not be set up.
+[[nodiscard]] Status confine(Confined which);
+
+}  // namespace sealvisor::engine::kvm

@@ -1,0 +1,481 @@
+// The x86-64 microVM.
+//
+// RAM from 0; in-kernel PIC, I/O APIC, local APIC and PIT; a 16550A at COM1 with interrupt 4; the
+// keyboard controller's reset line; the doorbell page. Nothing else answers.
+#include "vmm/engine/kvm/machine.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "arch/x86_64/bits.h"
+#include "arch/x86_64/boot.h"
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/user_returns.h"
+#include "vmm/engine/engine.h"
+#include "vmm/engine/kvm/counters.h"
+#include "vmm/engine/kvm/device/uart8250.h"
+#include "vmm/engine/kvm/kernel_text.h"
+#include "vmm/engine/kvm/kick.h"
+
+namespace sealvisor::engine::kvm {
+
+namespace {
+
+using arch::Gpa;
+using arch::Gva;
+
+constexpr std::uint16_t kSerialPort = 0x3f8;  // COM1, eight ports
+constexpr std::uint32_t kSerialIrq = 4;
+constexpr std::uint16_t kKeyboardCommand = 0x64;
+constexpr std::uint8_t kKeyboardReset =
+    0xfe;  // pulses the reset line (Linux, machine_real_restart)
+constexpr std::uint16_t kRtcIndex = 0x70;
+constexpr std::uint16_t kRtcData = 0x71;
+/// Where no PC has anything, and KVM neither: the port of the planted traps.
+constexpr std::uint8_t kTrapPort = 0xe6;
+constexpr std::uint64_t kTrapBytes = 2;  // out imm8, al
+// Three pages that KVM on Intel needs below 4 GiB, and one more for the identity map (api.rst,
+// KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR); above all RAM that a guest can have.
+constexpr unsigned long kTssAddress = 0xfffbd000;
+constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000;
+constexpr std::uint32_t kMsrMiscEnable = 0x1a0;     // SDM vol. 4
+constexpr std::uint64_t kMiscEnableFastString = 1;  // bit 0
+
+/// With page tables isolated, the user copy of a root is the page above the kernel's
+/// (arch/x86/include/asm/pgtable.h, PTI_PGTABLE_SWITCH_BIT), and maps a few pages of text.
+constexpr std::uint64_t kUserRootBit = arch::kPageSize;
+constexpr std::uint64_t kLeastText = 1 << 20;
+constexpr unsigned kMostInternalErrors = 16;
+
+constexpr std::size_t kMostCpuid = 256;
+
+/// A structure of KVM's with room for N entries behind it.
+template <typename Head, typename Entry, std::size_t N>
+class WithEntries {
+ public:
+  [[nodiscard]] Head* head() { return reinterpret_cast<Head*>(bytes_.data()); }
+  [[nodiscard]] std::span<Entry, N> entries() {
+    return std::span<Entry, N>(reinterpret_cast<Entry*>(bytes_.data() + sizeof(Head)), N);
+  }
+
+ private:
+  static_assert(sizeof(Head) % alignof(Entry) == 0);
+  alignas(Head) alignas(Entry) std::array<std::byte, sizeof(Head) + N * sizeof(Entry)> bytes_{};
+};
+using CpuidTable = WithEntries<kvm_cpuid2, kvm_cpuid_entry2, kMostCpuid>;
+using OneMsr = WithEntries<kvm_msrs, kvm_msr_entry, 1>;
+
+/// Reads (KVM_GET_MSRS) or writes (KVM_SET_MSRS) one MSR of the system or a vCPU; false: it has
+/// none of this number.
+Result<bool> transfer_msr(const Fd& fd, unsigned long request, std::uint32_t index,
+                          std::uint64_t& value) {
+  OneMsr one;
+  one.head()->nmsrs = 1;
+  one.entries().front().index = index;
+  one.entries().front().data = value;
+  auto done = call(fd, request, one.head(), "KVM_GET_MSRS or KVM_SET_MSRS");
+  if (!done) return done.error();
+  value = one.entries().front().data;
+  return done.value() == 1;
+}
+
+class X86Machine final : public Machine {
+ public:
+  X86Machine(Vm vm, Vcpu vcpu, GuestRam& ram, const arch::TableReader& memory)
+      : vm_(std::move(vm)), vcpu_(std::move(vcpu)), ram_(ram), memory_(memory), kick_(vcpu_) {}
+
+  [[nodiscard]] Status set_up(const System& system, const EngineConfig& config);
+
+  [[nodiscard]] Result<MachineExit> run() override;
+  [[nodiscard]] Result<VcpuState> state() override;
+  [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
+  [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
+  [[nodiscard]] Status type(std::string_view bytes) override;
+  [[nodiscard]] std::string take_console() override { return std::exchange(console_, {}); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<std::string> limits() const override { return {}; }
+  void kick() override { kick_(); }
+
+ private:
+  [[nodiscard]] Status set_cpuid(const System& system);
+  [[nodiscard]] Status set_registers(const arch::x86_64::FirstRegisters& registers);
+  [[nodiscard]] Result<MachineExit> on_io(const kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_mmio(const kvm_run& run);
+  [[nodiscard]] Status update_irq();
+  [[nodiscard]] bool is_planted(std::uint64_t rip) const;
+
+  Vm vm_;
+  Vcpu vcpu_;
+  GuestRam& ram_;
+  const arch::TableReader& memory_;
+  Kick kick_;
+  Uart8250 uart_;
+  std::string console_;
+  std::string pending_input_;
+  bool irq_ = false;
+  Gpa doorbell_{};
+  std::vector<std::uint64_t> planted_;  // sorted gvas
+  unsigned internal_errors_ = 0;
+  Counters counters_{};
+};
+
+Status X86Machine::set_cpuid(const System& system) {
+  CpuidTable table;
+  table.head()->nent = kMostCpuid;
+  auto got = call(system.fd(), KVM_GET_SUPPORTED_CPUID, table.head(), "KVM_GET_SUPPORTED_CPUID");
+  if (!got) return Status(got.error());
+  std::vector<arch::x86_64::CpuidLeaf> leaves;
+  const std::size_t count = std::min<std::size_t>(table.head()->nent, kMostCpuid);
+  for (const kvm_cpuid_entry2& entry : table.entries().first(count)) {
+    leaves.push_back({entry.function, entry.index,
+                      (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, entry.eax, entry.ebx,
+                      entry.ecx, entry.edx});
+  }
+  leaves = arch::x86_64::guest_cpuid(leaves, {});
+  if (leaves.size() > kMostCpuid) {
+    return Error{ExitCode::HostLacks,
+                 fmt::format("{} CPUID leaves, expected at most {}", leaves.size(), kMostCpuid)};
+  }
+  table = {};
+  table.head()->nent = static_cast<std::uint32_t>(leaves.size());
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const arch::x86_64::CpuidLeaf& leaf = leaves[i];
+    kvm_cpuid_entry2& entry = table.entries()[i];
+    entry.function = leaf.function;
+    entry.index = leaf.index;
+    entry.flags = leaf.index_matters ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U;
+    entry.eax = leaf.eax;
+    entry.ebx = leaf.ebx;
+    entry.ecx = leaf.ecx;
+    entry.edx = leaf.edx;
+  }
+  if (auto set = vcpu_.operate(KVM_SET_CPUID2, table.head(), "KVM_SET_CPUID2"); !set) return set;
+  // Hosts without this MSR have nothing to hide in it.
+  std::uint64_t value = 0;
+  const auto has =
+      transfer_msr(system.fd(), KVM_GET_MSRS, arch::x86_64::kArchCapabilitiesMsr, value);
+  if (!has || !has.value()) return {};
+  value = arch::x86_64::arch_capabilities(value);
+  const auto set =
+      transfer_msr(vcpu_.fd(), KVM_SET_MSRS, arch::x86_64::kArchCapabilitiesMsr, value);
+  return set ? Status() : Status(set.error());
+}
+
+kvm_segment segment_of(const arch::x86_64::Segment& from) {
+  kvm_segment to{};
+  to.base = from.base;
+  to.limit = from.limit;
+  to.selector = from.selector;
+  to.type = from.type;
+  to.present = from.present ? 1 : 0;
+  to.dpl = from.privilege;
+  to.db = from.default_32_bit ? 1 : 0;
+  to.s = from.code_or_data ? 1 : 0;
+  to.l = from.long_mode ? 1 : 0;
+  to.g = from.page_granular ? 1 : 0;
+  return to;
+}
+
+Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
+  kvm_sregs sregs{};
+  if (auto got = vcpu_.operate(KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !got) return got;
+  sregs.cr0 = from.cr0;
+  sregs.cr3 = from.cr3;
+  sregs.cr4 = from.cr4;
+  sregs.efer = from.efer;
+  sregs.cs = segment_of(from.code);
+  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment_of(from.data);
+  sregs.tr = segment_of(from.task);
+  sregs.gdt.base = from.gdt_base;
+  sregs.gdt.limit = from.gdt_limit;
+  sregs.idt.base = 0;
+  sregs.idt.limit = 0;
+  if (auto set = vcpu_.operate(KVM_SET_SREGS, &sregs, "KVM_SET_SREGS"); !set) return set;
+  kvm_regs regs{};
+  regs.rip = from.rip;
+  regs.rsi = from.rsi;
+  regs.rbx = from.rbx;
+  regs.rflags = from.rflags;
+  if (auto set = vcpu_.operate(KVM_SET_REGS, &regs, "KVM_SET_REGS"); !set) return set;
+  std::uint64_t fast = kMiscEnableFastString;
+  const auto done = transfer_msr(vcpu_.fd(), KVM_SET_MSRS, kMsrMiscEnable, fast);
+  return done ? Status() : Status(done.error());
+}
+
+Result<MachineExit> X86Machine::run() {
+  if (!pending_input_.empty()) {
+    if (auto fed = type({}); !fed) return fed.error();
+  }
+  const int error = vcpu_.enter();
+  kvm_run& run = vcpu_.run();
+  if (error == EINTR || error == EAGAIN) {
+    kick_.taken();
+    ++counter(counters_, Counted::Kick);
+    return MachineExit{ExitKind::Kicked, {}, 0, 0, {}};
+  }
+  if (error != 0) {
+    errno = error;
+    return errno_error(ExitCode::HostLacks, "KVM_RUN");
+  }
+  switch (run.exit_reason) {
+    case KVM_EXIT_IO:
+      return on_io(run);
+    case KVM_EXIT_MMIO:
+      return on_mmio(run);
+    case KVM_EXIT_SHUTDOWN:
+      return MachineExit{ExitKind::Broken, {}, 0, 0, "triple fault"};
+    case KVM_EXIT_FAIL_ENTRY:
+      return MachineExit{ExitKind::Broken,
+                         {},
+                         0,
+                         0,
+                         fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
+                                     std::uint64_t{run.fail_entry.hardware_entry_failure_reason})};
+    case KVM_EXIT_INTERNAL_ERROR:
+      // A store from user mode to the doorbell sometimes ends so and goes on when run again.
+      if (++internal_errors_ < kMostInternalErrors) {
+        ++counter(counters_, Counted::Other);
+        return MachineExit{};
+      }
+      return MachineExit{ExitKind::Broken,
+                         {},
+                         0,
+                         0,
+                         fmt::format("KVM internal error {} ({} in a row)",
+                                     std::uint32_t{run.internal.suberror}, internal_errors_)};
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      ++counter(counters_, Counted::Other);
+      return MachineExit{};
+    default:
+      return MachineExit{ExitKind::Broken,
+                         {},
+                         0,
+                         0,
+                         fmt::format("KVM exit reason {}, which this machine does not know",
+                                     std::uint32_t{run.exit_reason})};
+  }
+}
+
+bool X86Machine::is_planted(std::uint64_t rip) const {
+  const auto at = std::upper_bound(planted_.begin(), planted_.end(), rip);
+  // KVM may have stepped over the instruction already, or not yet.
+  return at != planted_.begin() && rip - *std::prev(at) <= kTrapBytes;
+}
+
+Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
+  internal_errors_ = 0;
+  const auto& io = run.io;
+  const bool out = io.direction == KVM_EXIT_IO_OUT;
+  if (out && io.port == kTrapPort && is_planted(run.s.regs.regs.rip)) {
+    ++counter(counters_, Counted::UserReturn);
+    return MachineExit{ExitKind::UserReturn, {}, 0, 0, {}};
+  }
+  auto* data = reinterpret_cast<std::uint8_t*>(&vcpu_.run()) + io.data_offset;
+  const std::size_t bytes = std::size_t{io.size} * io.count;
+  if (io.port >= kSerialPort && io.port < kSerialPort + 8) {
+    ++counter(counters_, Counted::Serial);
+    for (std::uint32_t i = 0; i < io.count; ++i) {
+      std::uint8_t* at = data + std::size_t{i} * io.size;
+      const auto offset = static_cast<std::uint16_t>(io.port - kSerialPort);
+      if (out) {
+        uart_.write(offset, *at);
+      } else {
+        std::memset(at, 0xff, io.size);
+        *at = uart_.read(offset);
+      }
+    }
+    console_ += uart_.take_output();
+    if (auto updated = update_irq(); !updated) return updated.error();
+    return MachineExit{};
+  }
+  ++counter(counters_, Counted::OtherDevice);
+  if (out) {
+    if (io.port == kKeyboardCommand && *data == kKeyboardReset) {
+      return MachineExit{ExitKind::Reset, {}, 0, 0, "keyboard controller"};
+    }
+  } else {
+    // An empty bus reads as ones; the keyboard controller is ready, the clock stands at zero.
+    const bool zero = io.port == kKeyboardCommand || io.port == kRtcIndex || io.port == kRtcData;
+    std::memset(data, zero ? 0 : 0xff, bytes);
+  }
+  return MachineExit{};
+}
+
+Result<MachineExit> X86Machine::on_mmio(const kvm_run& run) {
+  internal_errors_ = 0;
+  const auto& mmio = run.mmio;
+  const Gpa gpa{mmio.phys_addr};
+  if (mmio.is_write == 0) {
+    ++counter(counters_, Counted::OtherDevice);
+    std::memset(vcpu_.run().mmio.data, 0xff, sizeof mmio.data);
+    return MachineExit{};
+  }
+  MachineExit exit;
+  exit.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
+  std::memcpy(&exit.value, mmio.data, exit.size);
+  if (gpa.value - doorbell_.value < arch::kPageSize) {
+    ++counter(counters_, Counted::Doorbell);
+    exit.kind = ExitKind::Doorbell;
+    exit.gpa = Gpa{gpa.value - doorbell_.value};
+  } else if (!ram_.at(gpa, 1).empty()) {
+    ++counter(counters_, Counted::ReadOnly);
+    exit.kind = ExitKind::ReadOnly;
+    exit.gpa = gpa;
+  } else {
+    ++counter(counters_, Counted::OtherDevice);
+  }
+  return exit;
+}
+
+Status X86Machine::update_irq() {
+  const bool level = uart_.irq();
+  if (level == irq_) return {};
+  irq_ = level;
+  return vm_.set_irq(kSerialIrq, level);
+}
+
+Status X86Machine::type(std::string_view bytes) {
+  pending_input_ += bytes;
+  const std::size_t taken = uart_.feed(pending_input_);
+  pending_input_.erase(0, taken);
+  return update_irq();
+}
+
+Result<VcpuState> X86Machine::state() {
+  // KVM left them in the shared page (KVM_CAP_SYNC_REGS).
+  const kvm_sync_regs& now = vcpu_.run().s.regs;
+  VcpuState state;
+  state.root = now.sregs.cr3;
+  state.pc = now.regs.rip;
+  state.user_mode = now.sregs.cs.dpl == 3;
+  state.paging = {now.sregs.cr0, now.sregs.cr4, now.sregs.efer};
+  return state;
+}
+
+Result<Planted> X86Machine::plant(const VcpuState& state) {
+  auto format = model::format_of(arch::Arch::X86_64, state.paging);
+  if (!format) return format.error();
+  std::uint64_t root = model::root_of(arch::Arch::X86_64, state.root).gpa().value;
+  auto text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}));
+  if (total_bytes(text) < kLeastText && (root & kUserRootBit) != 0) {
+    root &= ~kUserRootBit;
+    text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}));
+  }
+  Planted planted;
+  planted.text_bytes = total_bytes(text);
+  for (const TextRange& range : text) {
+    const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
+    if (bytes.size() != range.bytes) continue;
+    const arch::x86_64::UserReturns found = arch::x86_64::find_user_returns(bytes, range.gva);
+    for (const arch::x86_64::ReturnSite& site : found.sites) {
+      const std::vector<std::byte> trap = arch::x86_64::trap_bytes(site.pad_bytes, kTrapPort);
+      const std::uint64_t offset = site.pad.value - range.gva.value;
+      std::copy(trap.begin(), trap.end(), bytes.subspan(offset).begin());
+      planted_.push_back(site.pad.value);
+      ++planted.sites;
+    }
+    for (const arch::x86_64::BareReturn& bare : found.bare) {
+      using arch::x86_64::NoTrap;
+      if (bare.why == NoTrap::ReturnsToKernel || bare.why == NoTrap::InsideAnother) continue;
+      planted.unplanted.push_back(fmt::format("{} at {:#x} ({})", name_of(bare.kind),
+                                              bare.instruction.value, name_of(bare.why)));
+    }
+  }
+  std::sort(planted_.begin(), planted_.end());
+  return planted;
+}
+
+Status X86Machine::protect(const std::vector<arch::Frame>& frames) {
+  return ram_.install(vm_, frames);
+}
+/// What the kernel is told. Addresses are the same in each run, as in the tcg lane. The clock's
+/// rate comes from KVM: there is nothing to measure it with but the PIT, which takes long.
+std::string command_line(const EngineConfig& config, std::uint64_t tsc_khz) {
+  std::string words =
+      "console=ttyS0 nokaslr norandmaps nolapic_timer clocksource=tsc tsc=reliable panic=-1 "
+      "printk.devkmsg=on quiet reboot=k";
+  if (tsc_khz != 0) words += fmt::format(" tsc_early_khz={}", tsc_khz);
+  words += fmt::format(" sealvisor.doorbell={:#x}", doorbell_of(config.arch).value);
+  if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
+  return words;
+}
+
+Result<arch::x86_64::Boot> plan(const EngineConfig& config, const std::string& words,
+                                arch::RamLayout ram) {
+  const Fd kernel(::open(config.kernel.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!kernel.valid()) return errno_error(ExitCode::Usage, config.kernel.string());
+  arch::x86_64::BootInput input;
+  input.read = [&](std::uint64_t offset, std::span<std::byte> into) -> Status {
+    const ssize_t got = ::pread(kernel.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    if (got < 0) return errno_error(ExitCode::Usage, "reading " + config.kernel.string());
+    if (static_cast<std::size_t>(got) == into.size()) return {};
+    return Error{ExitCode::Usage, fmt::format("{}: {} bytes at {:#x}, expected {}",
+                                              config.kernel.string(), got, offset, into.size())};
+  };
+  std::error_code error;
+  input.kernel_bytes = std::filesystem::file_size(config.kernel, error);
+  if (!error) input.initramfs_bytes = std::filesystem::file_size(config.initramfs, error);
+  if (error) return Error{ExitCode::Usage, "size of kernel or initramfs: " + error.message()};
+  input.command_line = words;
+  input.ram = ram;
+  return arch::x86_64::plan_boot(input);
+}
+
+Status X86Machine::set_up(const System& system, const EngineConfig& config) {
+  doorbell_ = doorbell_of(config.arch);
+  if (auto set = set_cpuid(system); !set) return set;
+  const auto khz = call(vcpu_.fd(), KVM_GET_TSC_KHZ, 0UL, "KVM_GET_TSC_KHZ");
+  const std::string words = command_line(config, khz ? static_cast<std::uint64_t>(khz.value()) : 0);
+  auto boot = plan(config, words, ram_.layout());
+  if (!boot) return boot.error();
+  if (auto loaded = ram_.load(boot.value().plan, config.kernel, config.initramfs); !loaded) {
+    return loaded;
+  }
+  if (auto set = set_registers(boot.value().registers); !set) return set;
+  vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> make_machine(const EngineConfig& config, const System& system,
+                                              GuestRam& ram, const arch::TableReader& memory) {
+  auto vm = system.create_vm(0);
+  if (!vm) return vm.error();
+  // Before the first vCPU: what KVM on Intel needs, and the interrupt controllers and the timer.
+  std::uint64_t identity_map = kIdentityMapAddress;
+  kvm_pit_config pit{};
+  pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61, which Linux reads to calibrate
+  const Status made[] = {
+      ram.install(vm.value(), {}),
+      vm.value().operate(KVM_SET_IDENTITY_MAP_ADDR, &identity_map, "KVM_SET_IDENTITY_MAP_ADDR"),
+      vm.value().request(KVM_SET_TSS_ADDR, kTssAddress, "KVM_SET_TSS_ADDR"),
+      vm.value().request(KVM_CREATE_IRQCHIP, 0, "KVM_CREATE_IRQCHIP"),
+      vm.value().operate(KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2"),
+  };
+  for (const Status& one : made) {
+    if (!one) return one.error();
+  }
+  auto vcpu = vm.value().create_vcpu(0);
+  if (!vcpu) return vcpu.error();
+  auto machine =
+      std::make_unique<X86Machine>(std::move(vm).value(), std::move(vcpu).value(), ram, memory);
+  if (auto ready = machine->set_up(system, config); !ready) return ready.error();
+  return std::unique_ptr<Machine>(std::move(machine));
+}
+
+}  // namespace sealvisor::engine::kvm
