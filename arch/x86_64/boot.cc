@@ -63,7 +63,7 @@ constexpr std::uint32_t kStartMagic = 0x336ec578;
 constexpr std::uint32_t kPhys32Entry = 18;  // XEN_ELFNOTE_PHYS32_ENTRY
 
 constexpr std::size_t kMostProgramHeaders = 64;
-constexpr std::uint64_t kMostNoteBytes = 64 * 1024;
+constexpr std::uint64_t kMostNoteBytes = std::uint64_t{64} << 10;
 
 // Registers: SDM 3A 2.5, 2.2.1. CR0.ET reads as 1 always.
 constexpr std::uint64_t kCr0Protected = (1ULL << 0) | (1ULL << 4);
@@ -110,6 +110,7 @@ Result<std::vector<std::byte>> read_exactly(const BootInput& input, std::uint64_
                     what, bytes, offset, input.kernel_bytes));
   }
   std::vector<std::byte> content(bytes);
+  if (content.empty()) return content;
   if (auto read = input.read(offset, content); !read) return read.error();
   return content;
 }
@@ -131,7 +132,7 @@ Result<DataPiece> command_line_piece(std::string_view line, std::uint64_t most) 
     return refuse(fmt::format("kernel command line has a NUL byte at {}", at));
   }
   DataPiece piece{kCommandLineGpa, std::vector<std::byte>(line.size() + 1), "command line"};
-  std::memcpy(piece.bytes.data(), line.data(), line.size());
+  std::ranges::copy(std::as_bytes(std::span(line)), piece.bytes.begin());
   return piece;
 }
 

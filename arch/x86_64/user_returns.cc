@@ -170,7 +170,8 @@ class Search {
     std::int64_t distance = 0;
     if (stands_at(text_, at, bytes(0x75)) && text_.size() - at >= 2) {
       end = at + 2;
-      distance = static_cast<std::int8_t>(text_[at + 1]);
+      const auto byte = std::to_integer<std::int64_t>(text_[at + 1]);
+      distance = byte < 0x80 ? byte : byte - 0x100;
     } else if (stands_at(text_, at, bytes(0x0f, 0x85)) && text_.size() - at >= 6) {
       end = at + 6;
       distance = signed_32(text_, at + 2);

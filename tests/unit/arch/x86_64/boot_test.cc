@@ -462,7 +462,7 @@ TEST(BootBzImageTest, TablesMap4GiBToItself) {
   ASSERT_TRUE(planned) << planned.error().message;
   const DataPiece& tables = data_of(planned.value(), "page tables");
   ASSERT_EQ(tables.gpa, Gpa{0x9000});
-  ASSERT_EQ(tables.bytes.size(), 6 * 4096U);
+  ASSERT_EQ(tables.bytes.size(), std::size_t{6} * 4096);
   const auto entry = [&](std::uint64_t table, std::uint64_t index) {
     return get<std::uint64_t>(tables.bytes, table - 0x9000 + index * 8);
   };
@@ -480,7 +480,7 @@ TEST(BootBzImageTest, TablesMap4GiBToItself) {
 TEST(BootBzImageTest, SetupSectsOf0Means4) {
   std::string file = bzimage();
   put<std::uint8_t>(file, 0x1f1, 0);
-  file.resize(5 * 512 + kCodeBytes);
+  file.resize(std::size_t{5} * 512 + kCodeBytes);
   const auto planned = plan_boot(input_for(file));
   ASSERT_TRUE(planned) << planned.error().message;
   EXPECT_EQ(planned.value().plan.kernel[0].file_offset, 5 * 512U);
