@@ -82,10 +82,11 @@ def locked():
 
 
 class Tree:
-    """The output folder of one source and architecture; all recipes share it."""
+    """The output folder of one source and architecture; recipes that name no other share it."""
 
-    def __init__(self, home, arch, log):
-        self.source, self.out, self.arch, self.log = home / "src", home / arch, arch, log
+    def __init__(self, home, arch, log, name=""):
+        self.source, self.arch, self.log = home / "src", arch, log
+        self.out = home / (f"{arch}-{name}" if name else arch)
         self.out.mkdir(exist_ok=True)
         compiler = rc.cross_prefix(arch) + "gcc"
         wrap = "ccache " if shutil.which("ccache") else ""
@@ -232,7 +233,7 @@ def compile_and_file(recipe, arch, home):
     started = time.monotonic()
     say(f"building {recipe.name} {arch} from {facts['source']['package']} {facts['source']['version']}")
     with open(logs / f"{recipe.name}-{arch}.log", "w", encoding="utf-8") as log:
-        tree = Tree(home, arch, log)
+        tree = Tree(home, arch, log, recipe.tree)
         tree.configure(recipe.fragment_files(arch))
         twin = switch_twin(tree)
         compiled = tree.out / "vmlinux"

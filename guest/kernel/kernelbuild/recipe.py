@@ -6,6 +6,7 @@ well under 100 ms.
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 FORMAT = 2  # raise it when the way of building changes what comes out
@@ -33,9 +34,10 @@ class Recipe:
     """One file of recipes/: `key = value` lines, `base` gives what is not said.
 
     `patches` and its base's patches add up; every other value replaces.
+    `tree` names an output tree of its own; without it recipes of one source share one.
     """
 
-    KEYS = {"base", "source", "suites", "patches", "fragments", "request"}
+    KEYS = {"base", "source", "suites", "patches", "fragments", "tree", "request"}
 
     def __init__(self, name):
         path = HERE / "recipes" / name
@@ -52,11 +54,13 @@ class Recipe:
                 raise Problem(f"{path}:{number}: expected one of {sorted(self.KEYS)} and '=', got '{line}'")
             values[key] = value
         self.base = Recipe(values["base"]) if values.get("base") else None
-        for key in ("source", "suites", "fragments", "request"):
+        for key in ("source", "suites", "fragments", "tree", "request"):
             inherited = getattr(self.base, key) if self.base else ""
             setattr(self, key, values.get(key, inherited))
         if not self.source or not self.fragments:
             raise Problem(f"{path}: a recipe without base needs source and fragments")
+        if not re.fullmatch(r"[a-z0-9-]*", self.tree):
+            raise Problem(f"{path}: tree: expected a name of a-z, 0-9 and '-', got '{self.tree}'")
         self.series = (self.base.series if self.base else []) + values.get("patches", "").split()
 
     def on_request(self):
