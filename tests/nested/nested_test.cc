@@ -90,14 +90,18 @@ struct Host {
   const char* name;
   arch::Arch arch;
   const char* cpu;
+  const char* kvm = "";  ///< What the kernel says of its KVM.
 };
 
 class Nested : public testing::TestWithParam<Host> {};
 
 INSTANTIATE_TEST_SUITE_P(Hosts, Nested,
-                         testing::Values(Host{"X86Svm", arch::Arch::X86_64, "EPYC-v4,+svm"},
-                                         Host{"Arm64Vhe", arch::Arch::Arm64, "cortex-a76"},
-                                         Host{"Arm64Nvhe", arch::Arch::Arm64, "cortex-a57"}),
+                         testing::Values(Host{"X86Svm", arch::Arch::X86_64, "EPYC-v4,+svm",
+                                              "kvm_amd: Nested Paging enabled"},
+                                         Host{"Arm64Vhe", arch::Arch::Arm64, "cortex-a76",
+                                              "kvm [1]: VHE mode initialized successfully"},
+                                         Host{"Arm64Nvhe", arch::Arch::Arm64, "cortex-a57",
+                                              "kvm [1]: Hyp nVHE mode initialized successfully"}),
                          [](const testing::TestParamInfo<Host>& host) {
                            return std::string(host.param.name);
                          });
@@ -106,10 +110,12 @@ TEST_P(Nested, HasAKvmThatRunsCode) {
   HostPlan plan = plan_for(GetParam().arch, GetParam().cpu);
   plan.program = trial(plan.arch);
   plan.arguments = {"kvm"};
+  plan.kernel_arguments = "loglevel=7";
   plan.out = fresh_folder(std::string("kvm-") + GetParam().name);
   const Ran ran = run(plan);
   EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited) << ran.console;
   EXPECT_EQ(ran.outcome.end.value, 0U) << ran.console;
+  EXPECT_NE(ran.console.find(GetParam().kvm), std::string::npos) << ran.console;
   EXPECT_NE(ran.console.find("KVM_GET_API_VERSION 12"), std::string::npos) << ran.console;
   EXPECT_NE(ran.console.find("interrupt controller made"), std::string::npos) << ran.console;
   EXPECT_NE(ran.console.find("KVM_RUN: the guest stored 0x55"), std::string::npos) << ran.console;
