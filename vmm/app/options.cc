@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/engine/kvm/host.h"
+
 namespace sealvisor::app {
 
 namespace {
@@ -215,6 +217,21 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     if (verify.witness && verify.machine.engine != engine::Kind::Tcg) {
       return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor verify --help`"};
     }
+    if (verify.machine.nested && (!verify.machine.kernel.empty() || !verify.trace.empty())) {
+      return Error{ExitCode::Usage,
+                   "--engine kvm-nested runs recipes, and keeps no trace; see `sealvisor verify "
+                   "--help`"};
+    }
+    if (verify.machine.nested && verify.archs.empty() && !verify.json.empty()) {
+      return Error{ExitCode::Usage,
+                   "--json with --engine kvm-nested needs one --arch: each host writes a report"};
+    }
+    if (verify.archs.empty() && verify.machine.kernel.empty() &&
+        verify.machine.engine == engine::Kind::Kvm && !verify.machine.nested) {
+      auto native = engine::kvm::native_arch();
+      if (!native) return native.error();
+      verify.archs = {native.value()};
+    }
     if (verify.archs.empty() && verify.machine.kernel.empty()) {
       verify.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
     }
@@ -226,6 +243,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   if (*boot_app) {
     boot.archs = archs_of(boot_arch.word);
     if (auto fits = check_engine(boot.machine); !fits) return fits.error();
+    if (boot.machine.nested) {
+      return Error{ExitCode::Usage, "`sealvisor boot` takes --engine tcg or kvm"};
+    }
     return Command(std::move(boot));
   }
   if (*scenarios_app) return Command(scenarios);

@@ -24,6 +24,10 @@ struct Places {
   [[nodiscard]] std::filesystem::path agent_dir(arch::Arch arch) const {
     return agents / arch::name_of(arch);
   }
+  /// The static program for emulated hosts (tests/nested/build-program).
+  [[nodiscard]] std::filesystem::path nested_program(arch::Arch arch) const {
+    return agents.parent_path() / "nested" / arch::name_of(arch) / "sealvisor";
+  }
 };
 
 /// What the answer depends on.

@@ -13,6 +13,7 @@
 #include "vmm/app/doctor.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/options.h"
+#include "vmm/app/nested.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
@@ -45,7 +46,9 @@ int scenarios(const app::ScenariosOptions& options) {
 }
 
 struct Run {
-  int operator()(const app::VerifyOptions& options) const { return app::verify(options); }
+  int operator()(const app::VerifyOptions& options) const {
+    return options.machine.nested ? app::verify_nested(options) : app::verify(options);
+  }
   int operator()(const app::BootOptions& options) const { return app::boot(options); }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }

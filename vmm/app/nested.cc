@@ -1,0 +1,174 @@
+#include "vmm/app/nested.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/app/kernels.h"
+#include "vmm/report/conclude.h"
+
+namespace sealvisor::app {
+
+namespace fs = std::filesystem;
+using engine::nested::HostOutcome;
+using engine::nested::HostPlan;
+using engine::nested::NestedHost;
+
+namespace {
+
+/// Recipe that emulated hosts boot.
+constexpr const char* kHostRecipe = "host";
+constexpr const char* kReportName = "report.json";
+/// Beside the guest's memory: program, kernels, what runs.
+constexpr std::uint64_t kHostMemory = 512ULL << 20;
+
+/// A folder that goes with the object.
+class TemporaryFolder {
+ public:
+  [[nodiscard]] static Result<TemporaryFolder> make() {
+    std::error_code error;
+    std::string name = (fs::temp_directory_path(error) / "sealvisor-XXXXXX").string();
+    if (error || ::mkdtemp(name.data()) == nullptr) {
+      return errno_error(ExitCode::HostLacks, "making a temporary folder");
+    }
+    return TemporaryFolder(name);
+  }
+  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {}
+  fs::path path_;
+};
+
+int fail(const Error& error) {
+  fmt::print(stderr, "sealvisor: {}\n", error.message);
+  return static_cast<int>(error.code);
+}
+
+/// The options again, as words for the program in the host.
+std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch) {
+  std::vector<std::string> words = {"verify", "--engine", "kvm", "--arch", arch::name_of(arch)};
+  for (const std::string& recipe : options.recipes) {
+    words.insert(words.end(), {"--recipe", recipe});
+  }
+  for (const std::string& scenario : options.machine.scenarios) {
+    words.insert(words.end(), {"--scenario", scenario});
+  }
+  words.insert(words.end(), {"--memory", std::to_string(options.machine.memory_mib)});
+  words.insert(words.end(), {"--deadline", std::to_string(options.deadline.count())});
+  words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
+  return words;
+}
+
+Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const Places& places,
+                          const VerifyTools& tools) {
+  auto out = TemporaryFolder::make();
+  if (!out) return out.error();
+  auto plan = nested_plan(options, arch, places, tools, out.value().path());
+  if (!plan) return plan.error();
+  // The host's console has the line ends of a terminal.
+  plan.value().on_console = [](std::string_view bytes) {
+    for (const char c : bytes) {
+      if (c != '\r') std::fputc(c, stdout);
+    }
+    std::fflush(stdout);
+  };
+  auto host = NestedHost::create(std::move(plan).value());
+  if (!host) return host.error();
+  const auto outcome = host.value().run();
+  if (!outcome) return outcome.error();
+  const HostOutcome& how = outcome.value();
+  fmt::print(stderr, "sealvisor: emulated {} host ({}, {}): {:.1f} s, {:.1f} s of CPU\n",
+             arch::name_of(arch), how.version, host.value().plan().cpu_model, how.wall_seconds,
+             how.cpu_seconds);
+  if (how.end.kind != engine::nested::FrameKind::Exited) {
+    return Error{ExitCode::GuestFailed, fmt::format("the program in the emulated {} host {}",
+                                                    arch::name_of(arch),
+                                                    engine::nested::text_of(how.end))};
+  }
+  if (!options.json.empty()) {
+    std::error_code error;
+    fs::copy_file(out.value().path() / kReportName, options.json,
+                  fs::copy_options::overwrite_existing, error);
+    if (error) {
+      return Error{ExitCode::HostLacks,
+                   fmt::format("--json {}: {}", options.json.string(), error.message())};
+    }
+  }
+  return static_cast<ExitCode>(how.end.value);
+}
+
+}  // namespace
+
+Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, const Places& places,
+                             const VerifyTools& tools, const fs::path& out) {
+  HostPlan plan;
+  plan.arch = arch;
+  plan.cpu_model = options.machine.cpu_model;
+  plan.out = out;
+  const auto folder = tools.kernel_dir(kHostRecipe, arch);
+  if (!folder) return folder.error();
+  auto kernel = engine::nested::host_kernel(folder.value(), arch);
+  if (!kernel) return kernel.error();
+  plan.kernel = std::move(kernel).value();
+  plan.init = places.agent_dir(arch) / "host-init";
+  plan.program = places.nested_program(arch);
+  plan.memory_bytes = kHostMemory + (options.machine.memory_mib << 20);
+  // Each guest has its own deadline inside; this is for all of them.
+  plan.deadline = options.deadline * static_cast<int>(options.recipes.size());
+
+  const auto add = [&plan](std::string path, fs::path source, bool executable) {
+    plan.files.push_back({std::move(path), std::move(source), executable});
+  };
+  add("share/sealvisor/guest/kernel/build", places.kernel_script(), true);
+  add("share/sealvisor/docs/known-findings.json", places.known_findings(), false);
+  for (const char* name : {"init", "dynamic", "loader", "helper32"}) {
+    add(fmt::format("bin/guest/{}/{}", arch::name_of(arch), name), places.agent_dir(arch) / name,
+        true);
+  }
+  for (const std::string& recipe : options.recipes) {
+    const auto built = tools.kernel_dir(recipe, arch);
+    if (!built) return built.error();
+    const auto files = kernel_files(built.value(), arch);
+    if (!files) return files.error();
+    const std::string to = fmt::format("kernels/{}/{}/", recipe, arch::name_of(arch));
+    add(to + files.value().symbols.filename().string(), files.value().symbols, false);
+    if (files.value().image != files.value().symbols) {
+      add(to + files.value().image.filename().string(), files.value().image, false);
+    }
+  }
+  plan.environment = {"SEALVISOR_KERNELS=/kernels"};
+  plan.arguments = words_of(options, arch);
+  return plan;
+}
+
+int verify_nested(const VerifyOptions& options) {
+  const auto places = find_places();
+  if (!places) return fail(places.error());
+  VerifyTools tools;
+  tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
+    return kernel_dir(places.value(), recipe, arch);
+  };
+  ExitCode worst = ExitCode::AsExpected;
+  for (const arch::Arch arch : options.archs) {
+    const auto code = run_host(options, arch, places.value(), tools);
+    worst = report::worse(worst, code ? code.value() : code.error().code);
+    if (!code) fail(code.error());
+  }
+  return static_cast<int>(worst);
+}
+
+}  // namespace sealvisor::app
