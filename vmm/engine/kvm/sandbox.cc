@@ -54,7 +54,8 @@ constexpr int kCommon[] = {SCMP_SYS(read),
                            SCMP_SYS(set_robust_list),
                            SCMP_SYS(rseq),
                            SCMP_SYS(sigaltstack)};
-constexpr int kVcpuOnly[] = {SCMP_SYS(ioctl)};
+// epoll_ctl: how one thread wakes the other's loop.
+constexpr int kVcpuOnly[] = {SCMP_SYS(ioctl), SCMP_SYS(epoll_ctl)};
 constexpr int kIoOnly[] = {SCMP_SYS(epoll_wait),      SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
                            SCMP_SYS(timerfd_settime), SCMP_SYS(fcntl),       SCMP_SYS(ioctl),
                            SCMP_SYS(rt_sigaction)};
