@@ -23,6 +23,12 @@ class TableReader {
   /// Copies the table in `frame`, each entry with one access. False: no readable memory there;
   /// `copy` is then unspecified.
   [[nodiscard]] virtual bool read_table(Frame frame, Table& copy) const = 0;
+  /// Whether the table in `frame` is readable and holds just what `known` does. For a caller that
+  /// knows that nobody writes there now: nothing is decided on what was read.
+  [[nodiscard]] virtual bool holds(Frame frame, const Table& known) const {
+    Table copy;
+    return read_table(frame, copy) && copy == known;
+  }
 
  protected:
   TableReader() = default;

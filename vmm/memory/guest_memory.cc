@@ -55,6 +55,13 @@ bool GuestMemory::read_table(arch::Frame frame, arch::Table& copy) const {
   return true;
 }
 
+bool GuestMemory::holds(arch::Frame frame, const arch::Table& known) const {
+  const std::uint64_t index = frame.number - arch::frame_of(base_).number;
+  if (index >= size() >> arch::kPageShift) return false;
+  return std::memcmp(mapping_.data() + (index << arch::kPageShift), known.data(), sizeof known) ==
+         0;
+}
+
 bool GuestMemory::read(arch::Gpa gpa, std::span<std::byte> out) const {
   const std::uint64_t offset = gpa.value - base_.value;
   if (offset >= size() || size() - offset < out.size()) return false;

@@ -35,6 +35,7 @@ class GuestMemory final : public arch::TableReader {
 
   [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
   [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
+  [[nodiscard]] bool holds(arch::Frame frame, const arch::Table& known) const override;
 
  private:
   GuestMemory(Fd fd, Mapping mapping, arch::Gpa base)

@@ -133,6 +133,7 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
       return nullptr;
     }
     ++tables_read_;
+    held.seen = held.shadow;
     held.compared = scan_;
   }
   ++held.uses;
@@ -153,9 +154,13 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
 }
 
 void TableScanner::compare(Held& held, Frame frame, unsigned level, Half half, Range range) {
+  ++tables_read_;
+  if (memory_.holds(frame, held.seen)) return;
   arch::Table now;
   if (!memory_.read_table(frame, now)) return;
-  ++tables_read_;
+  std::copy(now.begin() + static_cast<std::ptrdiff_t>(range.first),
+            now.begin() + static_cast<std::ptrdiff_t>(range.last),
+            held.seen.begin() + static_cast<std::ptrdiff_t>(range.first));
   const std::uint64_t own = ~arch::hardware_bits(*format_, level);
   std::uint64_t differs = 0;
   for (std::size_t i = range.first; i < range.last; ++i) differs |= (now[i] ^ held.shadow[i]) & own;

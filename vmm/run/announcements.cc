@@ -14,8 +14,23 @@ using arch::Frame;
 using arch::Gva;
 using arch::WalkEnd;
 
-void Announcements::add(const protocol::MappingClaim& claim) {
-  if (pending_.size() < protocol::kMaxMappings) pending_.push_back(claim);
+namespace {
+/// Processes whose announcements are under way at once.
+constexpr std::size_t kMostAnnouncing = 64;
+}  // namespace
+
+void Announcements::add(const model::AddressSpace& space, const protocol::MappingClaim& claim) {
+  // Bounded: few processes announce at a time; a liar that never ends only evicts its own.
+  if (!pending_.contains(space.id) && pending_.size() >= kMostAnnouncing) {
+    pending_.erase(pending_.begin());
+  }
+  std::vector<protocol::MappingClaim>& own = pending_[space.id];
+  if (own.size() < protocol::kMaxMappings) own.push_back(claim);
+}
+
+std::size_t Announcements::pending(const model::AddressSpace& space) const {
+  const auto own = pending_.find(space.id);
+  return own == pending_.end() ? 0 : own->second.size();
 }
 
 std::optional<protocol::MappingClaim> Announcements::claim(const std::string& name) const {
@@ -94,7 +109,8 @@ std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
                                               bool& learned) {
   std::vector<IdentityDoubt> doubts;
   learned = false;
-  last_ = std::exchange(pending_, {});
+  last_ = std::exchange(pending_[space.id], {});
+  pending_.erase(space.id);
   for (const protocol::MappingClaim& claim : last_) {
     const std::string name = text_of(claim.name) + (compat ? " (32-bit)" : "");
     const Seen seen = see(format, space, claim);

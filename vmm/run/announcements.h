@@ -51,15 +51,16 @@ class Announcements {
     anchors_.insert_or_assign(mapping, SymbolFrame{std::move(symbol), frame});
   }
 
-  /// A Mapping message (checked). More than the protocol's bound are dropped with a doubt.
-  void add(const protocol::MappingClaim& claim);
+  /// A Mapping message (checked) from the process that runs on `space`. Past the protocol's bound
+  /// further ones are dropped. Processes may take turns: each has an announcement of its own.
+  void add(const model::AddressSpace& space, const protocol::MappingClaim& claim);
   /// MappingsEnd of the process that runs on `space`. `compat`: a 32-bit process. Returns doubts;
   /// sets `learned` if identities were added.
   [[nodiscard]] std::vector<IdentityDoubt> end(const arch::AnyFormat& format,
                                                const model::AddressSpace& space, bool compat,
                                                bool& learned);
-  /// Mappings announced since the last end().
-  [[nodiscard]] std::size_t pending() const { return pending_.size(); }
+  /// Mappings announced by `space` since its last end().
+  [[nodiscard]] std::size_t pending(const model::AddressSpace& space) const;
   /// Claims of the last announcement, by mapping name.
   [[nodiscard]] std::optional<protocol::MappingClaim> claim(const std::string& name) const;
 
@@ -83,8 +84,8 @@ class Announcements {
     arch::Frame frame{};
   };
   std::optional<KernelRange> kernel_;
-  std::map<std::string, SymbolFrame> anchors_;  // by mapping name
-  std::vector<protocol::MappingClaim> pending_;
+  std::map<std::string, SymbolFrame> anchors_;                            // by mapping name
+  std::map<std::uint64_t, std::vector<protocol::MappingClaim>> pending_;  // by space id
   std::vector<protocol::MappingClaim> last_;
 };
 

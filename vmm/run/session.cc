@@ -239,7 +239,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       on_hello(message);
       break;
     case Type::Mapping:
-      announcements_.add(message.body.mapping);
+      announcements_.add(space, message.body.mapping);
       break;
     case Type::MappingsEnd:
       on_mappings_end(message, event, space);
@@ -401,10 +401,10 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
   if (!spaces_.format()) return;
   bool learned = false;
   const bool compat = event.gpa == protocol::kRegister32;
-  if (message.body.mappings_end.count != announcements_.pending()) {
+  if (message.body.mappings_end.count != announcements_.pending(space)) {
     course_.finding("monitor", course_.where() + "/announcement",
                     fmt::format("{} mappings were announced and {} came",
-                                message.body.mappings_end.count, announcements_.pending()));
+                                message.body.mappings_end.count, announcements_.pending(space)));
   }
   for (const IdentityDoubt& doubt : announcements_.end(*spaces_.format(), space, compat, learned)) {
     course_.finding("identity", course_.where() + "/" + doubt.mapping,

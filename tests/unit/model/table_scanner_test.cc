@@ -93,6 +93,20 @@ TEST_P(TableScanner, TellsAChangedEntryWithOldAndNewValue) {
   EXPECT_EQ(guest.mirror.broken_links(), 0U);
 }
 
+TEST_P(TableScanner, TellsAChangeOfTheRootAndItsReturn) {
+  const Frame root = process();
+  enter(root);
+  const Gpa slot = root.slot(9);
+  for (const std::uint64_t value : {std::uint64_t{0xa00}, std::uint64_t{0}, std::uint64_t{0xa00}}) {
+    guest.secret_store(slot, value);
+    guest.events.clear();
+    scan(root);
+    ASSERT_EQ(guest.events.size(), 1U) << value;
+    EXPECT_EQ(guest.events[0].new_value, value);
+  }
+  EXPECT_EQ(guest.mirror.broken_links(), 0U);
+}
+
 TEST_P(TableScanner, FollowsATableThatIsLinkedAndOneThatIsNot) {
   const Frame root = process();
   enter(root);

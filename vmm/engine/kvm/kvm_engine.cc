@@ -138,7 +138,7 @@ Status Runner::handle(const MachineExit& exit) {
     case ExitKind::Doorbell:
       return on_doorbell(exit);
     case ExitKind::UserReturn: {
-      auto state = machine_.state();
+      auto state = machine_.user_state();
       if (!state) return state.error();
       const auto begun = std::chrono::steady_clock::now();
       audit_.on_user_return(state.value());

@@ -66,6 +66,9 @@ class Machine {
   [[nodiscard]] virtual Result<MachineExit> run() = 0;
   /// Reads the registers. Precondition: run() returned and was not called again.
   [[nodiscard]] virtual Result<VcpuState> state() = 0;
+  /// What matters at a return to user mode: root and paging; upper_root is as state() saw it last.
+  /// Precondition: run() returned UserReturn.
+  [[nodiscard]] virtual Result<VcpuState> user_state() = 0;
   /// Looks for the return-to-user sites of the running kernel and plants traps there.
   [[nodiscard]] virtual Result<Planted> plant(const VcpuState& state) = 0;
   /// Stores to `frames` end run() with ExitKind::ReadOnly from now on; to all others they don't.

@@ -73,6 +73,7 @@ class Arm64Machine final : public Machine {
 
   [[nodiscard]] Result<MachineExit> run() override;
   [[nodiscard]] Result<VcpuState> state() override;
+  [[nodiscard]] Result<VcpuState> user_state() override;
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
   [[nodiscard]] Status type(std::string_view bytes) override;
@@ -105,7 +106,8 @@ class Arm64Machine final : public Machine {
   std::string pending_input_;
   bool irq_ = false;
   Gpa doorbell_{};
-  std::vector<Gva> sites_;  // in address order
+  std::vector<Gva> sites_;        // in address order
+  std::uint64_t upper_root_ = 0;  ///< TTBR1_EL1 when it was read last.
   bool has_user32_ = false;
   bool has_mte2_ = false;
   bool has_nmi_ = false;
@@ -485,6 +487,24 @@ Result<VcpuState> Arm64Machine::state() {
     *to = value.value();
   }
   state.user_mode = is_user(pstate);
+  upper_root_ = state.upper_root;
+  return state;
+}
+
+Result<VcpuState> Arm64Machine::user_state() {
+  VcpuState state;
+  state.upper_root = upper_root_;
+  state.user_mode = true;
+  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {
+      {arm64::kTtbr0El1, &state.root},
+      {arm64::kTcrEl1, &state.paging.first},
+      {arm64::kSctlrEl1, &state.paging.second},
+  };
+  for (const auto& [id, to] : wanted) {
+    auto value = get(id);
+    if (!value) return value.error();
+    *to = value.value();
+  }
   return state;
 }
 

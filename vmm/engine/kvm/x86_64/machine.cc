@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -62,33 +63,37 @@ constexpr unsigned kMostInternalErrors = 16;
 
 constexpr std::size_t kMostCpuid = 256;
 
-/// A structure of KVM's with room for N entries behind it.
-template <typename Head, typename Entry, std::size_t N>
-class WithEntries {
- public:
-  [[nodiscard]] Head* head() { return reinterpret_cast<Head*>(bytes_.data()); }
-  [[nodiscard]] std::span<Entry, N> entries() {
-    return std::span<Entry, N>(reinterpret_cast<Entry*>(bytes_.data() + sizeof(Head)), N);
-  }
-
- private:
-  static_assert(sizeof(Head) % alignof(Entry) == 0);
-  alignas(Head) alignas(Entry) std::array<std::byte, sizeof(Head) + N * sizeof(Entry)> bytes_{};
+/// kvm_cpuid2 and kvm_msrs with room for N entries. The header's own end in a flexible array behind
+/// an empty struct, which has a size in C++ (linux/stddef.h, __DECLARE_FLEX_ARRAY): layout and
+/// request numbers made from them would be wrong.
+template <typename Entry, std::size_t N>
+struct EntryList {
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+  std::array<Entry, N> entries{};
 };
-using CpuidTable = WithEntries<kvm_cpuid2, kvm_cpuid_entry2, kMostCpuid>;
-using OneMsr = WithEntries<kvm_msrs, kvm_msr_entry, 1>;
+constexpr std::size_t kHeadBytes = 8;
+using CpuidTable = EntryList<kvm_cpuid_entry2, kMostCpuid>;
+using OneMsr = EntryList<kvm_msr_entry, 1>;
+static_assert(offsetof(CpuidTable, entries) == kHeadBytes);
+static_assert(offsetof(OneMsr, entries) == kHeadBytes);
+// Numbers of linux/kvm.h, with the size that the head has in C.
+constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, kHeadBytes);
+constexpr unsigned long kSetCpuid = _IOC(_IOC_WRITE, KVMIO, 0x90, kHeadBytes);
+constexpr unsigned long kGetMsrs = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, kHeadBytes);
+constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, kHeadBytes);
 
-/// Reads (KVM_GET_MSRS) or writes (KVM_SET_MSRS) one MSR of the system or a vCPU; false: it has
+/// Reads (kGetMsrs) or writes (kSetMsrs) one MSR of the system or a vCPU; false: it has
 /// none of this number.
 Result<bool> transfer_msr(const Fd& fd, unsigned long request, std::uint32_t index,
                           std::uint64_t& value) {
   OneMsr one;
-  one.head()->nmsrs = 1;
-  one.entries().front().index = index;
-  one.entries().front().data = value;
-  auto done = call(fd, request, one.head(), "KVM_GET_MSRS or KVM_SET_MSRS");
+  one.count = 1;
+  one.entries.front().index = index;
+  one.entries.front().data = value;
+  auto done = call(fd, request, &one, "KVM_GET_MSRS or KVM_SET_MSRS");
   if (!done) return done.error();
-  value = one.entries().front().data;
+  value = one.entries.front().data;
   return done.value() == 1;
 }
 
@@ -101,6 +106,7 @@ class X86Machine final : public Machine {
 
   [[nodiscard]] Result<MachineExit> run() override;
   [[nodiscard]] Result<VcpuState> state() override;
+  [[nodiscard]] Result<VcpuState> user_state() override { return state(); }
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
   [[nodiscard]] Status type(std::string_view bytes) override;
@@ -134,12 +140,12 @@ class X86Machine final : public Machine {
 
 Status X86Machine::set_cpuid(const System& system) {
   CpuidTable table;
-  table.head()->nent = kMostCpuid;
-  auto got = call(system.fd(), KVM_GET_SUPPORTED_CPUID, table.head(), "KVM_GET_SUPPORTED_CPUID");
+  table.count = kMostCpuid;
+  auto got = call(system.fd(), kGetSupportedCpuid, &table, "KVM_GET_SUPPORTED_CPUID");
   if (!got) return Status(got.error());
   std::vector<arch::x86_64::CpuidLeaf> leaves;
-  const std::size_t count = std::min<std::size_t>(table.head()->nent, kMostCpuid);
-  for (const kvm_cpuid_entry2& entry : table.entries().first(count)) {
+  const std::size_t count = std::min<std::size_t>(table.count, kMostCpuid);
+  for (const kvm_cpuid_entry2& entry : std::span(table.entries).first(count)) {
     leaves.push_back({entry.function, entry.index,
                       (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, entry.eax, entry.ebx,
                       entry.ecx, entry.edx});
@@ -150,10 +156,10 @@ Status X86Machine::set_cpuid(const System& system) {
                  fmt::format("{} CPUID leaves, expected at most {}", leaves.size(), kMostCpuid)};
   }
   table = {};
-  table.head()->nent = static_cast<std::uint32_t>(leaves.size());
+  table.count = static_cast<std::uint32_t>(leaves.size());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     const arch::x86_64::CpuidLeaf& leaf = leaves[i];
-    kvm_cpuid_entry2& entry = table.entries()[i];
+    kvm_cpuid_entry2& entry = table.entries[i];
     entry.function = leaf.function;
     entry.index = leaf.index;
     entry.flags = leaf.index_matters ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U;
@@ -162,15 +168,13 @@ Status X86Machine::set_cpuid(const System& system) {
     entry.ecx = leaf.ecx;
     entry.edx = leaf.edx;
   }
-  if (auto set = vcpu_.operate(KVM_SET_CPUID2, table.head(), "KVM_SET_CPUID2"); !set) return set;
+  if (auto set = vcpu_.operate(kSetCpuid, &table, "KVM_SET_CPUID2"); !set) return set;
   // Hosts without this MSR have nothing to hide in it.
   std::uint64_t value = 0;
-  const auto has =
-      transfer_msr(system.fd(), KVM_GET_MSRS, arch::x86_64::kArchCapabilitiesMsr, value);
+  const auto has = transfer_msr(system.fd(), kGetMsrs, arch::x86_64::kArchCapabilitiesMsr, value);
   if (!has || !has.value()) return {};
   value = arch::x86_64::arch_capabilities(value);
-  const auto set =
-      transfer_msr(vcpu_.fd(), KVM_SET_MSRS, arch::x86_64::kArchCapabilitiesMsr, value);
+  const auto set = transfer_msr(vcpu_.fd(), kSetMsrs, arch::x86_64::kArchCapabilitiesMsr, value);
   return set ? Status() : Status(set.error());
 }
 
@@ -211,7 +215,7 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
   regs.rflags = from.rflags;
   if (auto set = vcpu_.operate(KVM_SET_REGS, &regs, "KVM_SET_REGS"); !set) return set;
   std::uint64_t fast = kMiscEnableFastString;
-  const auto done = transfer_msr(vcpu_.fd(), KVM_SET_MSRS, kMsrMiscEnable, fast);
+  const auto done = transfer_msr(vcpu_.fd(), kSetMsrs, kMsrMiscEnable, fast);
   return done ? Status() : Status(done.error());
 }
 
