@@ -1,5 +1,5 @@
-// Where everything goes in guest memory before the first guest instruction. Plain values: the engine
-// copies them and sets the registers.
+// Where everything goes in guest memory before the first guest instruction. Plain values: the
+// engine copies them and sets the registers.
 #pragma once
 
 #include <cstddef>

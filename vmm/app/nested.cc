@@ -95,9 +95,9 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
              arch::name_of(arch), how.version, host.value().plan().cpu_model, how.wall_seconds,
              how.cpu_seconds);
   if (how.end.kind != engine::nested::FrameKind::Exited) {
-    return Error{ExitCode::GuestFailed, fmt::format("the program in the emulated {} host {}",
-                                                    arch::name_of(arch),
-                                                    engine::nested::text_of(how.end))};
+    return Error{ExitCode::GuestFailed,
+                 fmt::format("the program in the emulated {} host {}", arch::name_of(arch),
+                             engine::nested::text_of(how.end))};
   }
   if (!options.json.empty()) {
     std::error_code error;
