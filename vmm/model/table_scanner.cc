@@ -72,7 +72,9 @@ void TableScanner::scan_user(std::uint64_t raw, const StoreSource& source) {
   begin(source);
   const Frame root = root_of(arch::arch_of(*format_), raw);
   if (!ram_.contains(root)) return;
-  if (current_ != root) end_exchanged();
+  // Each time: a process that was killed leaves without another entry, and the next one may get its
+  // root with the very same tables.
+  end_exchanged(current_ == root ? current_ : std::nullopt);
   Owner& owner = roots_.try_emplace(root, Owner{Half::Lower, root, {}}).first->second;
   if (current_ != root) {
     Event event = stamp(Kind::RootLoad, root.gpa(), top(owner));
@@ -249,21 +251,28 @@ void TableScanner::take_from_stale(Frame frame) {
 bool TableScanner::is_exchanged(const Owner& owner) const {
   const auto held = held_.find(owner.root);
   if (held == held_.end()) return true;
+  // One table that is still there settles it: first the one that was there last time.
+  const auto still_linked = [&](std::size_t i) {
+    const auto before = child(held->second.shadow[i], top(owner), Half::Lower);
+    std::uint64_t now = 0;
+    return before && memory_.read_entry(owner.root.slot(i), now) &&
+           child(now, top(owner), Half::Lower) == before;
+  };
+  if (still_linked(owner.linked_slot)) return false;
   bool linked = false;
   for (std::size_t i = 0; i < arch::user_slots(*format_, Half::Lower); ++i) {
-    const auto before = child(held->second.shadow[i], top(owner), Half::Lower);
-    if (!before) continue;
+    if (!child(held->second.shadow[i], top(owner), Half::Lower)) continue;
     linked = true;
-    std::uint64_t now = 0;
-    if (!memory_.read_entry(owner.root.slot(i), now)) return true;
-    if (child(now, top(owner), Half::Lower) == before) return false;
+    if (!still_linked(i)) continue;
+    owner.linked_slot = i;
+    return false;
   }
   return linked;
 }
 
-void TableScanner::end_exchanged() {
+void TableScanner::end_exchanged(std::optional<Frame> but) {
   for (auto it = roots_.begin(); it != roots_.end();) {
-    if (!is_exchanged(it->second)) {
+    if (it->first == but || !is_exchanged(it->second)) {
       ++it;
       continue;
     }

@@ -24,9 +24,9 @@ namespace sealvisor::model {
 /// there. A table that turns up under another root is taken away from the one that had it, which
 /// gets it back, or not, at its own next scan.
 ///
-/// A generation ends when all user-half entries of a root that linked a table link it no more at
-/// the scan of another root, or when it is scanned next. So a root whose user half was exchanged
-/// as a whole while another one ran counts as a new address space.
+/// A generation ends when, at the scan of another root or when it is scanned after another one, no
+/// user-half entry of its root links the table that it linked before. So a root whose user half was
+/// exchanged as a whole while another one ran counts as a new address space.
 ///
 /// Bits that the hardware sets by itself (accessed, dirty) are no change.
 class TableScanner {
@@ -72,7 +72,9 @@ class TableScanner {
   struct Owner {
     arch::Half half{};
     arch::Frame root{};
-    std::map<Link, std::uint64_t> links;  ///< The scan that came by last.
+    std::map<Link, std::uint64_t> links{};  ///< The scan that came by last.
+    /// An entry of the root that linked a table when it was looked for last.
+    mutable std::size_t linked_slot = 0;
   };
   struct Range {
     std::size_t first = 0;
@@ -94,7 +96,7 @@ class TableScanner {
   void take_from_stale(arch::Frame frame);
   /// Whether no entry of the user half links the table that it linked at the last scan.
   [[nodiscard]] bool is_exchanged(const Owner& owner) const;
-  void end_exchanged();
+  void end_exchanged(std::optional<arch::Frame> but);
   [[nodiscard]] std::optional<arch::Frame> child(std::uint64_t entry, unsigned level,
                                                  arch::Half half) const;
   [[nodiscard]] unsigned top(const Owner& owner) const;
