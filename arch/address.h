@@ -24,6 +24,8 @@ struct Gpa {
 /// A guest-virtual address in bytes.
 struct Gva {
   std::uint64_t value = 0;
+  // The check takes the zero that the compiler compares with for a null pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend constexpr auto operator<=>(const Gva&, const Gva&) = default;
 };
 
