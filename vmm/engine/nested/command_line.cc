@@ -39,7 +39,6 @@ std::string kernel_arguments(const MachinePlan& plan) {
     // Without a rate that it can rely on Linux often finds none, and KVM then never enters a guest.
     words += fmt::format(" console=ttyS0 reboot=t tsc_early_khz={} tsc=reliable", plan.tsc_khz);
   }
-  if (!plan.kernel_arguments.empty()) words += " " + plan.kernel_arguments;
   return words;
 }
 
@@ -67,7 +66,6 @@ std::vector<std::string> qemu_arguments(const MachinePlan& plan, int console_fd,
   add("-kernel", plan.kernel.string());
   add("-initrd", plan.initramfs.string());
   add("-append", kernel_arguments(plan));
-  arguments.insert(arguments.end(), plan.arguments.begin(), plan.arguments.end());
   return arguments;
 }
 

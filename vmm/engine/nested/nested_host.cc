@@ -186,8 +186,6 @@ Status Session::begin(const fs::path& initramfs) {
   machine.kernel = plan_.kernel;
   machine.initramfs = initramfs;
   machine.tsc_khz = emulated_tsc_khz();
-  machine.kernel_arguments = plan_.kernel_arguments;
-  machine.arguments = plan_.qemu_arguments;
   tcg::ChildPlan start;
   start.program = qemu_.path;
   start.arguments =

@@ -48,8 +48,6 @@ struct HostPlan {
   std::uint64_t console_limit = 64ULL << 20;  ///< More bytes end the run.
   /// Gets the console as it comes: the kernel's lines, the program's standard output and error.
   std::function<void(std::string_view)> on_console;
-  std::string kernel_arguments;             ///< More words for the kernel.
-  std::vector<std::string> qemu_arguments;  ///< More arguments for QEMU, for experiments.
 };
 
 inline constexpr std::chrono::milliseconds kBootTime{60'000};
