@@ -88,7 +88,6 @@ void Audit::on_content_write(arch::Gpa slot, std::uint64_t old_value, std::uint6
 
 void Audit::on_end() {
   Event event = stamp(Kind::RunEnd, {});
-  event.old_value = scanner_.tables_read();
   event.aux = scanner_.most_tables();
   emit(event);
   // No answer is asked for: the kernel was on its way down, and its tables are as it left them.

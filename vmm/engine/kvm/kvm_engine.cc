@@ -85,7 +85,6 @@ class Runner {
   std::string console_tail_;  ///< Until it has shown config_.console_ready.
   std::uint64_t console_bytes_ = 0;
   bool input_begun_ = false;
-  std::uint64_t judged_ = 0;
   double microseconds_ = 0;
   std::optional<Planted> planted_;
 };
@@ -145,7 +144,6 @@ Status Runner::handle(const MachineExit& exit) {
       const std::chrono::duration<double, std::micro> took =
           std::chrono::steady_clock::now() - begun;
       microseconds_ += took.count();
-      ++judged_;
       break;
     }
     case ExitKind::ReadOnly:
@@ -222,7 +220,7 @@ void Runner::describe(Outcome& outcome) const {
     outcome.limits.push_back(
         fmt::format("returns without a trap: {}", fmt::join(planted_->unplanted, ", ")));
   }
-  outcome.costs.push_back({"judgements of user mode", judged_, microseconds_});
+  outcome.costs.push_back({"judgements of user mode", audit_.user_returns(), microseconds_});
 }
 
 void Runner::show_console() {

@@ -2,7 +2,6 @@
 // between architectures is behind this; each host builds the one that it can run.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,7 +14,6 @@
 #include "vmm/engine/kvm/api.h"
 #include "vmm/engine/kvm/counters.h"
 #include "vmm/engine/kvm/guest_ram.h"
-#include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/model/paging.h"
 
 namespace sealvisor::engine::kvm {
