@@ -39,6 +39,7 @@ std::string kernel_arguments(const MachinePlan& plan) {
     // Without a rate that it can rely on Linux often finds none, and KVM then never enters a guest.
     words += fmt::format(" console=ttyS0 reboot=t tsc_early_khz={} tsc=reliable", plan.tsc_khz);
   }
+  if (!plan.kernel_arguments.empty()) words += " " + plan.kernel_arguments;
   return words;
 }
 

@@ -17,7 +17,8 @@ struct MachinePlan {
   std::uint64_t memory_bytes = 0;  ///< A whole number of MiB.
   std::filesystem::path kernel;    ///< x86-64: vmlinux (PVH) or bzImage. arm64: Image.
   std::filesystem::path initramfs;
-  std::uint64_t tsc_khz = 0;  ///< What an emulated TSC counts; x86-64 only.
+  std::uint64_t tsc_khz = 0;     ///< What an emulated TSC counts; x86-64 only.
+  std::string kernel_arguments;  ///< After those that the machine needs.
 };
 
 /// x86-64: "EPYC-v4,+svm", for QEMU emulates AMD's virtualisation only. arm64: "cortex-a76", on

@@ -186,6 +186,7 @@ Status Session::begin(const fs::path& initramfs) {
   machine.kernel = plan_.kernel;
   machine.initramfs = initramfs;
   machine.tsc_khz = emulated_tsc_khz();
+  machine.kernel_arguments = plan_.kernel_arguments;
   tcg::ChildPlan start;
   start.program = qemu_.path;
   start.arguments =

@@ -60,10 +60,11 @@ TEST(NestedCommandLine, X86) {
 TEST(NestedCommandLine, Arm64WithWishes) {
   MachinePlan plan = machine(arch::Arch::Arm64);
   plan.cpu_model = "cortex-a57";
+  plan.kernel_arguments = "loglevel=7";
   const auto arguments = qemu_arguments(plan, 3, 4);
   EXPECT_EQ(arguments[1], "virt,gic-version=3,virtualization=on");
   EXPECT_EQ(arguments[3], "cortex-a57");
-  EXPECT_EQ(kernel_arguments(plan), "panic=-1 printk.devkmsg=on quiet console=ttyAMA0");
+  EXPECT_EQ(kernel_arguments(plan), "panic=-1 printk.devkmsg=on quiet console=ttyAMA0 loglevel=7");
   EXPECT_EQ(arguments.back(), kernel_arguments(plan));
 }
 
