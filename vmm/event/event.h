@@ -59,6 +59,7 @@ enum class Limit : std::uint64_t {
   TableFrames = 1,
   ContentFrames = 2,
   UntranslatedStore = 3,  ///< The engine could not tell where a store went.
+  UntrappedReturn = 4,    ///< kvm: a return to user mode has no trap, or none was found at all.
 };
 
 /// One record. `icount`: guest instructions of the blocks started so far on this vCPU.

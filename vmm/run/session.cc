@@ -504,8 +504,8 @@ void Session::finish(report::Run& run) {
   }
   if (limit_reached_) {
     add("monitor", "limit",
-        "a bound on watched frames was reached, or a store could not be placed: the watch is "
-        "incomplete");
+        "a bound on watched frames was reached, a store could not be placed, or a return to user "
+        "mode has no trap: the watch is incomplete");
   }
   if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);
   for (const model::SystemMapping& mapping : identities_.all()) {

@@ -47,6 +47,14 @@ void Audit::note_paging(const VcpuState& state) {
   if (format) scanner_.set_format(format.value());
 }
 
+void Audit::on_planted(const Planted& planted, const VcpuState& state) {
+  if (planted.sites != 0 && planted.unplanted.empty()) return;
+  Event event = stamp(Kind::Limit, state);
+  event.aux = static_cast<std::uint64_t>(event::Limit::UntrappedReturn);
+  emit(event);
+  flush();
+}
+
 void Audit::on_user_return(const VcpuState& state) {
   ++user_returns_;
   note_paging(state);

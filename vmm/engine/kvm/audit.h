@@ -20,6 +20,8 @@ class Audit final : public model::EventSink {
 
   void emit(const event::Event& event) override { batch_.push_back(event); }
 
+  /// Traps were planted: what they leave open makes the watch incomplete.
+  void on_planted(const Planted& planted, const VcpuState& state);
   /// User mode is about to run in `state`.
   void on_user_return(const VcpuState& state);
   /// The guest rang. Returns the observer's answer.

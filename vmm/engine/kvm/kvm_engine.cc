@@ -168,6 +168,7 @@ Status Runner::on_doorbell(const MachineExit& exit) {
     auto planted = machine_.plant(state.value());
     if (!planted) return planted.error();
     planted_ = std::move(planted).value();
+    audit_.on_planted(*planted_, state.value());
   }
   const StopReply reply = audit_.on_doorbell(exit, state.value());
   if (reply.give_up) finish(End::GaveUp, *reply.give_up);

@@ -145,6 +145,18 @@ TEST_P(Audited, PassesOnPagingThatIsRefusedAndReadsNoTable) {
   EXPECT_EQ(audit.scanner().tables_read(), 0U);
 }
 
+TEST_P(Audited, SaysThatTheWatchIsIncompleteIfAReturnHasNoTrap) {
+  const VcpuState now = state(tables(10));
+  audit.on_planted({4, 1 << 20, {}}, now);
+  EXPECT_TRUE(recorder.seen.empty());
+  for (const Planted& open : {Planted{0, 1 << 20, {}}, Planted{4, 1 << 20, {"iretq at 0x1"}}}) {
+    recorder.seen.clear();
+    audit.on_planted(open, now);
+    ASSERT_EQ(recorder.kinds(), (std::vector<Kind>{Kind::Limit}));
+    EXPECT_EQ(recorder.seen[0].aux, static_cast<std::uint64_t>(event::Limit::UntrappedReturn));
+  }
+}
+
 TEST_P(Audited, TellsAStoreToCode) {
   const Frame root = tables(10);
   audit.on_user_return(state(root));
