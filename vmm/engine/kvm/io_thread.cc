@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,12 +46,14 @@ Status IoThread::start() {
     request(End::Deadline, fmt::format("the guest had not ended after {:.3g} s",
                                        std::chrono::duration<double>(limit_).count()));
   });
+  std::promise<Status> confined;
+  std::future<Status> ready = confined.get_future();
   try {
-    thread_ = std::thread([this] {
-      if (auto confined = confine(Confined::Io); !confined) {
-        request(End::EngineDied, confined.error().message);
-        return;
-      }
+    thread_ = std::thread([this, confined = std::move(confined)]() mutable {
+      Status status = confine(Confined::Io);
+      const bool good = status.ok();
+      confined.set_value(std::move(status));
+      if (!good) return;
       try {
         io_.run();
       } catch (const std::exception& problem) {
@@ -60,7 +63,8 @@ Status IoThread::start() {
   } catch (const std::system_error& problem) {
     return Error{ExitCode::HostLacks, fmt::format("starting the I/O thread: {}", problem.what())};
   }
-  return {};
+  // It does a fixed number of steps first, none of which waits.
+  return ready.get();
 }
 
 void IoThread::request(End end, std::string text) {

@@ -37,7 +37,7 @@ class IoThread {
   /// Ends and joins the thread.
   ~IoThread();
 
-  /// Takes over SIGINT and SIGTERM and starts the thread.
+  /// Takes over SIGINT and SIGTERM and starts the thread, which is confined when this returns.
   [[nodiscard]] Status start();
   /// Input that is held back until now (EngineConfig::console_ready) begins; `then_end`: what
   /// follows the last byte of an input that ends.
