@@ -1,7 +1,5 @@
 #include "vmm/run/run.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -9,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "guest/scenario/plan_text.h"
+#include "vmm/base/cpu_time.h"
 #include "vmm/engine/engine.h"
 #include "vmm/evidence/trace_writer.h"
 #include "vmm/image/initramfs.h"
@@ -23,16 +22,6 @@ namespace {
 using engine::End;
 
 constexpr std::size_t kConsoleTail = 8192;
-
-/// User and system time of the calling thread: two runs share one process.
-double thread_cpu_seconds() {
-  struct rusage usage {};
-  if (::getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 /// Connects the engine with the session; keeps the console's end and the trace.
 class Bridge final : public engine::Observer {

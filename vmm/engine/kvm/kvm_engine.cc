@@ -1,6 +1,5 @@
 #include "vmm/engine/kvm/kvm_engine.h"
 
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/cpu_time.h"
 #include "vmm/engine/kvm/audit.h"
 #include "vmm/engine/kvm/capabilities.h"
 #include "vmm/engine/kvm/host.h"
@@ -37,16 +37,6 @@ namespace {
 
 // Ctrl-D: the guest's terminal makes it the end of input (termios(3), VEOF).
 constexpr const char* kEndOfInput = "\x04";
-
-/// Of the calling thread, the guest's own time included.
-double thread_cpu_seconds() {
-  struct rusage usage {};
-  if (::getrusage(RUSAGE_THREAD, &usage) != 0) return 0;
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 /// One guest, from its first instruction to its end. All in the thread of run() but what io_ does.
 class Runner {
