@@ -19,6 +19,14 @@ constexpr char kEscape = 0x01;  // Ctrl-A
 constexpr int kMostWaitMs = 5000;
 }  // namespace
 
+bool ReadyWatch::shown(std::string_view bytes) {
+  if (ready_) return false;
+  tail_.append(bytes);
+  ready_ = tail_.find(text_) != std::string::npos;
+  if (tail_.size() > text_.size()) tail_.erase(0, tail_.size() - text_.size());
+  return ready_;
+}
+
 std::string EscapeFilter::filter(std::string_view typed) {
   std::string out;
   for (const char key : typed) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"
@@ -23,6 +24,24 @@ class EscapeFilter {
  private:
   bool escaped_ = false;
   bool quit_ = false;
+};
+
+/// What the end of input becomes: Ctrl-D, which the guest's terminal takes for it (termios(3),
+/// VEOF).
+inline constexpr char kEndOfInput = 0x04;
+
+/// Waits for a text on the console, in however many pieces it comes.
+class ReadyWatch {
+ public:
+  /// `text`: not empty.
+  explicit ReadyWatch(std::string text) : text_(std::move(text)) {}
+  /// Takes what the console shows. True once: the text is complete.
+  [[nodiscard]] bool shown(std::string_view bytes);
+
+ private:
+  std::string text_;
+  std::string tail_;  ///< Until it is complete.
+  bool ready_ = false;
 };
 
 /// Standard input and output, with a terminal in raw mode until the object ends.

@@ -13,6 +13,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
+TEST(ReadyWatch, SeesATextThatComesInPiecesOnce) {
+  ReadyWatch watch("sealvisor> ");
+  EXPECT_FALSE(watch.shown("boot\nseal"));
+  EXPECT_FALSE(watch.shown("visor>"));
+  EXPECT_TRUE(watch.shown(" and more"));
+  EXPECT_FALSE(watch.shown("sealvisor> "));
+}
+
 TEST(EscapeFilter, PassesOrdinaryKeysOn) {
   EscapeFilter filter;
   EXPECT_EQ(filter.filter("ls -l\r\x03\x04x"), "ls -l\r\x03\x04x");

@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <exception>
 #include <future>
 #include <utility>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
 
+#include "vmm/base/signal_text.h"
 #include "vmm/engine/kvm/sandbox.h"
 
 namespace sealvisor::engine::kvm {
@@ -91,9 +91,7 @@ std::string IoThread::take_input() {
 void IoThread::await_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {
     if (error) return;
-    const char* name = ::sigdescr_np(number);
-    request(End::Interrupted,
-            fmt::format("signal {} ({})", number, name == nullptr ? "unknown" : name));
+    request(End::Interrupted, signal_text(number));
     await_signal();
   });
 }

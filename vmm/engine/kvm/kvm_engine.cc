@@ -7,7 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
-#include <string_view>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -35,9 +35,6 @@ namespace kvm {
 
 namespace {
 
-// Ctrl-D: the guest's terminal makes it the end of input (termios(3), VEOF).
-constexpr const char* kEndOfInput = "\x04";
-
 /// One guest, from its first instruction to its end. All in the thread of run() but what io_ does.
 class Runner {
  public:
@@ -59,7 +56,6 @@ class Runner {
   [[nodiscard]] Status on_doorbell(const MachineExit& exit);
   [[nodiscard]] Status on_read_only(const MachineExit& exit);
   void show_console();
-  void look_for_ready(std::string_view shown);
   void finish(End end, std::string text);
   void describe(Outcome& outcome) const;
 
@@ -72,9 +68,8 @@ class Runner {
   IoThread io_;
   std::optional<End> end_;
   std::string text_;
-  std::string console_tail_;  ///< Until it has shown config_.console_ready.
+  std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
   std::uint64_t console_bytes_ = 0;
-  bool input_begun_ = false;
   double microseconds_ = 0;
   std::optional<Planted> planted_;
 };
@@ -88,11 +83,10 @@ void Runner::finish(End end, std::string text) {
 Result<Outcome> Runner::run() {
   const auto started = std::chrono::steady_clock::now();
   if (auto begun = io_.start(); !begun) return begun.error();
-  const bool held_back =
-      !config_.console_ready.empty() && terminal_ != nullptr && !terminal_->raw();
-  if (terminal_ != nullptr && !held_back) {
-    input_begun_ = true;
+  if (terminal_ != nullptr && (config_.console_ready.empty() || terminal_->raw())) {
     io_.begin_input("");
+  } else if (terminal_ != nullptr) {
+    ready_.emplace(config_.console_ready);
   }
   if (auto confined = confine(Confined::Vcpu); !confined) return confined.error();
   while (!end_) {
@@ -219,7 +213,7 @@ void Runner::show_console() {
   if (bytes.empty()) return;
   if (terminal_ != nullptr) {
     observer_.on_console(bytes);
-    look_for_ready(bytes);
+    if (ready_ && ready_->shown(bytes)) io_.begin_input(std::string(1, kEndOfInput));
     if (!terminal_->write(bytes)) finish(End::Interrupted, "the terminal takes no more output");
     return;
   }
@@ -231,17 +225,6 @@ void Runner::show_console() {
   if (passed < bytes.size()) {
     finish(End::ConsoleFlood,
            fmt::format("more than {} bytes on the console", config_.console_limit));
-  }
-}
-
-void Runner::look_for_ready(std::string_view shown) {
-  if (input_begun_ || config_.console_ready.empty()) return;
-  console_tail_.append(shown);
-  if (console_tail_.find(config_.console_ready) != std::string::npos) {
-    input_begun_ = true;
-    io_.begin_input(kEndOfInput);
-  } else if (console_tail_.size() > config_.console_ready.size()) {
-    console_tail_.erase(0, console_tail_.size() - config_.console_ready.size());
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/signal_text.h"
 #include "vmm/engine/tcg/qemu/command_line.h"
 
 namespace sealvisor::engine::tcg {
@@ -22,8 +23,6 @@ namespace {
 constexpr std::size_t kMostShown = 600;
 /// Bytes taken from one channel before the others get their turn.
 constexpr std::size_t kMostAtOnce = 65536;
-// Ctrl-D: the guest's terminal makes it the end of input (termios(3), VEOF).
-constexpr char kEndOfInput = 0x04;
 
 enum class ReadState : std::uint8_t { Bytes, Later, End };
 
@@ -40,11 +39,6 @@ ReadState read_some(int fd, std::array<char, N>& block, std::size_t& count) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return ReadState::Later;
     if (errno != EINTR) return ReadState::End;
   }
-}
-
-std::string signal_text(int number) {
-  const char* name = ::sigdescr_np(number);
-  return fmt::format("signal {} ({})", number, name == nullptr ? "unknown" : name);
 }
 
 double seconds(std::chrono::steady_clock::duration time) {
@@ -155,7 +149,11 @@ Status Loop::begin_watches() {
   await_qmp();
   await_console();
   await_words();
-  if (config_.console_ready.empty() || (terminal_ && terminal_->raw())) begin_input();
+  if (config_.console_ready.empty() || (terminal_ && terminal_->raw())) {
+    begin_input();
+  } else {
+    ready_.emplace(config_.console_ready);
+  }
   await_signal();
   deadline_.expires_at(started_ + config_.deadline);
   deadline_.async_wait([this](const boost::system::error_code& error) {
@@ -262,7 +260,7 @@ bool Loop::take_console() {
     if (terminal_) {
       console_bytes_ += count;
       observer_.on_console({block.data(), count});
-      look_for_ready({block.data(), count});
+      if (ready_ && ready_->shown({block.data(), count})) begin_input();
       if (!terminal_->write({block.data(), count})) {
         finish(End::Interrupted, "the terminal takes no more output");
       }
@@ -301,17 +299,6 @@ void Loop::begin_input() {
     // /dev/null or a file: nothing that can be waited for.
     pending_input_ += kEndOfInput;
     send_input();
-  }
-}
-
-void Loop::look_for_ready(std::string_view shown) {
-  if (config_.console_ready.empty() || terminal_->raw() || ready_) return;
-  console_tail_.append(shown);
-  ready_ = console_tail_.find(config_.console_ready) != std::string::npos;
-  if (ready_) {
-    begin_input();
-  } else if (console_tail_.size() > config_.console_ready.size()) {
-    console_tail_.erase(0, console_tail_.size() - config_.console_ready.size());
   }
 }
 

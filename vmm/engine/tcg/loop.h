@@ -96,8 +96,6 @@ class Loop {
   [[nodiscard]] bool take_console();
   [[nodiscard]] bool take_words();
   void begin_input();
-  /// Begins input once the console has shown what it is to wait for.
-  void look_for_ready(std::string_view shown);
   void on_input();
   void send_input();
   void on_exit();
@@ -141,8 +139,7 @@ class Loop {
   std::string killed_;  ///< Why it had to be killed.
   std::string words_;   ///< QEMU's standard error.
   std::string pending_input_;
-  std::string console_tail_;  ///< Until it has shown config_.console_ready.
-  bool ready_ = false;
+  std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
   EscapeFilter escape_;
   std::uint64_t console_bytes_ = 0;
 };
