@@ -8,7 +8,6 @@
 
 namespace sealvisor::model {
 
-using arch::EntryKind;
 using arch::Frame;
 using arch::Gpa;
 using arch::Half;
@@ -54,12 +53,7 @@ void TableScanner::emit_link(Kind kind, const Owner& owner, const Link& link) {
 }
 
 std::optional<Frame> TableScanner::child(std::uint64_t entry, unsigned level, Half half) const {
-  if (entry == 0 || level <= 1) return std::nullopt;
-  const arch::Entry decoded = arch::decode(*format_, entry, level, half);
-  if (decoded.kind != EntryKind::Table) return std::nullopt;
-  const Frame frame = arch::frame_of(decoded.output);
-  if (!ram_.contains(frame)) return std::nullopt;
-  return frame;
+  return child_table(*format_, ram_, entry, level, half);
 }
 
 void TableScanner::begin(const StoreSource& source) {

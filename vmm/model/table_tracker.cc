@@ -18,6 +18,16 @@ namespace {
 std::size_t half_index(Half half) { return half == Half::Upper ? 1 : 0; }
 }  // namespace
 
+std::optional<Frame> child_table(const arch::AnyFormat& format, RamRange ram, std::uint64_t entry,
+                                 unsigned level, Half half) {
+  if (entry == 0 || level <= 1) return std::nullopt;
+  const arch::Entry decoded = arch::decode(format, entry, level, half);
+  if (decoded.kind != EntryKind::Table) return std::nullopt;
+  const Frame frame = arch::frame_of(decoded.output);
+  if (!ram.contains(frame)) return std::nullopt;
+  return frame;
+}
+
 TableTracker::TableTracker(const arch::TableReader& memory, RamRange ram, EventSink& sink)
     : memory_(memory), ram_(ram), sink_(sink), watch_(ram.frames) {}
 
@@ -73,12 +83,7 @@ void TableTracker::emit(Kind kind, Gpa gpa, unsigned level, std::uint64_t value,
 }
 
 std::optional<Frame> TableTracker::child(std::uint64_t entry, unsigned level, Half half) const {
-  if (entry == 0 || level <= 1) return std::nullopt;
-  const arch::Entry decoded = arch::decode(*format_, entry, level, half);
-  if (decoded.kind != EntryKind::Table) return std::nullopt;
-  const Frame frame = arch::frame_of(decoded.output);
-  if (!ram_.contains(frame)) return std::nullopt;
-  return frame;
+  return child_table(*format_, ram_, entry, level, half);
 }
 
 Half TableTracker::half_below(unsigned level, Half half, std::size_t index) const {

@@ -30,6 +30,11 @@ struct RamRange {
   }
 };
 
+/// The table in RAM that an entry of a table of `level` links; nullopt: none.
+[[nodiscard]] std::optional<arch::Frame> child_table(const arch::AnyFormat& format, RamRange ram,
+                                                     std::uint64_t entry, unsigned level,
+                                                     arch::Half half);
+
 /// What the engine knows about the instruction that stored.
 struct StoreSource {
   std::uint64_t pc = 0;
