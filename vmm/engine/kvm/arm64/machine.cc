@@ -29,8 +29,10 @@
 #include "vmm/engine/kvm/arm64/registers.h"
 #include "vmm/engine/kvm/counters.h"
 #include "vmm/engine/kvm/device/pl011.h"
+#include "vmm/engine/kvm/exits.h"
 #include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/engine/kvm/kick.h"
+#include "vmm/engine/kvm/serial_line.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -48,6 +50,9 @@ constexpr decode::DeviceRange kRedistributor{Gpa{0x080a0000}, 0x20000};
 constexpr decode::DeviceRange kUart{Gpa{0x09000000}, 0x1000};
 constexpr std::uint32_t kUartSpi = 1;
 constexpr std::uint32_t kFirstSpi = 32;
+/// api.rst, KVM_IRQ_LINE: type 31:24, interrupt id 15:0.
+constexpr std::uint32_t kUartIrq =
+    (std::uint32_t{KVM_ARM_IRQ_TYPE_SPI} << KVM_ARM_IRQ_TYPE_SHIFT) | (kFirstSpi + kUartSpi);
 constexpr std::uint32_t kInterruptLines = 64;
 
 // PSTATE.M[3:2] of AArch64, and M[4] of AArch32: Arm ARM, "SPSR_EL1".
@@ -76,8 +81,8 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<VcpuState> user_state() override;
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
-  [[nodiscard]] Status type(std::string_view bytes) override;
-  [[nodiscard]] std::string take_console() override { return std::exchange(console_, {}); }
+  [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
+  [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
   [[nodiscard]] std::vector<std::string> limits() const override { return limits_; }
   void kick() override { (*kick_)(); }
@@ -91,7 +96,6 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<MachineExit> on_debug(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_trap();
   [[nodiscard]] Result<MachineExit> hand_back(const kvm_run& run);
-  [[nodiscard]] Status update_irq();
   [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const { return vcpu_->get(id); }
 
   Vm vm_;
@@ -101,10 +105,7 @@ class Arm64Machine final : public Machine {
   std::optional<Vcpu> vcpu_;
   std::optional<Kick> kick_;
   decode::GicVersion gic_version_ = decode::GicVersion::V3;
-  Pl011 uart_;
-  std::string console_;
-  std::string pending_input_;
-  bool irq_ = false;
+  SerialLine<Pl011> serial_{kUartIrq};
   Gpa doorbell_{};
   std::vector<Gva> sites_;        // in address order
   std::uint64_t upper_root_ = 0;  ///< TTBR1_EL1 when it was read last.
@@ -232,20 +233,9 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
 }
 
 Result<MachineExit> Arm64Machine::run() {
-  if (!pending_input_.empty()) {
-    if (auto fed = type({}); !fed) return fed.error();
-  }
   const int error = vcpu_->enter();
   kvm_run& run = vcpu_->run();
-  if (error == EINTR || error == EAGAIN) {
-    kick_->taken();
-    ++counter(counters_, Counted::Kick);
-    return MachineExit{ExitKind::Kicked, {}, 0, 0, {}};
-  }
-  if (error != 0) {
-    errno = error;
-    return errno_error(ExitCode::HostLacks, "KVM_RUN");
-  }
+  if (auto common = common_exit(error, run, *kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_MMIO:
       return on_mmio(run);
@@ -253,87 +243,41 @@ Result<MachineExit> Arm64Machine::run() {
       return on_debug(run);
     case KVM_EXIT_SYSTEM_EVENT:
       if (run.system_event.type == KVM_SYSTEM_EVENT_CRASH) {
-        return MachineExit{ExitKind::Broken, {}, 0, 0, "the guest reported a crash"};
+        return broken("the guest reported a crash");
       }
-      return MachineExit{
-          ExitKind::Reset,
-          {},
-          0,
-          0,
-          run.system_event.type == KVM_SYSTEM_EVENT_RESET ? "PSCI reset" : "PSCI power off"};
+      return reset(run.system_event.type == KVM_SYSTEM_EVENT_RESET ? "PSCI reset"
+                                                                   : "PSCI power off");
     case KVM_EXIT_ARM_NISV:
-      return MachineExit{
-          ExitKind::Broken,
-          {},
-          0,
-          0,
-          fmt::format("an access to {:#x} that the hardware does not decode (ESR "
-                      "{:#x})",
-                      std::uint64_t{run.arm_nisv.fault_ipa}, std::uint64_t{run.arm_nisv.esr_iss})};
-    case KVM_EXIT_FAIL_ENTRY:
-      return MachineExit{ExitKind::Broken,
-                         {},
-                         0,
-                         0,
-                         fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
-                                     std::uint64_t{run.fail_entry.hardware_entry_failure_reason})};
+      return broken(fmt::format("an access to {:#x} that the hardware does not decode (ESR {:#x})",
+                                std::uint64_t{run.arm_nisv.fault_ipa},
+                                std::uint64_t{run.arm_nisv.esr_iss}));
     case KVM_EXIT_INTERNAL_ERROR:
-      return MachineExit{
-          ExitKind::Broken,
-          {},
-          0,
-          0,
-          fmt::format("KVM internal error {}", std::uint32_t{run.internal.suberror})};
-    case KVM_EXIT_INTR:
-      ++counter(counters_, Counted::Other);
-      return MachineExit{};
+      return broken(fmt::format("KVM internal error {}", std::uint32_t{run.internal.suberror}));
     default:
-      return MachineExit{ExitKind::Broken,
-                         {},
-                         0,
-                         0,
-                         fmt::format("KVM exit reason {}, which this machine does not know",
-                                     std::uint32_t{run.exit_reason})};
+      return unknown_exit(run);
   }
 }
 
 Result<MachineExit> Arm64Machine::on_mmio(kvm_run& run) {
   auto& mmio = run.mmio;
-  const Gpa gpa{mmio.phys_addr};
-  const auto size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
-  std::uint64_t value = 0;
-  if (mmio.is_write != 0) std::memcpy(&value, mmio.data, size);
-  if (gpa.value - kUart.gpa.value < kUart.bytes) {
+  const std::uint64_t offset = mmio.phys_addr - kUart.gpa.value;
+  if (offset < kUart.bytes) {
     ++counter(counters_, Counted::Serial);
-    const auto offset = gpa.value - kUart.gpa.value;
     if (mmio.is_write != 0) {
-      uart_.write(offset, static_cast<std::uint32_t>(value));
+      std::uint64_t value = 0;
+      std::memcpy(&value, mmio.data, std::min<std::size_t>(mmio.len, sizeof mmio.data));
+      serial_.uart().write(offset, static_cast<std::uint32_t>(value));
     } else {
-      const std::uint64_t answer = uart_.read(offset);
+      const std::uint64_t answer = serial_.uart().read(offset);
       std::memcpy(mmio.data, &answer, sizeof mmio.data);
     }
-    console_ += uart_.take_output();
-    if (auto updated = update_irq(); !updated) return updated.error();
+    if (auto settled = serial_.settle(vm_); !settled) return settled.error();
     return MachineExit{};
   }
-  MachineExit exit;
-  exit.value = value;
-  exit.size = size;
-  if (mmio.is_write == 0) {
-    ++counter(counters_, Counted::OtherDevice);
-    std::memset(mmio.data, 0, sizeof mmio.data);
-  } else if (gpa.value - doorbell_.value < arch::kPageSize) {
-    ++counter(counters_, Counted::Doorbell);
-    exit.kind = ExitKind::Doorbell;
-    exit.gpa = Gpa{gpa.value - doorbell_.value};
-  } else if (!ram_.at(gpa, 1).empty()) {
-    ++counter(counters_, Counted::ReadOnly);
-    exit.kind = ExitKind::ReadOnly;
-    exit.gpa = gpa;
-  } else {
-    ++counter(counters_, Counted::OtherDevice);
-  }
-  return exit;
+  if (mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
+  ++counter(counters_, Counted::OtherDevice);
+  std::memset(mmio.data, 0, sizeof mmio.data);
+  return MachineExit{};
 }
 
 Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
@@ -361,7 +305,7 @@ Result<MachineExit> Arm64Machine::on_trap() {
   using Target = decode::EretResult::Target;
   const decode::EretResult after = decode::emulate_eret(before);
   if (after.target == Target::Undefined) {
-    return MachineExit{ExitKind::Broken, {}, 0, 0, "an eret outside EL1"};
+    return broken("an eret outside EL1");
   }
   for (const auto& [id, value] :
        {std::pair{arm64::kPstate, after.pstate}, std::pair{arm64::kPc, after.pc}}) {
@@ -369,7 +313,7 @@ Result<MachineExit> Arm64Machine::on_trap() {
   }
   if (after.target == Target::User) {
     ++counter(counters_, Counted::UserReturn);
-    return MachineExit{ExitKind::UserReturn, {}, 0, 0, {}};
+    return MachineExit{ExitKind::UserReturn};
   }
   ++counter(counters_, Counted::KernelReturn);
   return MachineExit{};
@@ -390,7 +334,7 @@ Result<MachineExit> Arm64Machine::hand_back(const kvm_run& run) {
     *to = value.value();
   }
   const auto entry = decode::enter_exception(state);
-  if (!entry) return MachineExit{ExitKind::Broken, {}, 0, 0, entry.error().message};
+  if (!entry) return broken(entry.error().message);
   const decode::ExceptionEntry& to = entry.value();
   const Status set[] = {
       vcpu_->set(arm64::kElrEl1, to.elr_el1), vcpu_->set(arm64::kSpsrEl1, to.spsr_el1),
@@ -451,23 +395,6 @@ Result<Planted> Arm64Machine::plant(const VcpuState& state) {
     return on.error();
   }
   return planted;
-}
-
-Status Arm64Machine::update_irq() {
-  const bool level = uart_.irq();
-  if (level == irq_) return {};
-  irq_ = level;
-  // api.rst, KVM_IRQ_LINE: type 31:24, interrupt id 15:0.
-  return vm_.set_irq(
-      (std::uint32_t{KVM_ARM_IRQ_TYPE_SPI} << KVM_ARM_IRQ_TYPE_SHIFT) | (kFirstSpi + kUartSpi),
-      level);
-}
-
-Status Arm64Machine::type(std::string_view bytes) {
-  pending_input_ += bytes;
-  const std::size_t taken = uart_.feed(pending_input_);
-  pending_input_.erase(0, taken);
-  return update_irq();
 }
 
 Result<VcpuState> Arm64Machine::state() {

@@ -28,8 +28,10 @@
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/counters.h"
 #include "vmm/engine/kvm/device/uart8250.h"
+#include "vmm/engine/kvm/exits.h"
 #include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/engine/kvm/kick.h"
+#include "vmm/engine/kvm/serial_line.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -109,8 +111,8 @@ class X86Machine final : public Machine {
   [[nodiscard]] Result<VcpuState> user_state() override { return state(); }
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
-  [[nodiscard]] Status type(std::string_view bytes) override;
-  [[nodiscard]] std::string take_console() override { return std::exchange(console_, {}); }
+  [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
+  [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
   [[nodiscard]] std::vector<std::string> limits() const override { return {}; }
   void kick() override { kick_(); }
@@ -120,7 +122,6 @@ class X86Machine final : public Machine {
   [[nodiscard]] Status set_registers(const arch::x86_64::FirstRegisters& registers);
   [[nodiscard]] Result<MachineExit> on_io(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_mmio(const kvm_run& run);
-  [[nodiscard]] Status update_irq();
   [[nodiscard]] bool is_planted(std::uint64_t rip) const;
 
   Vm vm_;
@@ -128,10 +129,7 @@ class X86Machine final : public Machine {
   GuestRam& ram_;
   const arch::TableReader& memory_;
   Kick kick_;
-  Uart8250 uart_;
-  std::string console_;
-  std::string pending_input_;
-  bool irq_ = false;
+  SerialLine<Uart8250> serial_{kSerialIrq};
   Gpa doorbell_{};
   std::vector<std::uint64_t> planted_;  // sorted gvas
   unsigned internal_errors_ = 0;
@@ -220,57 +218,26 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
 }
 
 Result<MachineExit> X86Machine::run() {
-  if (!pending_input_.empty()) {
-    if (auto fed = type({}); !fed) return fed.error();
-  }
   const int error = vcpu_.enter();
-  kvm_run& run = vcpu_.run();
-  if (error == EINTR || error == EAGAIN) {
-    kick_.taken();
-    ++counter(counters_, Counted::Kick);
-    return MachineExit{ExitKind::Kicked, {}, 0, 0, {}};
-  }
-  if (error != 0) {
-    errno = error;
-    return errno_error(ExitCode::HostLacks, "KVM_RUN");
-  }
+  const kvm_run& run = vcpu_.run();
+  if (auto common = common_exit(error, run, kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_IO:
       return on_io(run);
     case KVM_EXIT_MMIO:
       return on_mmio(run);
     case KVM_EXIT_SHUTDOWN:
-      return MachineExit{ExitKind::Broken, {}, 0, 0, "triple fault"};
-    case KVM_EXIT_FAIL_ENTRY:
-      return MachineExit{ExitKind::Broken,
-                         {},
-                         0,
-                         0,
-                         fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
-                                     std::uint64_t{run.fail_entry.hardware_entry_failure_reason})};
+      return broken("triple fault");
     case KVM_EXIT_INTERNAL_ERROR:
       // A store from user mode to the doorbell sometimes ends so and goes on when run again.
       if (++internal_errors_ < kMostInternalErrors) {
         ++counter(counters_, Counted::Other);
         return MachineExit{};
       }
-      return MachineExit{ExitKind::Broken,
-                         {},
-                         0,
-                         0,
-                         fmt::format("KVM internal error {} ({} in a row)",
-                                     std::uint32_t{run.internal.suberror}, internal_errors_)};
-    case KVM_EXIT_INTR:
-    case KVM_EXIT_IRQ_WINDOW_OPEN:
-      ++counter(counters_, Counted::Other);
-      return MachineExit{};
+      return broken(fmt::format("KVM internal error {} ({} in a row)",
+                                std::uint32_t{run.internal.suberror}, internal_errors_));
     default:
-      return MachineExit{ExitKind::Broken,
-                         {},
-                         0,
-                         0,
-                         fmt::format("KVM exit reason {}, which this machine does not know",
-                                     std::uint32_t{run.exit_reason})};
+      return unknown_exit(run);
   }
 }
 
@@ -286,7 +253,7 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
   const bool out = io.direction == KVM_EXIT_IO_OUT;
   if (out && io.port == kTrapPort && is_planted(run.s.regs.regs.rip)) {
     ++counter(counters_, Counted::UserReturn);
-    return MachineExit{ExitKind::UserReturn, {}, 0, 0, {}};
+    return MachineExit{ExitKind::UserReturn};
   }
   auto* data = reinterpret_cast<std::uint8_t*>(&vcpu_.run()) + io.data_offset;
   const std::size_t bytes = std::size_t{io.size} * io.count;
@@ -296,20 +263,19 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
       std::uint8_t* at = data + std::size_t{i} * io.size;
       const auto offset = static_cast<std::uint16_t>(io.port - kSerialPort);
       if (out) {
-        uart_.write(offset, *at);
+        serial_.uart().write(offset, *at);
       } else {
         std::memset(at, 0xff, io.size);
-        *at = uart_.read(offset);
+        *at = serial_.uart().read(offset);
       }
     }
-    console_ += uart_.take_output();
-    if (auto updated = update_irq(); !updated) return updated.error();
+    if (auto settled = serial_.settle(vm_); !settled) return settled.error();
     return MachineExit{};
   }
   ++counter(counters_, Counted::OtherDevice);
   if (out) {
     if (io.port == kKeyboardCommand && *data == kKeyboardReset) {
-      return MachineExit{ExitKind::Reset, {}, 0, 0, "keyboard controller"};
+      return reset("keyboard controller");
     }
   } else {
     // An empty bus reads as ones; the keyboard controller is ready, the clock stands at zero.
@@ -321,42 +287,10 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
 
 Result<MachineExit> X86Machine::on_mmio(const kvm_run& run) {
   internal_errors_ = 0;
-  const auto& mmio = run.mmio;
-  const Gpa gpa{mmio.phys_addr};
-  if (mmio.is_write == 0) {
-    ++counter(counters_, Counted::OtherDevice);
-    std::memset(vcpu_.run().mmio.data, 0xff, sizeof mmio.data);
-    return MachineExit{};
-  }
-  MachineExit exit;
-  exit.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
-  std::memcpy(&exit.value, mmio.data, exit.size);
-  if (gpa.value - doorbell_.value < arch::kPageSize) {
-    ++counter(counters_, Counted::Doorbell);
-    exit.kind = ExitKind::Doorbell;
-    exit.gpa = Gpa{gpa.value - doorbell_.value};
-  } else if (!ram_.at(gpa, 1).empty()) {
-    ++counter(counters_, Counted::ReadOnly);
-    exit.kind = ExitKind::ReadOnly;
-    exit.gpa = gpa;
-  } else {
-    ++counter(counters_, Counted::OtherDevice);
-  }
-  return exit;
-}
-
-Status X86Machine::update_irq() {
-  const bool level = uart_.irq();
-  if (level == irq_) return {};
-  irq_ = level;
-  return vm_.set_irq(kSerialIrq, level);
-}
-
-Status X86Machine::type(std::string_view bytes) {
-  pending_input_ += bytes;
-  const std::size_t taken = uart_.feed(pending_input_);
-  pending_input_.erase(0, taken);
-  return update_irq();
+  if (run.mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
+  ++counter(counters_, Counted::OtherDevice);
+  std::memset(vcpu_.run().mmio.data, 0xff, sizeof run.mmio.data);
+  return MachineExit{};
 }
 
 Result<VcpuState> X86Machine::state() {
@@ -406,6 +340,7 @@ Result<Planted> X86Machine::plant(const VcpuState& state) {
 Status X86Machine::protect(const std::vector<arch::Frame>& frames) {
   return ram_.install(vm_, frames);
 }
+
 /// What the kernel is told. Addresses are the same in each run, as in the tcg lane. The clock's
 /// rate comes from KVM: there is nothing to measure it with but the PIT, which takes long.
 std::string command_line(const EngineConfig& config, std::uint64_t tsc_khz) {

@@ -1,0 +1,77 @@
+#include "vmm/engine/kvm/exits.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace sealvisor::engine::kvm {
+
+MachineExit broken(std::string text) {
+  MachineExit exit;
+  exit.kind = ExitKind::Broken;
+  exit.text = std::move(text);
+  return exit;
+}
+
+MachineExit reset(std::string text) {
+  MachineExit exit;
+  exit.kind = ExitKind::Reset;
+  exit.text = std::move(text);
+  return exit;
+}
+
+std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run, const Kick& kick,
+                                               Counters& counters) {
+  if (error == EINTR || error == EAGAIN) {
+    kick.taken();
+    ++counter(counters, Counted::Kick);
+    MachineExit exit;
+    exit.kind = ExitKind::Kicked;
+    return exit;
+  }
+  if (error != 0) {
+    errno = error;
+    return errno_error(ExitCode::HostLacks, "KVM_RUN");
+  }
+  switch (run.exit_reason) {
+    case KVM_EXIT_INTR:
+      ++counter(counters, Counted::Other);
+      return MachineExit{};
+    case KVM_EXIT_FAIL_ENTRY:
+      return broken(fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
+                                std::uint64_t{run.fail_entry.hardware_entry_failure_reason}));
+    default:
+      return std::nullopt;
+  }
+}
+
+MachineExit unknown_exit(const kvm_run& run) {
+  return broken(fmt::format("KVM exit reason {}, which this machine does not know",
+                            std::uint32_t{run.exit_reason}));
+}
+
+MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram,
+                     Counters& counters) {
+  const auto& mmio = run.mmio;
+  const arch::Gpa gpa{mmio.phys_addr};
+  MachineExit exit;
+  exit.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
+  std::memcpy(&exit.value, mmio.data, exit.size);
+  if (gpa.value - doorbell.value < arch::kPageSize) {
+    ++counter(counters, Counted::Doorbell);
+    exit.kind = ExitKind::Doorbell;
+    exit.gpa = arch::Gpa{gpa.value - doorbell.value};
+  } else if (!ram.at(gpa, 1).empty()) {
+    ++counter(counters, Counted::ReadOnly);
+    exit.kind = ExitKind::ReadOnly;
+    exit.gpa = gpa;
+  } else {
+    ++counter(counters, Counted::OtherDevice);
+  }
+  return exit;
+}
+
+}  // namespace sealvisor::engine::kvm
