@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "vmm/app/kernels.h"
+#include "vmm/engine/engine.h"
 #include "vmm/report/conclude.h"
 
 namespace sealvisor::app {
@@ -64,6 +65,7 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   for (const std::string& recipe : options.recipes) {
     words.insert(words.end(), {"--recipe", recipe});
   }
+  words.insert(words.end(), {"--mechanism", engine::name_of(options.machine.mechanism)});
   for (const std::string& scenario : options.machine.scenarios) {
     words.insert(words.end(), {"--scenario", scenario});
   }

@@ -29,6 +29,9 @@ CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>&
   return app.add_option(name, to, description)->allow_extra_args(false);
 }
 
+constexpr engine::Mechanism kMechanisms[] = {engine::Mechanism::Best, engine::Mechanism::Exact,
+                                             engine::Mechanism::Audited};
+
 void add_machine(CLI::App& app, MachineOptions& machine) {
   CLI::Option* kernel =
       app.add_option("--kernel", machine.kernel, "an image of your own instead of a recipe")
@@ -60,6 +63,18 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
          "(kvm in an emulated host)")
       ->check(CLI::IsMember({"tcg", "kvm", "kvm-nested"}))
       ->type_name("ENGINE");
+  app.add_option_function<std::string>(
+         "--mechanism",
+         [&machine](const std::string& word) {
+           for (const auto mechanism : kMechanisms) {
+             if (word == engine::name_of(mechanism)) machine.mechanism = mechanism;
+           }
+         },
+         "of kvm and kvm-nested: exact (each store to a page table), audited (what differs when "
+         "user "
+         "mode is about to run) or best (exact where the host allows it, the default)")
+      ->check(CLI::IsMember({"best", "exact", "audited"}))
+      ->type_name("MECHANISM");
 }
 
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
@@ -149,8 +164,11 @@ std::string help_about(const CLI::App& app) {
   return chosen.empty() ? "sealvisor" : "sealvisor " + chosen.front()->get_name();
 }
 
-/// --cpu names a model of QEMU's; a KVM guest has the host's CPU.
+/// --cpu names a model of QEMU's; a KVM guest has the host's CPU. The tcg engine has one mechanism.
 Status check_engine(const MachineOptions& machine) {
+  if (machine.engine == engine::Kind::Tcg && machine.mechanism != engine::Mechanism::Best) {
+    return Error{ExitCode::Usage, "--mechanism is for --engine kvm and kvm-nested"};
+  }
   if (machine.engine == engine::Kind::Tcg || machine.nested || machine.cpu_model.empty()) return {};
   return Error{ExitCode::Usage,
                "--cpu is for --engine tcg and kvm-nested: a guest of kvm has the "

@@ -22,7 +22,8 @@ struct MachineOptions {
   std::uint64_t memory_mib = 256;
   std::string cpu_model;  ///< Empty: the default of the architecture.
   engine::Kind engine = engine::Kind::Tcg;
-  bool nested = false;  ///< Kvm: in a host that QEMU emulates.
+  engine::Mechanism mechanism = engine::Mechanism::Best;  ///< Kvm.
+  bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
 };
 
 struct VerifyOptions {

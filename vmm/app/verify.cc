@@ -52,6 +52,7 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.trace_dir = options.trace;
   request.witness = options.witness;
   request.engine = options.machine.engine;
+  request.mechanism = options.machine.mechanism;
   return request;
 }
 

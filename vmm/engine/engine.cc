@@ -4,6 +4,18 @@ namespace sealvisor::engine {
 
 const char* name_of(Kind kind) { return kind == Kind::Tcg ? "tcg" : "kvm"; }
 
+const char* name_of(Mechanism mechanism) {
+  switch (mechanism) {
+    case Mechanism::Best:
+      return "best";
+    case Mechanism::Exact:
+      return "exact";
+    case Mechanism::Audited:
+      return "audited";
+  }
+  return "?";
+}
+
 arch::Gpa doorbell_of(arch::Arch arch) {
   return arch::Gpa{arch == arch::Arch::Arm64 ? 0x0a000000U : 0xfeb00000U};
 }

@@ -26,6 +26,15 @@ enum class Kind : std::uint8_t {
 /// "tcg" or "kvm".
 [[nodiscard]] const char* name_of(Kind kind);
 
+/// How kvm sees what is written to page tables.
+enum class Mechanism : std::uint8_t {
+  Best,     ///< Exact where the host allows it, else Audited.
+  Exact,    ///< Each store to a followed table, with its instruction.
+  Audited,  ///< What differs whenever user mode is about to run.
+};
+/// "best", "exact" or "audited".
+[[nodiscard]] const char* name_of(Mechanism mechanism);
+
 /// Where the doorbell page is, the same for all engines: no memory, and nothing else answers.
 /// QEMU has virtio-mmio transports there without a device behind them, and ignores stores to those
 /// (hw/virtio/virtio-mmio.c, virtio_mmio_write, "if (!vdev)"). x86-64: include/hw/i386/microvm.h,
@@ -42,6 +51,7 @@ struct EngineConfig {
   std::filesystem::path plugin;                 ///< tcg: the monitor.
   std::chrono::milliseconds deadline{120'000};  ///< Wall time for the whole guest.
   std::uint64_t console_limit = 4ULL << 20;     ///< Bytes; more is a flood.
+  Mechanism mechanism = Mechanism::Best;        ///< kvm.
   bool watch = true;                            ///< False: no interception (benchmark only).
   bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
   bool witness = false;
@@ -101,6 +111,7 @@ struct Outcome {
   bool quit = false;                ///< Interrupted: by the person at the console, who typed it.
   std::string version;              ///< Of the engine: "QEMU 10.0.2".
   std::string cpu_model;            ///< The one in use.
+  std::string lane = "exact";       ///< "exact" or "audited": what the watch can promise.
   std::string mechanism;            ///< What the watch rests on, for people; tcg: empty.
   std::vector<std::string> limits;  ///< What this engine could not watch in this run.
   std::vector<Cost> costs;

@@ -60,6 +60,7 @@ enum class Limit : std::uint64_t {
   ContentFrames = 2,
   UntranslatedStore = 3,  ///< The engine could not tell where a store went.
   UntrappedReturn = 4,    ///< kvm: a return to user mode has no trap, or none was found at all.
+  UnfollowedStore = 5,    ///< kvm: a store that can be neither done for the guest nor stepped.
 };
 
 /// One record. `icount`: guest instructions of the blocks started so far on this vCPU.

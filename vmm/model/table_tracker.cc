@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace sealvisor::model {
 
@@ -226,14 +227,26 @@ bool TableTracker::load_root(Frame frame, Half half, const StoreSource& source) 
   }
   const std::optional<Frame> previous = current;
   current = frame;
-  if (previous.has_value() && *previous != frame) {
-    auto old = std::find_if(roots_.begin(), roots_.end(), [&](const Root& root) {
-      return root.frame == *previous && root.half == half && root.user_entries == 0;
-    });
-    if (old != roots_.end()) drop_root(static_cast<std::size_t>(old - roots_.begin()));
-  }
+  if (previous.has_value() && *previous != frame) drop_if_empty(*previous, half);
   found = std::find_if(roots_.begin(), roots_.end(), matches);
   return found != roots_.end() && found->user_entries != 0;
+}
+
+void TableTracker::drop_if_empty(Frame frame, Half half) {
+  const auto root = std::find_if(roots_.begin(), roots_.end(), [&](const Root& one) {
+    return one.frame == frame && one.half == half && one.user_entries == 0;
+  });
+  if (root != roots_.end()) drop_root(static_cast<std::size_t>(root - roots_.begin()));
+}
+
+void TableTracker::leave(Half half) {
+  const std::optional<Frame> previous = std::exchange(current_[half_index(half)], std::nullopt);
+  if (previous) drop_if_empty(*previous, half);
+}
+
+bool TableTracker::has_root(Frame frame, Half half) const {
+  return std::any_of(roots_.begin(), roots_.end(),
+                     [&](const Root& root) { return root.frame == frame && root.half == half; });
 }
 
 void TableTracker::stored(const StorePart& part, const StoreSource& source) {

@@ -78,6 +78,11 @@ class TableTracker {
   /// if the user half of that one is empty. Precondition: a format is set. Returns whether the user
   /// half of the new root holds anything.
   bool load_root(arch::Frame root, arch::Half half, const StoreSource& source);
+  /// No root is in use for `half` until the next load: the one that was is dropped once its user
+  /// half is empty, as all others are.
+  void leave(arch::Half half);
+  /// Whether `root` was loaded for `half` and not dropped since.
+  [[nodiscard]] bool has_root(arch::Frame root, arch::Half half) const;
 
   /// Hot path: whether a store to `frame` must be reported.
   [[nodiscard]] bool is_watched(arch::Frame frame) const {
@@ -138,6 +143,7 @@ class TableTracker {
   /// Half that the child at `index` belongs to: one x86-64 root has both.
   [[nodiscard]] arch::Half half_below(unsigned level, arch::Half half, std::size_t index) const;
   void drop_root(std::size_t position);
+  void drop_if_empty(arch::Frame frame, arch::Half half);
   void emit(event::Kind kind, arch::Gpa gpa, unsigned level, std::uint64_t value,
             unsigned flags = 0);
   [[nodiscard]] static unsigned lowest_level(const Watched& watched);

@@ -133,6 +133,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.plugin = request.plugin;
   config.deadline = request.deadline;
   config.plugin_loaded = request.plugin_loaded;
+  config.mechanism = request.mechanism;
   config.witness = request.witness;
   config.drop_store = request.drop_store;
   auto engine = request.engine == engine::Kind::Kvm
@@ -144,7 +145,6 @@ Result<report::Run> run_one(const RunRequest& request) {
   run.arch = request.arch;
   run.recipe = request.recipe;
   run.engine = engine::name_of(request.engine);
-  run.lane = request.engine == engine::Kind::Kvm ? "audited" : "exact";
   run.sealed = request.sealed;
   run.control = request.control;
   run.kernel_path = request.kernel_image.string();
@@ -165,6 +165,7 @@ Result<report::Run> run_one(const RunRequest& request) {
 
   const engine::Outcome& how = outcome.value();
   run.ending.good = how.end == End::GuestReset && session.finished();
+  run.lane = how.lane;  // what can't be seen depends on it
   session.finish(run);
   run.engine_version = how.version;
   run.mechanism = how.mechanism;

@@ -20,13 +20,14 @@
 
 namespace sealvisor::run {
 
-/// What to boot, what to try in it, what to expect of it.
 /// What a console shows of a kernel that gave up (Linux, kernel/panic.c).
 inline constexpr std::string_view kPanicText = "Kernel panic";
 
+/// What to boot, what to try in it, what to expect of it.
 struct RunRequest {
   arch::Arch arch{};
   engine::Kind engine = engine::Kind::Tcg;
+  engine::Mechanism mechanism = engine::Mechanism::Best;
   std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
   bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
   bool sealed = false;       ///< What the recipe promises.

@@ -15,19 +15,23 @@ enum class Counted : std::uint8_t {
   Serial,
   OtherDevice,
   ReadOnly,
-  GuestDebug,  ///< A debug exception of the guest's own, handed back.
+  GuardedStore,  ///< To a guarded frame.
+  Step,          ///< A single step over a store that is not done otherwise.
+  GuestDebug,    ///< A debug exception of the guest's own, handed back.
   Kick,
   Other,
 };
-inline constexpr std::array<const char*, 9> kCountedNames = {"returns to user mode",
-                                                             "returns to the kernel",
-                                                             "doorbells",
-                                                             "serial line",
-                                                             "other devices",
-                                                             "read-only stores",
-                                                             "debug exceptions handed back",
-                                                             "kicks",
-                                                             "other exits"};
+inline constexpr std::array<const char*, 11> kCountedNames = {"returns to user mode",
+                                                              "returns to the kernel",
+                                                              "doorbells",
+                                                              "serial line",
+                                                              "other devices",
+                                                              "read-only stores",
+                                                              "stores to guarded frames",
+                                                              "single steps",
+                                                              "debug exceptions handed back",
+                                                              "kicks",
+                                                              "other exits"};
 
 using Counters = std::array<std::uint64_t, kCountedNames.size()>;
 

@@ -1,10 +1,13 @@
 // What both machines make alike of a stop of the vCPU.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmm/engine/kvm/counters.h"
+#include "vmm/engine/kvm/guard.h"
 #include "vmm/engine/kvm/guest_ram.h"
 #include "vmm/engine/kvm/kick.h"
 #include "vmm/engine/kvm/machine.h"
@@ -28,5 +31,21 @@ namespace sealvisor::engine::kvm {
 /// A store that is no device's: to the doorbell page, to a read-only slot of RAM, or to nothing.
 [[nodiscard]] MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram,
                                    Counters& counters);
+
+/// What a single step with guarded frames open did.
+struct Stepped {
+  std::vector<Stored> stores;
+  /// What Vcpu::enter() returned if the vCPU stopped for something else than the step: to be
+  /// decoded as usual before it is entered again.
+  std::optional<int> other;
+};
+
+/// Lets the guest do one instruction with the open frames of `guard` writable, then closes them.
+/// `debug` is what guest debug is set to otherwise. `fault` is asked after EFAULT for one more
+/// frame to open; nullopt: none. A step that lands on an interrupt's vector with the instruction
+/// not done tells no store, and the guest will come back to it.
+[[nodiscard]] Result<Stepped> step_with_open(
+    const Vcpu& vcpu, Guard& guard, kvm_guest_debug debug,
+    const std::function<std::optional<arch::Frame>(const kvm_run&)>& fault);
 
 }  // namespace sealvisor::engine::kvm

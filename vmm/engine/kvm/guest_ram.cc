@@ -1,6 +1,7 @@
 #include "vmm/engine/kvm/guest_ram.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,7 +45,9 @@ std::vector<SlotPiece> cut(arch::RamLayout ram, std::vector<Frame> frames) {
 Result<GuestRam> GuestRam::map(const memory::GuestMemory& memory) {
   auto mapping = Mapping::map(memory.fd(), memory.size(), PROT_READ | PROT_WRITE, "guest RAM");
   if (!mapping) return mapping.error();
-  return GuestRam(std::move(mapping).value(), memory.base());
+  auto for_kvm = Mapping::map(memory.fd(), memory.size(), PROT_READ | PROT_WRITE, "guest RAM");
+  if (!for_kvm) return for_kvm.error();
+  return GuestRam(std::move(mapping).value(), std::move(for_kvm).value(), memory.base());
 }
 
 std::span<std::byte> GuestRam::at(Gpa gpa, std::uint64_t bytes) const {
@@ -107,12 +110,22 @@ Status GuestRam::install(Vm& vm, const std::vector<Frame>& read_only) {
   for (std::uint32_t slot = 0; slot < wanted.size(); ++slot) {
     const SlotPiece& piece = wanted[slot];
     const std::uint32_t flags = piece.read_only ? std::uint32_t{KVM_MEM_READONLY} : 0;
-    if (auto set = vm.set_memory(slot, flags, piece.gpa, at(piece.gpa, piece.bytes)); !set) {
-      return set;
-    }
+    const std::span<std::byte> host =
+        for_kvm_.bytes().subspan(piece.gpa.value - base_.value, piece.bytes);
+    if (auto set = vm.set_memory(slot, flags, piece.gpa, host); !set) return set;
     installed_.push_back(piece);
   }
   return {};
+}
+
+Status GuestRam::let_write(Frame frame, bool allowed) {
+  const std::span<std::byte> page =
+      for_kvm_.bytes().subspan(frame.gpa().value - base_.value, arch::kPageSize);
+  if (::mprotect(page.data(), page.size(), allowed ? PROT_READ | PROT_WRITE : PROT_READ) == 0) {
+    return {};
+  }
+  return errno_error(ExitCode::HostLacks,
+                     fmt::format("mprotect of guest frame {:#x}", frame.number));
 }
 
 }  // namespace sealvisor::engine::kvm

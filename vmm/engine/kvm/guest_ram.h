@@ -28,7 +28,8 @@ struct SlotPiece {
 
 class GuestRam {
  public:
-  /// Maps the memory of `memory`, which must outlive this, for writing.
+  /// Maps the memory of `memory`, which must outlive this, for writing: once for the VMM and once
+  /// for KVM.
   [[nodiscard]] static Result<GuestRam> map(const memory::GuestMemory& memory);
 
   [[nodiscard]] arch::RamLayout layout() const { return {base_, mapping_.size()}; }
@@ -43,13 +44,18 @@ class GuestRam {
   /// Gives RAM to `vm` with `read_only` frames of it in read-only slots (KVM_MEM_READONLY: a store
   /// there ends KVM_RUN with KVM_EXIT_MMIO). Precondition: the vCPU does not run.
   [[nodiscard]] Status install(Vm& vm, const std::vector<arch::Frame>& read_only);
+  /// Whether KVM finds the page of `frame` writable (see guard.h); what at() gives always is.
+  /// Preconditions: the frame is RAM; the vCPU does not run.
+  [[nodiscard]] Status let_write(arch::Frame frame, bool allowed);
 
  private:
-  GuestRam(Mapping mapping, arch::Gpa base) : mapping_(std::move(mapping)), base_(base) {}
+  GuestRam(Mapping mapping, Mapping for_kvm, arch::Gpa base)
+      : mapping_(std::move(mapping)), for_kvm_(std::move(for_kvm)), base_(base) {}
   [[nodiscard]] Status load_file(std::span<const arch::FilePiece> pieces,
                                  const std::filesystem::path& path) const;
 
   Mapping mapping_;
+  Mapping for_kvm_;
   arch::Gpa base_;
   std::vector<SlotPiece> installed_;
 };

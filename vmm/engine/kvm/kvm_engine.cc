@@ -7,6 +7,8 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "vmm/base/cpu_time.h"
 #include "vmm/engine/kvm/audit.h"
 #include "vmm/engine/kvm/capabilities.h"
+#include "vmm/engine/kvm/exact.h"
 #include "vmm/engine/kvm/host.h"
 #include "vmm/engine/kvm/io_thread.h"
 #include "vmm/engine/kvm/kick.h"
@@ -38,12 +41,12 @@ namespace {
 /// One guest, from its first instruction to its end. All in the thread of run() but what io_ does.
 class Runner {
  public:
-  Runner(const EngineConfig& config, Machine& machine, GuestRam& ram, Audit& audit,
-         Observer& observer, const Terminal* terminal)
+  Runner(const EngineConfig& config, Machine& machine, GuestRam& ram,
+         const memory::GuestMemory& memory, Observer& observer, const Terminal* terminal)
       : config_(config),
         machine_(machine),
         ram_(ram),
-        audit_(audit),
+        memory_(memory),
         observer_(observer),
         terminal_(terminal),
         io_(config.deadline, terminal, [&machine] { machine.kick(); }) {}
@@ -55,6 +58,9 @@ class Runner {
   [[nodiscard]] Status handle(const MachineExit& exit);
   [[nodiscard]] Status on_doorbell(const MachineExit& exit);
   [[nodiscard]] Status on_read_only(const MachineExit& exit);
+  [[nodiscard]] Status on_stored(const MachineExit& exit);
+  [[nodiscard]] Status begin_watch(const VcpuState& state);
+  [[nodiscard]] Status update_guards();
   void show_console();
   void finish(End end, std::string text);
   void describe(Outcome& outcome) const;
@@ -62,7 +68,7 @@ class Runner {
   const EngineConfig& config_;
   Machine& machine_;
   GuestRam& ram_;
-  Audit& audit_;
+  const memory::GuestMemory& memory_;
   Observer& observer_;
   const Terminal* terminal_;
   IoThread io_;
@@ -70,8 +76,13 @@ class Runner {
   std::string text_;
   std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
   std::uint64_t console_bytes_ = 0;
-  double microseconds_ = 0;
+  double microseconds_ = 0;        ///< Judging user mode.
+  double store_microseconds_ = 0;  ///< Telling stores, and guarding.
+  std::uint64_t stores_ = 0;
   std::optional<Planted> planted_;
+  std::unique_ptr<Watch> watch_;  ///< From the first doorbell on.
+  Exact* exact_ = nullptr;        ///< watch_, if it is one.
+  std::string not_exact_;         ///< Why not.
 };
 
 void Runner::finish(End end, std::string text) {
@@ -94,7 +105,7 @@ Result<Outcome> Runner::run() {
     if (!exit) return exit.error();
     if (auto handled = handle(exit.value()); !handled) return handled.error();
   }
-  if (config_.watch) audit_.on_end();
+  if (watch_) watch_->on_end();
   Outcome outcome;
   outcome.end = *end_;
   outcome.text = text_;
@@ -124,7 +135,8 @@ Status Runner::handle(const MachineExit& exit) {
       auto state = machine_.user_state();
       if (!state) return state.error();
       const auto begun = std::chrono::steady_clock::now();
-      audit_.on_user_return(state.value());
+      if (watch_) watch_->on_user_return(state.value());
+      if (auto guarded = update_guards(); !guarded) return guarded;
       const std::chrono::duration<double, std::micro> took =
           std::chrono::steady_clock::now() - begun;
       microseconds_ += took.count();
@@ -132,6 +144,9 @@ Status Runner::handle(const MachineExit& exit) {
     }
     case ExitKind::ReadOnly:
       return on_read_only(exit);
+    case ExitKind::Stored:
+    case ExitKind::Unfollowed:
+      return on_stored(exit);
     case ExitKind::Reset:
       finish(End::GuestReset, exit.text);
       break;
@@ -152,11 +167,53 @@ Status Runner::on_doorbell(const MachineExit& exit) {
     auto planted = machine_.plant(state.value());
     if (!planted) return planted.error();
     planted_ = std::move(planted).value();
-    audit_.on_planted(*planted_, state.value());
+    if (auto begun = begin_watch(state.value()); !begun) return begun;
   }
-  const StopReply reply = audit_.on_doorbell(exit, state.value());
+  const StopReply reply = watch_->on_doorbell(exit, state.value());
   if (reply.give_up) finish(End::GaveUp, *reply.give_up);
+  if (auto guarded = update_guards(); !guarded) return guarded;
   return machine_.protect(reply.watch_content);
+}
+
+Status Runner::begin_watch(const VcpuState& state) {
+  if (config_.mechanism != Mechanism::Audited) {
+    const Status can = machine_.can_guard(state);
+    if (!can && config_.mechanism == Mechanism::Exact) return can;
+    if (can) {
+      auto exact = std::make_unique<Exact>(config_.arch, memory_, observer_);
+      exact_ = exact.get();
+      watch_ = std::move(exact);
+    } else {
+      not_exact_ = can.error().message;
+    }
+  }
+  if (!watch_) watch_ = std::make_unique<Audit>(config_.arch, memory_, observer_);
+  watch_->on_planted(*planted_, state);
+  return {};
+}
+
+Status Runner::update_guards() {
+  if (exact_ == nullptr) return {};
+  const GuardChange change = exact_->take_change();
+  if (change.empty()) return {};
+  return machine_.guard(change.on, change.off);
+}
+
+Status Runner::on_stored(const MachineExit& exit) {
+  // Only exact_ has anything guarded.
+  auto state = machine_.state();
+  if (!state) return state.error();
+  state.value().pc = exit.pc;
+  const auto begun = std::chrono::steady_clock::now();
+  if (exit.kind == ExitKind::Unfollowed) {
+    exact_->on_limit(event::Limit::UnfollowedStore, exit.gpa, state.value());
+  }
+  exact_->on_stores(exit.stores, exit.stepped, state.value());
+  const Status guarded = update_guards();
+  const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begun;
+  store_microseconds_ += took.count();
+  ++stores_;
+  return guarded;
 }
 
 Status Runner::on_read_only(const MachineExit& exit) {
@@ -182,8 +239,8 @@ Status Runner::on_read_only(const MachineExit& exit) {
   for (std::uint64_t slot = 0; slot < slots; ++slot) before.at(slot) = word(slot);
   std::memcpy(to.data(), &exit.value, exit.size);
   for (std::uint64_t slot = 0; slot < slots; ++slot) {
-    audit_.on_content_write(arch::Gpa{first.value + slot * 8}, before.at(slot), word(slot),
-                            exit.size, state.value());
+    watch_->on_content_write(arch::Gpa{first.value + slot * 8}, before.at(slot), word(slot),
+                             exit.size, state.value());
   }
   return {};
 }
@@ -194,18 +251,25 @@ void Runner::describe(Outcome& outcome) const {
   }
   outcome.limits = machine_.limits();
   if (!planted_) {
+    outcome.lane = "audited";
     if (config_.watch) outcome.limits.emplace_back("nothing was planted: the agent never rang");
     return;
   }
+  outcome.lane = exact_ != nullptr ? "exact" : "audited";
   outcome.mechanism = fmt::format(
-      "traps at {} return(s) to user mode, found in {} KiB of kernel text once the agent first "
+      "{}traps at {} return(s) to user mode, found in {} KiB of kernel text once the agent first "
       "rang; code of system mappings in read-only slots",
+      exact_ != nullptr ? "tables guarded against stores, each done in the guest's stead; " : "",
       planted_->sites, planted_->text_bytes >> 10);
+  if (!not_exact_.empty()) outcome.limits.push_back("not exact: " + not_exact_);
   if (!planted_->unplanted.empty()) {
     outcome.limits.push_back(
         fmt::format("returns without a trap: {}", fmt::join(planted_->unplanted, ", ")));
   }
-  outcome.costs.push_back({"judgements of user mode", audit_.user_returns(), microseconds_});
+  outcome.costs.push_back({"judgements of user mode", watch_->user_returns(), microseconds_});
+  if (exact_ != nullptr) {
+    outcome.costs.push_back({"stores to tables told", stores_, store_microseconds_});
+  }
 }
 
 void Runner::show_console() {
@@ -268,8 +332,7 @@ Result<Outcome> KvmEngine::run_confined(Observer& observer, const Terminal* term
   if (auto handled = Kick::install_handler(); !handled) return handled.error();
   auto machine = make_machine(config_, system_, ram_, memory_);
   if (!machine) return machine.error();
-  Audit audit(config_.arch, memory_, observer);
-  Runner runner(config_, *machine.value(), ram_, audit, observer, terminal);
+  Runner runner(config_, *machine.value(), ram_, memory_, observer, terminal);
   return runner.run();
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/api.h"
 #include "vmm/engine/kvm/counters.h"
+#include "vmm/engine/kvm/guard.h"
 #include "vmm/engine/kvm/guest_ram.h"
 #include "vmm/model/paging.h"
 
@@ -25,6 +27,8 @@ enum class ExitKind : std::uint8_t {
   Doorbell,    ///< The guest stored to the doorbell page. gpa = offset there, value, size.
   UserReturn,  ///< A planted trap: user mode is about to run.
   ReadOnly,    ///< The guest stored to a read-only frame; not done yet. gpa, value, size.
+  Stored,      ///< The guest stored to guarded frames, and it is done. pc, stores.
+  Unfollowed,  ///< A store to the guarded frame gpa can't be followed; it is no longer guarded.
   Reset,       ///< The guest reset or powered off. text says how.
   Broken,      ///< The guest can't go on. text says why.
 };
@@ -35,6 +39,9 @@ struct MachineExit {
   std::uint64_t value = 0;
   std::uint8_t size = 0;
   std::string text{};
+  std::uint64_t pc = 0;  ///< Of the instruction that stored.
+  std::vector<Stored> stores{};
+  bool stepped = false;  ///< `stores` are what differs, what the CPU wrote by itself with it.
 };
 
 /// Registers of the stopped vCPU.
@@ -71,6 +78,13 @@ class Machine {
   [[nodiscard]] virtual Result<Planted> plant(const VcpuState& state) = 0;
   /// Stores to `frames` end run() with ExitKind::ReadOnly from now on; to all others they don't.
   [[nodiscard]] virtual Status protect(const std::vector<arch::Frame>& frames) = 0;
+  /// Whether guard() works here with the guest as it is. Error, exit code HostLacks: why not.
+  /// Precondition: plant() was called with the same `state`.
+  [[nodiscard]] virtual Status can_guard(const VcpuState& state) const = 0;
+  /// Stores to frames in `on` end run() with ExitKind::Stored or Unfollowed from now on; to those
+  /// in `off` no longer.
+  [[nodiscard]] virtual Status guard(std::span<const arch::Frame> on,
+                                     std::span<const arch::Frame> off) = 0;
   /// Bytes for the guest's serial line.
   [[nodiscard]] virtual Status type(std::string_view bytes) = 0;
   /// What the guest wrote to its serial line since the last call.

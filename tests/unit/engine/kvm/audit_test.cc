@@ -1,12 +1,9 @@
 #include "vmm/engine/kvm/audit.h"
 
-#include <cstring>
+#include <algorithm>
 #include <vector>
 
-#include <gtest/gtest.h>
-
-#include "tests/unit/support/fake_guest.h"
-#include "vmm/engine/kvm/guest_ram.h"
+#include "tests/unit/engine/kvm/watched_guest.h"
 
 namespace sealvisor::engine::kvm {
 namespace {
@@ -17,62 +14,9 @@ using arch::Gpa;
 using event::Event;
 using event::Kind;
 
-class Recorder final : public Observer {
- public:
-  void on_events(std::span<const Event> events) override {
-    seen.insert(seen.end(), events.begin(), events.end());
-  }
-  void on_table_copy(const Event& /*event*/, const arch::Table& /*table*/) override { FAIL(); }
-  StopReply on_stopped(const Event& event) override {
-    stops.push_back(event);
-    return {{Frame{7}}, std::nullopt};
-  }
-  void on_console(std::span<const char> /*bytes*/) override { FAIL(); }
-
-  [[nodiscard]] std::vector<Kind> kinds() const {
-    std::vector<Kind> all;
-    for (const Event& event : seen) all.push_back(event.kind);
-    return all;
-  }
-  std::vector<Event> seen;
-  std::vector<Event> stops;
-};
-
-class Audited : public testing::TestWithParam<Arch> {
+class Audited : public WatchedGuest {
  protected:
-  Audited()
-      : memory(std::move(memory::GuestMemory::create(GetParam(), 64 << 20)).value()),
-        ram(std::move(GuestRam::map(memory)).value()),
-        audit(GetParam(), memory, recorder) {}
-
-  void put(Gpa slot, std::uint64_t value) { std::memcpy(ram.at(slot, 8).data(), &value, 8); }
-  [[nodiscard]] Frame frame(std::uint64_t number) const {
-    return Frame{arch::frame_of(memory.base()).number + number};
-  }
-  /// Four levels of tables to one page, from `first` on; the root's frame.
-  Frame tables(std::uint64_t first) {
-    for (std::uint64_t i = 0; i < 3; ++i) {
-      put(frame(first + i).slot(0), test::table_entry(GetParam(), frame(first + i + 1)));
-    }
-    put(frame(first + 3).slot(5), test::leaf_entry(GetParam(), frame(1000).gpa()));
-    return frame(first);
-  }
-  [[nodiscard]] VcpuState state(Frame root) const {
-    VcpuState now;
-    now.root = root.gpa().value;
-    now.upper_root = frame(500).gpa().value;
-    now.user_mode = true;
-    // As tests/unit/support/fake_guest.h, format_for().
-    now.paging = GetParam() == Arch::X86_64
-                     ? model::PagingRegisters{1ULL << 31, 1ULL << 5, 0xC00}
-                     : model::PagingRegisters{16 | (16ULL << 16) | (2ULL << 30), 1, 0};
-    return now;
-  }
-
-  memory::GuestMemory memory;
-  GuestRam ram;
-  Recorder recorder;
-  Audit audit;
+  Audit audit{GetParam(), memory, recorder};
 };
 INSTANTIATE_TEST_SUITE_P(BothArchs, Audited, testing::ValuesIn(arch::kAllArchs), test::ArchName{});
 

@@ -69,10 +69,13 @@ constexpr std::uint64_t kTrampolineToKernel = 2 * arch::kPageSize;
 /// The trampoline's text is a few pages; a kernel's is megabytes.
 constexpr std::uint64_t kLeastText = 256 << 10;
 
+/// Guest debug as it is from plant() on.
+constexpr std::uint32_t kDebug = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+
 class Arm64Machine final : public Machine {
  public:
   Arm64Machine(Vm vm, GuestRam& ram, const arch::TableReader& memory)
-      : vm_(std::move(vm)), ram_(ram), memory_(memory) {}
+      : vm_(std::move(vm)), ram_(ram), memory_(memory), guard_(ram) {}
 
   [[nodiscard]] Status set_up(const EngineConfig& config);
 
@@ -81,6 +84,11 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<VcpuState> user_state() override;
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
+  [[nodiscard]] Status can_guard(const VcpuState& state) const override;
+  [[nodiscard]] Status guard(std::span<const arch::Frame> on,
+                             std::span<const arch::Frame> off) override {
+    return guard_.change(on, off);
+  }
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
@@ -92,6 +100,8 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Status place_gic();
   [[nodiscard]] Status create_vcpu();
   [[nodiscard]] Status hide_features();
+  [[nodiscard]] Result<MachineExit> on_guarded();
+  [[nodiscard]] Result<MachineExit> step_guarded(MachineExit exit);
   [[nodiscard]] Result<MachineExit> on_mmio(kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_debug(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_trap();
@@ -101,6 +111,9 @@ class Arm64Machine final : public Machine {
   Vm vm_;
   GuestRam& ram_;
   const arch::TableReader& memory_;
+  Guard guard_;
+  std::optional<arch::AnyFormat> format_;  ///< As plant() found it.
+  std::optional<int> pending_;             ///< What enter() returned when a step ended otherwise.
   std::optional<Device> gic_;
   std::optional<Vcpu> vcpu_;
   std::optional<Kick> kick_;
@@ -233,8 +246,9 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
 }
 
 Result<MachineExit> Arm64Machine::run() {
-  const int error = vcpu_->enter();
+  const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_->enter();
   kvm_run& run = vcpu_->run();
+  if (error == EFAULT && !guard_.empty()) return on_guarded();
   if (auto common = common_exit(error, run, *kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_MMIO:
@@ -349,6 +363,7 @@ Result<MachineExit> Arm64Machine::hand_back(const kvm_run& run) {
 Result<Planted> Arm64Machine::plant(const VcpuState& state) {
   auto format = model::format_of(arch::Arch::Arm64, state.paging);
   if (!format) return format.error();
+  format_ = format.value();
   std::vector<TextRange> text;
   const std::uint64_t root = model::root_of(arch::Arch::Arm64, state.upper_root).gpa().value;
   for (const std::uint64_t gpa : {root, root + kTrampolineToKernel}) {
@@ -390,11 +405,48 @@ Result<Planted> Arm64Machine::plant(const VcpuState& state) {
   has_mte2_ = decode::has_mte2(more.value());
   has_nmi_ = decode::has_nmi(more.value());
   kvm_guest_debug debug{};
-  debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+  debug.control = kDebug;
   if (auto on = vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG"); !on) {
     return on.error();
   }
   return planted;
+}
+
+/// TCR_EL1.HA: the hardware sets access flags. Arm ARM DDI 0487, "TCR_EL1".
+constexpr std::uint64_t kTcrHa = 1ULL << 39;
+
+Status Arm64Machine::can_guard(const VcpuState& state) const {
+  if ((state.paging.first & kTcrHa) == 0) return {};
+  return Error{ExitCode::HostLacks,
+               "the guest lets the hardware set access flags, and KVM can't hide that it does so"};
+}
+
+Result<MachineExit> Arm64Machine::on_guarded() {
+  ++counter(counters_, Counted::GuardedStore);
+  auto pc = get(arm64::kPc);
+  if (!pc) return pc.error();
+  MachineExit exit;
+  exit.kind = ExitKind::Stored;
+  exit.pc = pc.value();
+  return step_guarded(std::move(exit));
+}
+
+Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {
+  ++counter(counters_, Counted::Step);
+  if (auto opened = guard_.open_all(); !opened) return opened.error();
+  kvm_guest_debug debug{};
+  debug.control = kDebug;
+  auto stepped =
+      step_with_open(*vcpu_, guard_, debug, [](const kvm_run& /*run*/) { return std::nullopt; });
+  if (!stepped) return stepped.error();
+  if (stepped.value().other == EFAULT) {
+    errno = EFAULT;
+    return errno_error(ExitCode::HostLacks, "KVM_RUN");
+  }
+  pending_ = stepped.value().other;
+  exit.stores = std::move(stepped.value().stores);
+  exit.stepped = true;
+  return exit;
 }
 
 Result<VcpuState> Arm64Machine::state() {

@@ -32,6 +32,7 @@
 #include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/engine/kvm/kick.h"
 #include "vmm/engine/kvm/serial_line.h"
+#include "vmm/engine/kvm/walker.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -99,10 +100,29 @@ Result<bool> transfer_msr(const Fd& fd, unsigned long request, std::uint32_t ind
   return done.value() == 1;
 }
 
+// Newer than the headers of Debian 12: Documentation/virt/kvm/api.rst, KVM_EXIT_MEMORY_FAULT.
+constexpr int kCapMemoryFaultInfo = 232;
+constexpr std::uint32_t kExitMemoryFault = 39;
+/// Its part of kvm_run: flags, gpa, size.
+using MemoryFault = std::array<std::uint64_t, 3>;
+
+/// The address that KVM_RUN failed on with EFAULT, where it tells.
+std::optional<Gpa> fault_gpa(const kvm_run& run) {
+  if (run.exit_reason != kExitMemoryFault) return std::nullopt;
+  MemoryFault fault{};
+  std::memcpy(fault.data(), &run.hw, sizeof fault);
+  return Gpa{fault[1]};
+}
+
 class X86Machine final : public Machine {
  public:
   X86Machine(Vm vm, Vcpu vcpu, GuestRam& ram, const arch::TableReader& memory)
-      : vm_(std::move(vm)), vcpu_(std::move(vcpu)), ram_(ram), memory_(memory), kick_(vcpu_) {}
+      : vm_(std::move(vm)),
+        vcpu_(std::move(vcpu)),
+        ram_(ram),
+        memory_(memory),
+        kick_(vcpu_),
+        guard_(ram) {}
 
   [[nodiscard]] Status set_up(const System& system, const EngineConfig& config);
 
@@ -111,6 +131,11 @@ class X86Machine final : public Machine {
   [[nodiscard]] Result<VcpuState> user_state() override { return state(); }
   [[nodiscard]] Result<Planted> plant(const VcpuState& state) override;
   [[nodiscard]] Status protect(const std::vector<arch::Frame>& frames) override;
+  [[nodiscard]] Status can_guard(const VcpuState& state) const override;
+  [[nodiscard]] Status guard(std::span<const arch::Frame> on,
+                             std::span<const arch::Frame> off) override {
+    return guard_.change(on, off);
+  }
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
@@ -122,6 +147,8 @@ class X86Machine final : public Machine {
   [[nodiscard]] Status set_registers(const arch::x86_64::FirstRegisters& registers);
   [[nodiscard]] Result<MachineExit> on_io(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_mmio(const kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_guarded(Gpa gpa);
+  [[nodiscard]] MachineExit stored(std::vector<Stored> stores) const;
   [[nodiscard]] bool is_planted(std::uint64_t rip) const;
 
   Vm vm_;
@@ -129,6 +156,10 @@ class X86Machine final : public Machine {
   GuestRam& ram_;
   const arch::TableReader& memory_;
   Kick kick_;
+  Guard guard_;
+  WalkerWrites walker_;
+  bool tells_faults_ = false;   ///< KVM_CAP_MEMORY_FAULT_INFO
+  std::optional<int> pending_;  ///< What enter() returned when a step ended otherwise.
   SerialLine<Uart8250> serial_{kSerialIrq};
   Gpa doorbell_{};
   std::vector<std::uint64_t> planted_;  // sorted gvas
@@ -218,8 +249,13 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
 }
 
 Result<MachineExit> X86Machine::run() {
-  const int error = vcpu_.enter();
+  const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_.enter();
   const kvm_run& run = vcpu_.run();
+  if (error == EFAULT) {
+    if (const auto gpa = fault_gpa(run); gpa && guard_.holds(arch::frame_of(*gpa))) {
+      return on_guarded(*gpa);
+    }
+  }
   if (auto common = common_exit(error, run, kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_IO:
@@ -287,10 +323,51 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
 
 Result<MachineExit> X86Machine::on_mmio(const kvm_run& run) {
   internal_errors_ = 0;
-  if (run.mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
+  if (run.mmio.is_write != 0) {
+    MachineExit exit = on_store(run, doorbell_, ram_, counters_);
+    if (exit.kind != ExitKind::ReadOnly || !guard_.holds(arch::frame_of(exit.gpa))) return exit;
+    // KVM emulated the instruction (it does so with shadow paging) and could not store.
+    const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
+    std::memcpy(to.data(), &exit.value, to.size());
+    ++counter(counters_, Counted::GuardedStore);
+    return stored({{exit.gpa, exit.size}});
+  }
   ++counter(counters_, Counted::OtherDevice);
   std::memset(vcpu_.run().mmio.data, 0xff, sizeof run.mmio.data);
   return MachineExit{};
+}
+
+MachineExit X86Machine::stored(std::vector<Stored> stores) const {
+  MachineExit exit;
+  exit.kind = ExitKind::Stored;
+  exit.pc = vcpu_.run().s.regs.regs.rip;
+  exit.stores = std::move(stores);
+  return exit;
+}
+
+Result<MachineExit> X86Machine::on_guarded(Gpa gpa) {
+  ++counter(counters_, Counted::GuardedStore);
+  ++counter(counters_, Counted::Step);
+  const std::uint64_t rip = vcpu_.run().s.regs.regs.rip;
+  if (auto opened = guard_.open(arch::frame_of(gpa)); !opened) return opened.error();
+  auto stepped = step_with_open(vcpu_, guard_, {}, [](const kvm_run& run) {
+    const auto more = fault_gpa(run);
+    return more ? std::optional(arch::frame_of(*more)) : std::nullopt;
+  });
+  if (!stepped) return stepped.error();
+  pending_ = stepped.value().other;
+  MachineExit exit = stored(std::move(stepped.value().stores));
+  exit.pc = rip;
+  exit.stepped = true;
+  return exit;
+}
+
+Status X86Machine::can_guard(const VcpuState& /*state*/) const {
+  if (!tells_faults_) {
+    return Error{ExitCode::HostLacks,
+                 "the host's KVM does not tell where a store went (KVM_CAP_MEMORY_FAULT_INFO)"};
+  }
+  return check_walker(walker_);
 }
 
 Result<VcpuState> X86Machine::state() {
@@ -385,6 +462,8 @@ Status X86Machine::set_up(const System& system, const EngineConfig& config) {
     return loaded;
   }
   if (auto set = set_registers(boot.value().registers); !set) return set;
+  tells_faults_ = vm_.check(kCapMemoryFaultInfo) > 0;
+  walker_ = walker_writes();
   vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
   return {};
 }
