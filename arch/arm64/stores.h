@@ -99,19 +99,20 @@ using StoreOutcome = std::variant<Store, UnknownStore>;
 
 /// Does the A64 instruction `word`, a number (instructions are little-endian whatever the data is):
 /// memory, register results, writeback, pc + 4, and PSTATE.BTYPE and SS to 0 as after any
-/// instruction that completes (Arm ARM, the description of BTYPE in "SPSR_EL1", AArch64.SSAdvance).
+/// instruction that completes (Arm ARM, the description of BTYPE in "SPSR_EL1", SSAdvance).
 ///
 /// Error: that of `memory`, unchanged; then no register has changed.
 ///
 /// UnknownStore beside what is not in the list above: AArch32; big-endian data; writeback to a base
 /// that is also stored (other than SP with XZR); atomics and STLR at an address that is not a
-/// multiple of what they access, since no two writes of ours are one for the guest; a range that
-/// wraps; DC ZVA that DCZID_EL0 forbids.
+/// multiple of what they access, which may lie in two frames; a range that wraps; DC ZVA that
+/// DCZID_EL0 forbids.
 ///
-/// Not checked: permissions and alignment. Faults of stage 1 come before the abort of stage 2 that
-/// made the exit (Arm ARM, "Prioritization of MMU faults"), except for the page that a range
-/// crosses into, which is for `memory` to refuse. STTR is like STUR here for the same reason.
-/// Acquire and release mean nothing while the only vCPU stands still.
+/// Not checked: permissions, and alignment where the guest asks for it (SCTLR_EL1.A, SA). Faults of
+/// stage 1 come before the abort of stage 2 that made the exit (Arm ARM, "MMU fault
+/// prioritization"), except for the page that a range crosses into, which is for `memory` to
+/// refuse. STTR is like STUR here for the same reason. Acquire and release mean nothing while the
+/// only vCPU stands still.
 [[nodiscard]] Result<StoreOutcome> emulate_store(std::uint32_t word, StoreRegisters& registers,
                                                  StoreMemory& memory,
                                                  const StoreEnvironment& environment);
@@ -128,8 +129,8 @@ using StoreOutcome = std::variant<Store, UnknownStore>;
 // in between; no other vCPU could have written meanwhile, so there the monitor was still set and S
 // succeeded. Whatever wrote memory in between and restored it, an interrupt handler of the guest or
 // another of its threads, did so before that L. If memory holds another value, S fails, as it does
-// natively. It may also fail for any reason (Arm ARM, "Load-Exclusive and Store-Exclusive
-// instructions"), so failing is never wrong.
+// natively. It may also fail for any reason (Arm ARM, "Synchronization and semaphores"), so failing
+// is never wrong.
 //
 // A guest that jumps between L and S breaks the premise. S then succeeds only where memory holds
 // what some register of the guest holds, and writes what the guest could have written with STR.

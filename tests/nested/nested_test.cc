@@ -165,7 +165,9 @@ Ran run_oracle(const StoreHost& host, const std::string& name, std::vector<std::
   plan.program = fs::path(SEALVISOR_BUILD_DIR) / "guest/arm64/store-oracle";
   plan.arguments = std::move(arguments);
   plan.out = fresh_folder(fmt::format("stores-{}-{}", name, host.name));
-  return run(std::move(plan));
+  Ran ran = run(std::move(plan));
+  fmt::print("{}\n", ran.console);  // A count for each class.
+  return ran;
 }
 
 TEST_P(NestedStores, AreEmulatedAsTheCpuDoesThem) {

@@ -464,8 +464,8 @@ void zero_block(Maker& make) {
 /// LDXR or LDAXR; with `changed` a store that makes memory another; STXR or STLXR.
 ///
 /// Of such a store of the same CPU it is implementation defined whether it clears the monitor (Arm
-/// ARM, "Exclusive access instructions and the monitors"). QEMU, in which the hosts of these tests
-/// run, compares values; on another CPU the class may differ without an error.
+/// ARM, "Synchronization and semaphores"). QEMU, in which the hosts of these tests run, compares
+/// values; on another CPU the class may differ without an error.
 void exclusive(Maker& make, bool changed) {
   const std::uint32_t size = make.below(4);
   const std::uint32_t base = make.reg();
