@@ -58,8 +58,10 @@ inline constexpr std::uint64_t kTcrDs = 1ULL << 59;
 inline constexpr std::uint64_t kTcr2Pie = 1ULL << 1;   // permissions by index, FEAT_S1PIE
 inline constexpr std::uint64_t kTcr2D128 = 1ULL << 5;  // 128-bit descriptors, FEAT_D128
 // SCTLR_EL1: Arm ARM, "SCTLR_EL1, System Control Register (EL1)".
-inline constexpr std::uint64_t kSctlrMmu = 1ULL << 0;           // M
-inline constexpr std::uint64_t kSctlrKeepPan = 1ULL << 23;      // SPAN: 1 keeps PSTATE.PAN at entry
+inline constexpr std::uint64_t kSctlrMmu = 1ULL << 0;       // M
+inline constexpr std::uint64_t kSctlrKeepPan = 1ULL << 23;  // SPAN: 1 keeps PSTATE.PAN at entry
+/// E0E: data of EL0.
+inline constexpr std::uint64_t kSctlrUserBigEndian = 1ULL << 24;
 inline constexpr std::uint64_t kSctlrBigEndian = 1ULL << 25;    // EE: also of table walks
 inline constexpr std::uint64_t kSctlrSsbsAtEntry = 1ULL << 44;  // DSSBS
 inline constexpr std::uint64_t kSctlrNmiOpen = 1ULL << 62;      // SPINTMASK: 0 sets ALLINT at entry

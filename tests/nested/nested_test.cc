@@ -143,6 +143,51 @@ TEST_P(Nested, RunsDoctor) {
   EXPECT_EQ(ran.outcome.files, std::vector<std::string>{});
 }
 
+struct StoreHost {
+  const char* name;
+  const char* cpu;
+  unsigned cases;
+  const char* skipped;
+};
+
+/// The emulator of stores (arch/arm64/stores.h) against the CPU, instruction by instruction.
+class NestedStores : public testing::TestWithParam<StoreHost> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, NestedStores,
+    testing::Values(StoreHost{"Arm64Lse", "cortex-a76", 18500, "0 classes skipped"},
+                    StoreHost{"Arm64NoLse", "cortex-a57", 12500,
+                              "12 classes skipped for want of LSE atomics"}),
+    [](const testing::TestParamInfo<StoreHost>& host) { return std::string(host.param.name); });
+
+Ran run_oracle(const StoreHost& host, const std::string& name, std::vector<std::string> arguments) {
+  HostPlan plan = plan_for(arch::Arch::Arm64, host.cpu);
+  plan.program = fs::path(SEALVISOR_BUILD_DIR) / "guest/arm64/store-oracle";
+  plan.arguments = std::move(arguments);
+  plan.out = fresh_folder(fmt::format("stores-{}-{}", name, host.name));
+  Ran ran = run(std::move(plan));
+  fmt::print("{}\n", ran.console);  // A count for each class.
+  return ran;
+}
+
+TEST_P(NestedStores, AreEmulatedAsTheCpuDoesThem) {
+  const Ran ran = run_oracle(GetParam(), "equal", {});
+  EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited) << ran.console;
+  EXPECT_EQ(ran.outcome.end.value, 0U) << ran.console;
+  const std::string counts =
+      fmt::format("{} cases compared, 0 differed, {}", GetParam().cases, GetParam().skipped);
+  EXPECT_NE(ran.console.find(counts), std::string::npos) << ran.console;
+}
+
+TEST_P(NestedStores, EmulatedWronglyOnceInAHundredAreAllFound) {
+  const Ran ran = run_oracle(GetParam(), "broken", {"--break", "100"});
+  EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited) << ran.console;
+  EXPECT_EQ(ran.outcome.end.value, 1U) << ran.console;
+  const std::string counts = fmt::format("{} cases compared, {} differed, {}", GetParam().cases,
+                                         GetParam().cases / 100, GetParam().skipped);
+  EXPECT_NE(ran.console.find(counts), std::string::npos) << ran.console;
+}
+
 class NestedStream : public testing::TestWithParam<Host> {};
 
 INSTANTIATE_TEST_SUITE_P(Hosts, NestedStream,
