@@ -26,6 +26,7 @@
 #include "arch/arm64/exception.h"
 #include "arch/arm64/id_registers.h"
 #include "arch/arm64/user_returns.h"
+#include "vmm/engine/kvm/arm64/guarded_store.h"
 #include "vmm/engine/kvm/arm64/registers.h"
 #include "vmm/engine/kvm/counters.h"
 #include "vmm/engine/kvm/device/pl011.h"
@@ -423,12 +424,25 @@ Status Arm64Machine::can_guard(const VcpuState& state) const {
 
 Result<MachineExit> Arm64Machine::on_guarded() {
   ++counter(counters_, Counted::GuardedStore);
-  auto pc = get(arm64::kPc);
-  if (!pc) return pc.error();
+  auto store = do_guarded_store(*vcpu_, ram_, guard_, memory_, *format_);
+  if (!store) return store.error();
   MachineExit exit;
   exit.kind = ExitKind::Stored;
-  exit.pc = pc.value();
-  return step_guarded(std::move(exit));
+  exit.pc = store.value().pc;
+  switch (store.value().how) {
+    case GuardedStore::How::Done:
+      exit.stores = std::move(store.value().stores);
+      return exit;
+    case GuardedStore::How::Step:
+      return step_guarded(std::move(exit));
+    case GuardedStore::How::Unfollowed:
+      break;
+  }
+  const arch::Frame frame = store.value().frame;
+  exit.kind = ExitKind::Unfollowed;
+  exit.gpa = frame.gpa();
+  if (auto open = guard_.change({}, {&frame, 1}); !open) return open.error();
+  return exit;
 }
 
 Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {

@@ -15,10 +15,10 @@ namespace sealvisor::engine::kvm::arm64 {
 namespace encoding {
 
 inline constexpr std::uint64_t kArm64 = 0x6000'0000'0000'0000;
-inline constexpr std::uint64_t kSize64 = 0x0030'0000'0000'0000;  // 2^3 bytes
+inline constexpr std::uint64_t kSize64 = 0x0030'0000'0000'0000;   // 2^3 bytes
+inline constexpr std::uint64_t kSize128 = 0x0040'0000'0000'0000;  // 2^4 bytes
 inline constexpr std::uint64_t kCore = 0x0010ULL << 16;
 inline constexpr std::uint64_t kSystem = 0x0013ULL << 16;
-inline constexpr std::uint64_t kFirmware = 0x0014ULL << 16;
 
 }  // namespace encoding
 
@@ -35,11 +35,6 @@ inline constexpr std::uint64_t kFirmware = 0x0014ULL << 16;
          crn << 7 | crm << 3 | op2;
 }
 
-/// A firmware pseudo-register (Documentation/virt/kvm/arm/fw-pseudo-registers.rst).
-[[nodiscard]] constexpr std::uint64_t firmware(std::uint64_t number) {
-  return encoding::kArm64 | encoding::kSize64 | encoding::kFirmware | number;
-}
-
 // struct kvm_regs: 31 general registers, sp (that of EL0), pc, pstate; then sp_el1, elr_el1 and
 // spsr[5], whose first is SPSR_EL1.
 /// x0 to x30. Precondition: number <= 30.
@@ -51,7 +46,11 @@ inline constexpr std::uint64_t kSpEl1 = core(272);
 inline constexpr std::uint64_t kElrEl1 = core(280);
 inline constexpr std::uint64_t kSpsrEl1 = core(288);
 
-inline constexpr std::uint64_t kPsciVersion = firmware(0);
+/// v0 to v31, 16 bytes each: user_fpsimd_state, 16-byte aligned, follows spsr[5]. Precondition:
+/// number <= 31.
+[[nodiscard]] constexpr std::uint64_t v(std::uint64_t number) {
+  return encoding::kArm64 | encoding::kSize128 | encoding::kCore | (336 + 16 * number) / 4;
+}
 
 // Translation and control.
 inline constexpr std::uint64_t kMpidrEl1 = system(3, 0, 0, 0, 5);

@@ -24,7 +24,8 @@ static_assert(kPstate == core_of(offsetof(kvm_regs, regs.pstate)));
 static_assert(kSpEl1 == core_of(offsetof(kvm_regs, sp_el1)));
 static_assert(kElrEl1 == core_of(offsetof(kvm_regs, elr_el1)));
 static_assert(kSpsrEl1 == core_of(offsetof(kvm_regs, spsr[KVM_SPSR_EL1])));
-static_assert(kPsciVersion == KVM_REG_ARM_PSCI_VERSION);
+static_assert(v(31) == (KVM_REG_ARM64 | KVM_REG_SIZE_U128 | KVM_REG_ARM_CORE |
+                        offsetof(kvm_regs, fp_regs.vregs[31]) / sizeof(__u32)));
 
 static_assert(kMpidrEl1 == ARM64_SYS_REG(3, 0, 0, 0, 5));
 static_assert(kSctlrEl1 == ARM64_SYS_REG(3, 0, 1, 0, 0));

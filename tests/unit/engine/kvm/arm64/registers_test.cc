@@ -16,8 +16,8 @@ TEST(ArmRegisterIds, AreTheOnesOfTheAbiDocument) {
   EXPECT_EQ(kSpEl1, 0x6030'0000'0010'0044U);
   EXPECT_EQ(kElrEl1, 0x6030'0000'0010'0046U);
   EXPECT_EQ(kSpsrEl1, 0x6030'0000'0010'0048U);
-  // The same, "arm64 firmware pseudo-registers".
-  EXPECT_EQ(kPsciVersion, 0x6030'0000'0014'0000U);
+  EXPECT_EQ(v(0), 0x6040'0000'0010'0054U);
+  EXPECT_EQ(v(31), 0x6040'0000'0010'00D0U);
 }
 
 TEST(ArmRegisterIds, HaveSystemRegistersByTheirEncoding) {
