@@ -447,14 +447,18 @@ Result<StoreOutcome> emulate_store(std::uint32_t word, StoreRegisters& registers
 // STLXR and LDAXR, Rs of a load is 11111.
 
 std::optional<ExclusiveStore> decode_exclusive_store(std::uint32_t word) {
-  if ((word & 0x3FE07C00U) != 0x08007C00U) return std::nullopt;
+  const bool pair = (word & 0xBFE00000U) == 0x88200000U;
+  if (!pair && (word & 0x3FE07C00U) != 0x08007C00U) return std::nullopt;
   const ExclusiveStore store{.size = 1U << field(word, 31, 30),
                              .status_register = reg(word, 16),
                              .data_register = reg(word, 0),
-                             .base_register = reg(word, 5)};
+                             .base_register = reg(word, 5),
+                             .second_register = pair ? reg(word, 10) : kNoRegister};
   const bool status_is_base =
       store.status_register == store.base_register && store.base_register != kSpOrZero;
-  if (store.status_register == store.data_register || status_is_base) return std::nullopt;
+  const bool status_is_data = store.status_register == store.data_register ||
+                              store.status_register == store.second_register;
+  if (status_is_data || status_is_base) return std::nullopt;
   return store;
 }
 
@@ -522,26 +526,43 @@ Between classify_between(std::uint32_t word, std::size_t words_to_store) {
   }
 }
 
-bool is_exclusive_load(std::uint32_t word) { return (word & 0x3FFF7C00U) == 0x085F7C00U; }
+/// LDXP, LDAXP: as a store of a pair, with L.
+bool is_exclusive_pair_load(std::uint32_t word) { return (word & 0xBFFF0000U) == 0x887F0000U; }
+
+bool is_exclusive_load(std::uint32_t word) {
+  return (word & 0x3FFF7C00U) == 0x085F7C00U || is_exclusive_pair_load(word);
+}
+
+/// What the load exclusive `word` loaded, if it is the one of `exclusive` and `overwritten`, a bit
+/// for each register, leaves it and the base as they were.
+std::optional<LoadedRegisters> loaded_by(std::uint32_t word, const ExclusiveStore& exclusive,
+                                         std::uint64_t overwritten) {
+  const bool pair = is_exclusive_pair_load(word);
+  const LoadedRegisters loaded{reg(word, 0), pair ? reg(word, 10) : kNoRegister};
+  const auto gone = [&](unsigned number) { return (overwritten >> number & 1) != 0; };
+  const auto usable = [&](unsigned number) {
+    return !gone(number) && number != kSpOrZero && number != exclusive.base_register &&
+           number != exclusive.data_register && number != exclusive.second_register;
+  };
+  const bool fits = 1U << field(word, 31, 30) == exclusive.size &&
+                    reg(word, 5) == exclusive.base_register &&
+                    pair == (exclusive.second_register != kNoRegister);
+  const bool both = !pair || (usable(loaded.second) && loaded.second != loaded.first);
+  if (!fits || gone(exclusive.base_register) || !usable(loaded.first) || !both) {
+    return std::nullopt;
+  }
+  return loaded;
+}
 
 }  // namespace
 
-std::optional<unsigned> loaded_value_register(std::span<const std::uint32_t> before,
-                                              const ExclusiveStore& exclusive) {
+std::optional<LoadedRegisters> loaded_value_registers(std::span<const std::uint32_t> before,
+                                                      const ExclusiveStore& exclusive) {
   // Registers that were overwritten after the word that is looked at.
   std::uint64_t overwritten = 0;
   for (std::size_t back = 1; back <= std::min(before.size(), kMostBefore); ++back) {
     const std::uint32_t word = before[before.size() - back];
-    if (is_exclusive_load(word)) {
-      const unsigned loaded = reg(word, 0);
-      const bool kept =
-          (overwritten >> loaded & 1) == 0 && (overwritten >> exclusive.base_register & 1) == 0;
-      const bool fits =
-          1U << field(word, 31, 30) == exclusive.size && reg(word, 5) == exclusive.base_register;
-      const bool other = loaded != kSpOrZero && loaded != exclusive.base_register &&
-                         loaded != exclusive.data_register;
-      return kept && fits && other ? std::optional(loaded) : std::nullopt;
-    }
+    if (is_exclusive_load(word)) return loaded_by(word, exclusive, overwritten);
     const Between between = classify_between(word, back);
     if (!between.harmless) return std::nullopt;
     overwritten |= std::uint64_t{1} << between.destination;
@@ -549,24 +570,34 @@ std::optional<unsigned> loaded_value_register(std::span<const std::uint32_t> bef
   return std::nullopt;
 }
 
-Result<StoreOutcome> emulate_exclusive_store(const ExclusiveStore& exclusive, unsigned loaded,
+Result<StoreOutcome> emulate_exclusive_store(const ExclusiveStore& exclusive,
+                                             const LoadedRegisters& loaded,
                                              StoreRegisters& registers, StoreMemory& memory,
                                              const StoreEnvironment& environment) {
-  const std::string name = "store exclusive of " + std::to_string(exclusive.size) + " bytes";
+  const bool pair = exclusive.second_register != kNoRegister;
+  const unsigned bytes = exclusive.size * (pair ? 2 : 1);
+  const std::string name = "store exclusive of " + std::to_string(bytes) + " bytes";
   if (const char* why = refusal(registers.pstate, environment.sctlr_el1)) {
     return StoreOutcome{unknown(name, why)};
   }
   const Gva gva{base_of(registers, exclusive.base_register)};
-  if (const char* why = refusal(gva, exclusive.size, true)) {
+  if (const char* why = refusal(gva, bytes, true)) {
     return StoreOutcome{unknown(name, why)};
   }
-  auto before = read_range(memory, gva, exclusive.size);
+  auto before = read_range(memory, gva, bytes);
   if (!before) return before.error();
   Store store{.gva = gva, .before = before.value(), .after = before.value(), .written = false};
   // All 64 bits: a register whose upper ones are not 0 does not come from a shorter load.
-  const bool holds = number_in(store.before) == general(registers, loaded);
+  const auto part = [&](auto& all, unsigned number) {
+    return std::span(all).subspan(std::size_t{number} * exclusive.size, exclusive.size);
+  };
+  const auto held = [&](unsigned number, unsigned in) {
+    return number_in(part(store.before, number)) == general(registers, in);
+  };
+  const bool holds = held(0, loaded.first) && (!pair || held(1, loaded.second));
   if (holds) {
-    put_number(store.after, general(registers, exclusive.data_register));
+    put_number(part(store.after, 0), general(registers, exclusive.data_register));
+    if (pair) put_number(part(store.after, 1), general(registers, exclusive.second_register));
     if (const Status status = memory.write(gva, store.after); !status) return status.error();
   }
   store.written = holds;

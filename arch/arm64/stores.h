@@ -135,39 +135,51 @@ using StoreOutcome = std::variant<Store, UnknownStore>;
 // A guest that jumps between L and S breaks the premise. S then succeeds only where memory holds
 // what some register of the guest holds, and writes what the guest could have written with STR.
 
-/// STXR, STLXR and their forms of 1 and 2 bytes.
+/// No register: of a pair that is none.
+inline constexpr unsigned kNoRegister = 32;
+
+/// STXR, STLXR and their forms of 1 and 2 bytes; STXP and STLXP.
 struct ExclusiveStore {
-  unsigned size = 0;             ///< Bytes: 1, 2, 4 or 8.
-  unsigned status_register = 0;  ///< Rs: gets 0 if the store was made, else 1.
-  unsigned data_register = 0;    ///< Rt; 31 is XZR.
-  unsigned base_register = 0;    ///< Rn; 31 is SP.
+  unsigned size = 0;                       ///< Bytes of one register: 1, 2, 4 or 8.
+  unsigned status_register = 0;            ///< Rs: gets 0 if the store was made, else 1.
+  unsigned data_register = 0;              ///< Rt; 31 is XZR.
+  unsigned base_register = 0;              ///< Rn; 31 is SP.
+  unsigned second_register = kNoRegister;  ///< Rt2 of a pair; 31 is XZR.
 
   friend bool operator==(const ExclusiveStore&, const ExclusiveStore&) = default;
 };
 
-/// nullopt: another instruction, STXP, or constrained unpredictable (the status register is the
-/// data register or the base). Arm ARM, "STXR", "STLXR", "STXRB" and so on.
+/// nullopt: another instruction, or constrained unpredictable (the status register is a data
+/// register or the base). Arm ARM, "STXR", "STLXR", "STXP", "STLXP", "STXRB" and so on.
 [[nodiscard]] std::optional<ExclusiveStore> decode_exclusive_store(std::uint32_t word);
+
+/// Where the value of a load exclusive is.
+struct LoadedRegisters {
+  unsigned first = 0;
+  unsigned second = kNoRegister;  ///< Of a pair.
+
+  friend bool operator==(const LoadedRegisters&, const LoadedRegisters&) = default;
+};
 
 /// How many words before a store exclusive are looked at.
 inline constexpr std::size_t kMostBefore = 8;
 
-/// The register that still holds what the matching load exclusive loaded: the nearest of the last
+/// What still holds what the matching load exclusive loaded: the nearest of the last
 /// kMostBefore words `before` the store in memory (the last is next to it). nullopt: there is none
-/// of the same size and base register, or what stands between is not proved harmless: it writes the
+/// of the same size and base register, or what stands between is not proved harmless: it writes a
 /// loaded register or the base, loads, stores, or may leave other than by a B.cond, CBZ or CBNZ to
-/// beyond the store. Also if the loaded register is XZR, the base or the data register.
+/// beyond the store. Also if a loaded register is XZR, the base or a data register.
 ///
 /// So found in Linux's cmpxchg, xchg and atomic_fetch_*; not in atomic_add and atomic_add_return,
 /// which compute in the loaded register.
-[[nodiscard]] std::optional<unsigned> loaded_value_register(std::span<const std::uint32_t> before,
-                                                            const ExclusiveStore& exclusive);
+[[nodiscard]] std::optional<LoadedRegisters> loaded_value_registers(
+    std::span<const std::uint32_t> before, const ExclusiveStore& exclusive);
 
-/// Does the store exclusive: written and status 0 if memory holds the value of register `loaded`,
+/// Does the store exclusive: written and status 0 if memory holds the value of `loaded`,
 /// else status 1. Errors and UnknownStore as of emulate_store(). Preconditions: `exclusive` is from
-/// decode_exclusive_store(), `loaded` from loaded_value_register() for it.
+/// decode_exclusive_store(), `loaded` from loaded_value_registers() for it.
 [[nodiscard]] Result<StoreOutcome> emulate_exclusive_store(const ExclusiveStore& exclusive,
-                                                           unsigned loaded,
+                                                           const LoadedRegisters& loaded,
                                                            StoreRegisters& registers,
                                                            StoreMemory& memory,
                                                            const StoreEnvironment& environment);

@@ -461,6 +461,21 @@ void zero_block(Maker& make) {
   make.add(0xD50B7420U | address);
 }
 
+/// LDXP or LDAXP; STXP or STLXP.
+void exclusive_pair(Maker& make) {
+  const std::uint32_t size = 2 + make.below(2);
+  const std::uint32_t base = make.reg();
+  const std::uint32_t first = make.reg_other_than({base, kSpOrZero});
+  const std::uint32_t second = make.reg_other_than({base, kSpOrZero, first});
+  const std::uint32_t data = make.reg_other_than({first, second});
+  const std::uint32_t more = make.reg_other_than({first, second});
+  const std::uint32_t status = make.reg_other_than({data, more, base});
+  make.place(base, 0, 2U << size, true);
+  const std::uint32_t rest = size << 30 | base << 5;
+  make.add(0x087F0000U | rest | make.below(2) << 15 | second << 10 | first);
+  make.add(0x08200000U | rest | status << 16 | make.below(2) << 15 | more << 10 | data);
+}
+
 /// LDXR or LDAXR; with `changed` a store that makes memory another; STXR or STLXR.
 ///
 /// Of such a store of the same CPU it is implementation defined whether it clears the monitor (Arm
@@ -519,6 +534,7 @@ std::vector<Class> all_classes() {
        {"st1 post", [](Maker& m) { structures(m, true); }},
        {"dc zva", zero_block},
        {"stxr", [](Maker& m) { exclusive(m, false); }, false, false, true},
+       {"stxp", exclusive_pair, false, false, true},
        {"stxr, memory changed", [](Maker& m) { exclusive(m, true); }, false, false, true},
        {"stllr", [](Maker& m) { ordered(m, 0); }, true}});
   constexpr const char* kAtomics[] = {"ldadd",  "ldclr",  "ldeor",  "ldset", "ldsmax",
@@ -548,8 +564,19 @@ bool do_other(std::uint32_t word, StoreRegisters& registers, PageCopy& memory) {
     if (to != kSpOrZero) registers.x[to] = from == kSpOrZero ? 0 : registers.x[from];
     return true;
   }
-  if ((word & 0x3FFF7C00U) != 0x085F7C00U) return false;
   const std::uint32_t base = word >> 5 & 31;
+  if ((word & 0xBFFF0000U) == 0x887F0000U) {
+    const Gva gva{base == kSpOrZero ? registers.sp : registers.x[base]};
+    const std::size_t size = std::size_t{1} << (word >> 30);
+    std::array<std::byte, 16> bytes{};
+    if (!memory.read(gva, std::span(bytes).first(2 * size))) return false;
+    for (const std::uint32_t into : {to, word >> 10 & 31}) {
+      registers.x[into] = 0;
+      std::memcpy(&registers.x[into], bytes.data() + (into == to ? 0 : size), size);
+    }
+    return true;
+  }
+  if ((word & 0x3FFF7C00U) != 0x085F7C00U) return false;
   std::array<std::byte, 8> bytes{};
   const Gva gva{base == kSpOrZero ? registers.sp : registers.x[base]};
   if (!memory.read(gva, std::span(bytes).first(1U << (word >> 30)))) return false;
@@ -565,11 +592,13 @@ Result<StoreOutcome> do_store(std::uint32_t word, std::span<const std::uint32_t>
   if (!store) return emulate_store(word, registers, memory, environment);
   const unsigned loaded = before[0] & 31;
   const bool stored_between = before.size() == 2 && (before[1] & 0x3F000000U) == 0x39000000U;
-  const auto found = loaded_value_register(before, *store);
-  if (found.has_value() == stored_between || found.value_or(loaded) != loaded) {
+  const auto found = loaded_value_registers(before, *store);
+  const LoadedRegisters expected{
+      loaded, store->second_register == kNoRegister ? kNoRegister : before[0] >> 10 & 31};
+  if (found.has_value() == stored_between || found.value_or(expected) != expected) {
     return Error{ExitCode::Failed, "another loaded register than expected"};
   }
-  return emulate_exclusive_store(*store, loaded, registers, memory, environment);
+  return emulate_exclusive_store(*store, expected, registers, memory, environment);
 }
 
 Emulated emulate(const Case& tried, std::uint64_t address) {

@@ -63,6 +63,7 @@ bool Exact::is_own_write(const Stored& store) const {
 
 void Exact::on_stores(std::vector<Stored> stores, bool stepped, const VcpuState& state) {
   if (!tracker_.format()) return;
+  next_moment();
   if (stepped) std::erase_if(stores, [this](const Stored& store) { return is_own_write(store); });
   // The kernel runs: the root of the process that ran last is in nobody's use.
   if (!state.user_mode) tracker_.leave(Half::Lower);

@@ -8,7 +8,7 @@ using event::Kind;
 model::StoreSource Watch::source(const VcpuState& state) const {
   model::StoreSource source;
   source.pc = state.pc;
-  source.icount = user_returns_;
+  source.icount = moment_;
   source.root = state.root;
   source.user_mode = state.user_mode;
   return source;
@@ -17,7 +17,7 @@ model::StoreSource Watch::source(const VcpuState& state) const {
 Event Watch::stamp(Kind kind, const VcpuState& state) const {
   Event event{};
   event.kind = kind;
-  event.icount = user_returns_;
+  event.icount = moment_;
   event.pc = state.pc;
   event.root = state.root;
   return event;
@@ -59,6 +59,7 @@ void Watch::on_limit(event::Limit limit, arch::Gpa gpa, const VcpuState& state) 
 
 void Watch::on_user_return(const VcpuState& state) {
   ++user_returns_;
+  next_moment();
   note_paging(state);
   if (has_format_) follow_user(state);
   Event event = stamp(Kind::UserEntry, state);

@@ -45,6 +45,8 @@ class Watch : public model::EventSink {
   [[nodiscard]] arch::Arch arch() const { return arch_; }
   [[nodiscard]] model::StoreSource source(const VcpuState& state) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const VcpuState& state) const;
+  /// A stop of its own begins: events with the same pc before and after it are of two instructions.
+  void next_moment() { ++moment_; }
   /// Hands what was emitted to the observer.
   void flush();
 
@@ -66,6 +68,7 @@ class Watch : public model::EventSink {
   bool has_format_ = false;
   std::vector<event::Event> batch_;
   std::uint64_t user_returns_ = 0;
+  std::uint64_t moment_ = 0;  ///< Stops so far: what events have in place of an instruction count.
 };
 
 }  // namespace sealvisor::engine::kvm

@@ -366,7 +366,8 @@ TEST(ArmStores, RefuseWhatTheyDoNotKnow) {
       // Stores that are not done here.
       {0xC8047C41, "stxr w4, x1, [x2]"},
       {0xC804FC41, "stlxr w4, x1, [x2]"},
-      {0xC8240C41, "stxp w4, x1, x3, [x2]"},
+      {0xC8211441, "stxp w1, x1, x5, [x2]"},
+      {0xC8251441, "stxp w5, x1, x5, [x2]"},
       {0x4C008041, "st2 {v1.16b, v2.16b}, [x2]"},
       {0x0D000041, "st1 {v1.b}[0], [x2]"},
       {0xD9008041, "stlur x1, [x2, #8]"},
@@ -533,17 +534,20 @@ TEST(ArmStores, TakeAnyWord) {
 
 TEST(ArmExclusives, AreDecoded) {
   const auto decoded = [](std::uint32_t word) { return decode_exclusive_store(word); };
-  EXPECT_EQ(decoded(0xC8047C41), (ExclusiveStore{8, 4, 1, 2}));    // stxr w4, x1, [x2]
-  EXPECT_EQ(decoded(0xC804FC41), (ExclusiveStore{8, 4, 1, 2}));    // stlxr w4, x1, [x2]
-  EXPECT_EQ(decoded(0x8804FFE1), (ExclusiveStore{4, 4, 1, 31}));   // stlxr w4, w1, [sp]
-  EXPECT_EQ(decoded(0x48047C41), (ExclusiveStore{2, 4, 1, 2}));    // stxrh w4, w1, [x2]
-  EXPECT_EQ(decoded(0x0804FC5F), (ExclusiveStore{1, 4, 31, 2}));   // stlxrb w4, wzr, [x2]
-  EXPECT_EQ(decoded(0xC81F7FE1), (ExclusiveStore{8, 31, 1, 31}));  // stxr wzr, x1, [sp]
+  EXPECT_EQ(decoded(0xC8047C41), (ExclusiveStore{8, 4, 1, 2}));     // stxr w4, x1, [x2]
+  EXPECT_EQ(decoded(0xC804FC41), (ExclusiveStore{8, 4, 1, 2}));     // stlxr w4, x1, [x2]
+  EXPECT_EQ(decoded(0x8804FFE1), (ExclusiveStore{4, 4, 1, 31}));    // stlxr w4, w1, [sp]
+  EXPECT_EQ(decoded(0x48047C41), (ExclusiveStore{2, 4, 1, 2}));     // stxrh w4, w1, [x2]
+  EXPECT_EQ(decoded(0x0804FC5F), (ExclusiveStore{1, 4, 31, 2}));    // stlxrb w4, wzr, [x2]
+  EXPECT_EQ(decoded(0xC81F7FE1), (ExclusiveStore{8, 31, 1, 31}));   // stxr wzr, x1, [sp]
+  EXPECT_EQ(decoded(0xC8241447), (ExclusiveStore{8, 4, 7, 2, 5}));  // stxp w4, x7, x5, [x2]
+  EXPECT_EQ(decoded(0x88249447), (ExclusiveStore{4, 4, 7, 2, 5}));  // stlxp w4, w7, w5, [x2]
   constexpr Word kOthers[] = {
       {0xC8017C41, "stxr w1, x1, [x2]"},     {0xC8027C41, "stxr w2, x1, [x2]"},
-      {0xC8240C41, "stxp w4, x1, x3, [x2]"}, {0xC85F7C41, "ldxr x1, [x2]"},
-      {0xC89FFC41, "stlr x1, [x2]"},         {0xC8A17C43, "cas x1, x3, [x2]"},
-      {0xC8047841, "stxr with Rt2 30"},      {0xF9000441, "str x1, [x2, #8]"},
+      {0xC8211441, "stxp w1, x1, x5, [x2]"}, {0xC8251441, "stxp w5, x1, x5, [x2]"},
+      {0xC85F7C41, "ldxr x1, [x2]"},         {0xC89FFC41, "stlr x1, [x2]"},
+      {0xC8A17C43, "cas x1, x3, [x2]"},      {0xC8047841, "stxr with Rt2 30"},
+      {0xF9000441, "str x1, [x2, #8]"},
   };
   for (const Word& word : kOthers) EXPECT_EQ(decoded(word.word), std::nullopt) << word.text;
 }
@@ -552,41 +556,51 @@ constexpr std::uint32_t kLoad = 0xC85F7C41;  // ldxr x1, [x2]
 constexpr std::uint32_t kNop = 0xD503201F;
 /// stxr w4, x7, [x2]
 constexpr ExclusiveStore kExclusive{8, 4, 7, 2};
+/// stxp w4, x7, x5, [x2]
+constexpr ExclusiveStore kPair{8, 4, 7, 2, 5};
+constexpr LoadedRegisters kLoaded{1};
 
 struct Before {
   const char* text = "";
   std::vector<std::uint32_t> words;
-  std::optional<unsigned> loaded = std::nullopt;
+  std::optional<LoadedRegisters> loaded = std::nullopt;
   ExclusiveStore store = kExclusive;
 };
 
 TEST(ArmExclusives, FindWhatTheLoadLeft) {
   const Before kBefore[] = {
-      {"ldxr x1, [x2]", {kLoad}, 1},
-      {"ldaxr x1, [x2]", {0xC85FFC41}, 1},
-      {"ldaxr w1, [x2]", {0x885FFC41}, 1, {4, 4, 7, 2}},
-      {"ldxrb w1, [x2]", {0x085F7C41}, 1, {1, 4, 7, 2}},
-      {"ldaxrh w1, [x2]", {0x485FFC41}, 1, {2, 4, 7, 2}},
-      {"ldxr x1, [sp]", {0xC85F7FE1}, 1, {8, 4, 7, 31}},
-      {"to be xzr", {kLoad}, 1, {8, 4, 31, 2}},
-      {"status in the loaded register", {kLoad}, 1, {8, 1, 7, 2}},
-      {"cmpxchg: eor x5, x1, x6; cbnz x5, .+8", {kLoad, 0xCA060025, 0xB5000045}, 1},
-      {"cmp x1, x6; b.ne .+12", {kLoad, 0xEB06003F, 0x54000061}, 1},
-      {"mov x7, x1", {kLoad, 0xAA0103E7}, 1},
-      {"csel x7, x1, x6, eq", {kLoad, 0x9A860027}, 1},
-      {"ccmp x1, x6, #1, eq", {kLoad, 0xFA460021}, 1},
-      {"madd x7, x1, x6, x5", {kLoad, 0x9B061427}, 1},
-      {"ubfx x7, x6, #1, #3", {kLoad, 0xD3410CC7}, 1},
-      {"extr x7, x6, x5, #3", {kLoad, 0x93C50CC7}, 1},
-      {"adr x7, .+4", {kLoad, 0x10000027}, 1},
-      {"sub x7, sp, #16", {kLoad, 0xD10043E7}, 1},
-      {"lsl x7, x6, x5", {kLoad, 0x9AC520C7}, 1},
-      {"rev x7, x6", {kLoad, 0xDAC00CC7}, 1},
-      {"the nearest of two", {0xC85F7C43, kLoad}, 1},
-      {"7 between", {kLoad, kNop, kNop, kNop, kNop, kNop, kNop, kNop}, 1},
-      {"longer than needed", {0xF9400041, kLoad, kNop}, 1},
+      {"ldxr x1, [x2]", {kLoad}, kLoaded},
+      {"ldaxr x1, [x2]", {0xC85FFC41}, kLoaded},
+      {"ldaxr w1, [x2]", {0x885FFC41}, kLoaded, {4, 4, 7, 2}},
+      {"ldxrb w1, [x2]", {0x085F7C41}, kLoaded, {1, 4, 7, 2}},
+      {"ldaxrh w1, [x2]", {0x485FFC41}, kLoaded, {2, 4, 7, 2}},
+      {"ldxr x1, [sp]", {0xC85F7FE1}, kLoaded, {8, 4, 7, 31}},
+      {"to be xzr", {kLoad}, kLoaded, {8, 4, 31, 2}},
+      {"status in the loaded register", {kLoad}, kLoaded, {8, 1, 7, 2}},
+      {"cmpxchg: eor x5, x1, x6; cbnz x5, .+8", {kLoad, 0xCA060025, 0xB5000045}, kLoaded},
+      {"cmp x1, x6; b.ne .+12", {kLoad, 0xEB06003F, 0x54000061}, kLoaded},
+      {"mov x7, x1", {kLoad, 0xAA0103E7}, kLoaded},
+      {"csel x7, x1, x6, eq", {kLoad, 0x9A860027}, kLoaded},
+      {"ccmp x1, x6, #1, eq", {kLoad, 0xFA460021}, kLoaded},
+      {"madd x7, x1, x6, x5", {kLoad, 0x9B061427}, kLoaded},
+      {"ubfx x7, x6, #1, #3", {kLoad, 0xD3410CC7}, kLoaded},
+      {"extr x7, x6, x5, #3", {kLoad, 0x93C50CC7}, kLoaded},
+      {"adr x7, .+4", {kLoad, 0x10000027}, kLoaded},
+      {"sub x7, sp, #16", {kLoad, 0xD10043E7}, kLoaded},
+      {"lsl x7, x6, x5", {kLoad, 0x9AC520C7}, kLoaded},
+      {"rev x7, x6", {kLoad, 0xDAC00CC7}, kLoaded},
+      {"the nearest of two", {0xC85F7C43, kLoad}, kLoaded},
+      {"7 between", {kLoad, kNop, kNop, kNop, kNop, kNop, kNop, kNop}, kLoaded},
+      {"longer than needed", {0xF9400041, kLoad, kNop}, kLoaded},
+      {"ldxp x1, x3, [x2]", {0xC87F0C41}, LoadedRegisters{1, 3}, kPair},
+      {"ldaxp; mov x7, x3", {0xC87F8C41, 0xAA0303E7}, LoadedRegisters{1, 3}, kPair},
       // None.
       {"nothing", {}},
+      {"a pair's load, one's store", {0xC87F0C41}},
+      {"one's load, a pair's store", {kLoad}, std::nullopt, kPair},
+      {"ldxp w1, w3, [x2]", {0x887F0C41}, std::nullopt, kPair},
+      {"ldxp, and x3 is stored", {0xC87F0C41}, std::nullopt, {8, 4, 7, 2, 3}},
+      {"ldxp; mov x3, x6", {0xC87F0C41, 0xAA0603E3}, std::nullopt, kPair},
       {"8 between", {kLoad, kNop, kNop, kNop, kNop, kNop, kNop, kNop, kNop}},
       {"no load", {kNop, kNop}},
       {"ldxrb w1, [x2]", {0x085F7C41}},
@@ -605,7 +619,7 @@ TEST(ArmExclusives, FindWhatTheLoadLeft) {
       {"cbnz x5, .+4", {kLoad, 0xB5000025}},
       {"cbnz x5 to the instruction before the store", {kLoad, 0xB5000025, kNop}},
       {"cbnz x5 to the store", {kLoad, 0xB5000045, kNop}},
-      {"b.ne .+12 two before the store", {kLoad, 0x54000061, kNop}, 1},
+      {"b.ne .+12 two before the store", {kLoad, 0x54000061, kNop}, kLoaded},
       {"cbz w5, .-8", {kLoad, 0x34FFFFC5}},
       {"b.eq .-8", {kLoad, 0x54FFFFC0}},
       {"b .+8", {kLoad, 0x14000002}},
@@ -624,7 +638,7 @@ TEST(ArmExclusives, FindWhatTheLoadLeft) {
       {"udf #0", {kLoad, 0}},
   };
   for (const Before& before : kBefore) {
-    EXPECT_EQ(loaded_value_register(before.words, before.store), before.loaded) << before.text;
+    EXPECT_EQ(loaded_value_registers(before.words, before.store), before.loaded) << before.text;
   }
 }
 
@@ -632,9 +646,9 @@ TEST(ArmExclusives, TakeAnyWordsBefore) {
   std::mt19937_64 random(20240612);
   for (unsigned i = 0; i < 200'000; ++i) {
     const std::uint32_t words[] = {kLoad, random_word(random), random_word(random)};
-    const auto loaded = loaded_value_register(words, kExclusive);
+    const auto loaded = loaded_value_registers(words, kExclusive);
     if (loaded) {
-      ASSERT_LT(*loaded, 31U);
+      ASSERT_LT(loaded->first, 31U);
     }
     if (const auto store = decode_exclusive_store(random_word(random))) {
       ASSERT_LE(store->size, 8U);
@@ -645,9 +659,10 @@ TEST(ArmExclusives, TakeAnyWordsBefore) {
 struct Attempt {
   StoreRegisters registers = registers_at_start();
   Memory memory{};
+  LoadedRegisters loaded = kLoaded;
 
   Result<StoreOutcome> make(const ExclusiveStore& exclusive) {
-    return emulate_exclusive_store(exclusive, 1, registers, memory, kEnvironment);
+    return emulate_exclusive_store(exclusive, loaded, registers, memory, kEnvironment);
   }
 };
 
@@ -686,6 +701,25 @@ TEST(ArmExclusives, FailIfMemoryHoldsAnother) {
     EXPECT_EQ(store.after, store.before);
     EXPECT_EQ(attempt.registers, expected);
     EXPECT_EQ(attempt.memory.writes, 0U);
+  }
+}
+
+TEST(ArmExclusives, StoreAPairIfMemoryHoldsBoth) {
+  for (const std::uint64_t second : {kOld, kOld ^ 1}) {
+    Attempt attempt;
+    attempt.loaded = {1, 3};
+    attempt.registers.x[1] = kOld;
+    attempt.registers.x[3] = second;
+    const auto outcome = attempt.make(kPair);
+    ASSERT_TRUE(outcome);
+    const auto& store = std::get<Store>(outcome.value());
+    EXPECT_EQ(store.before.size(), 16U);
+    EXPECT_EQ(store.written, second == kOld);
+    EXPECT_EQ(attempt.registers.x[4], second == kOld ? 0U : 1U);
+    if (store.written) {
+      EXPECT_EQ(store.after[0], std::byte{7});
+      EXPECT_EQ(store.after[8], std::byte{5});
+    }
   }
 }
 

@@ -206,7 +206,7 @@ Result<GuardedStore> do_guarded_store(const Vcpu& vcpu, const GuestRam& ram, con
   }
   const auto exclusive = decode::decode_exclusive_store(fetched->word);
   const auto value =
-      exclusive ? decode::loaded_value_register(fetched->before, *exclusive) : std::nullopt;
+      exclusive ? decode::loaded_value_registers(fetched->before, *exclusive) : std::nullopt;
   if (exclusive && !value) {
     const unsigned base = exclusive->base_register;
     const auto gpa = guest.translate(Gva{base == 31 ? registers.now.sp : registers.now.x.at(base)});
@@ -216,10 +216,13 @@ Result<GuardedStore> do_guarded_store(const Vcpu& vcpu, const GuestRam& ram, con
     return result;
   }
   if (exclusive) {
-    // The loaded value is in a register that the store itself need not name.
-    auto held = vcpu.get(arm64::x(*value));
-    if (!held) return held.error();
-    registers.now.x.at(*value) = held.value();
+    // The loaded value is in registers that the store itself need not name.
+    for (const unsigned number : {value->first, value->second}) {
+      if (number == decode::kNoRegister) continue;
+      auto held = vcpu.get(arm64::x(number));
+      if (!held) return held.error();
+      registers.now.x.at(number) = held.value();
+    }
   }
   const auto outcome =
       exclusive
