@@ -15,6 +15,9 @@ inline constexpr unsigned kPageShift = 12;
 /// Entries in one table: 4096 bytes of 8-byte entries.
 inline constexpr std::size_t kTableEntries = 512;
 
+// The check takes the zero that the compiler compares with for a null pointer.
+// NOLINTBEGIN(modernize-use-nullptr)
+
 /// A guest-physical address in bytes.
 struct Gpa {
   std::uint64_t value = 0;
@@ -24,8 +27,6 @@ struct Gpa {
 /// A guest-virtual address in bytes.
 struct Gva {
   std::uint64_t value = 0;
-  // The check takes the zero that the compiler compares with for a null pointer.
-  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend constexpr auto operator<=>(const Gva&, const Gva&) = default;
 };
 
@@ -40,6 +41,8 @@ struct Frame {
     return Gpa{(number << kPageShift) + index * 8};
   }
 };
+
+// NOLINTEND(modernize-use-nullptr)
 
 [[nodiscard]] constexpr Frame frame_of(Gpa gpa) { return Frame{gpa.value >> kPageShift}; }
 /// The index (0..511) of the 8-byte slot that holds `gpa`.

@@ -155,8 +155,8 @@ class NestedStores : public testing::TestWithParam<StoreHost> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedStores,
-    testing::Values(StoreHost{"Arm64Lse", "cortex-a76", 18500, "0 classes skipped"},
-                    StoreHost{"Arm64NoLse", "cortex-a57", 12500,
+    testing::Values(StoreHost{"Arm64Lse", "cortex-a76", 19000, "0 classes skipped"},
+                    StoreHost{"Arm64NoLse", "cortex-a57", 13000,
                               "12 classes skipped for want of LSE atomics"}),
     [](const testing::TestParamInfo<StoreHost>& host) { return std::string(host.param.name); });
 

@@ -42,6 +42,8 @@ inline constexpr std::uint32_t kRingMagic = 0x53564C52;
 
 /// Start of the shared file. The consumer is trusted; the producer runs in the engine, which is
 /// trusted too, but its indices are checked all the same, since a crash may leave anything.
+/// Each side writes a cache line of its own.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct RingHeader {
   std::uint32_t magic;
   std::uint32_t version;                                ///< kEventVersion.

@@ -177,7 +177,7 @@ Status Runner::on_doorbell(const MachineExit& exit) {
 
 Status Runner::begin_watch(const VcpuState& state) {
   if (config_.mechanism != Mechanism::Audited) {
-    const Status can = machine_.can_guard(state);
+    Status can = machine_.can_guard(state);
     if (!can && config_.mechanism == Mechanism::Exact) return can;
     if (can) {
       auto exact = std::make_unique<Exact>(config_.arch, memory_, observer_);
@@ -209,7 +209,7 @@ Status Runner::on_stored(const MachineExit& exit) {
     exact_->on_limit(event::Limit::UnfollowedStore, exit.gpa, state.value());
   }
   exact_->on_stores(exit.stores, exit.stepped, state.value());
-  const Status guarded = update_guards();
+  Status guarded = update_guards();
   const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begun;
   store_microseconds_ += took.count();
   ++stores_;

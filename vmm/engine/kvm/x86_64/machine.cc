@@ -39,7 +39,6 @@ namespace sealvisor::engine::kvm {
 namespace {
 
 using arch::Gpa;
-using arch::Gva;
 
 constexpr std::uint16_t kSerialPort = 0x3f8;  // COM1, eight ports
 constexpr std::uint32_t kSerialIrq = 4;
