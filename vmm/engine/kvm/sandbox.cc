@@ -1,6 +1,7 @@
 #include "vmm/engine/kvm/sandbox.h"
 
 #include <linux/capability.h>
+#include <malloc.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -153,6 +154,11 @@ Status install_filter(std::span<const int> more) {
 
 Status confine(Confined which) {
   static_cast<void>(names());
+  // Before the C library gives back memory from the end of a thread's heap it reads a file of /proc
+  // (malloc/arena.c, shrink_heap): it is to keep it.
+  if (::mallopt(M_TRIM_THRESHOLD, -1) != 1) {
+    return Error{ExitCode::HostLacks, "sandbox: keeping free memory"};
+  }
   struct sigaction action {};
   action.sa_sigaction = on_forbidden;
   action.sa_flags = SA_SIGINFO;
