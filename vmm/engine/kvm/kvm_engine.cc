@@ -278,7 +278,11 @@ void Runner::show_console() {
   if (terminal_ != nullptr) {
     observer_.on_console(bytes);
     if (ready_ && ready_->shown(bytes)) io_.begin_input(std::string(1, kEndOfInput));
-    if (!terminal_->write(bytes)) finish(End::Interrupted, "the terminal takes no more output");
+    const auto stop = [this] { return io_.requested().has_value(); };
+    // Why it stopped is said by who handles the request.
+    if (!terminal_->write(bytes, stop) && !stop()) {
+      finish(End::Interrupted, "the terminal takes no more output");
+    }
     return;
   }
   const std::uint64_t room =

@@ -20,6 +20,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/engine/terminal.h"
+
 namespace sealvisor::engine::kvm {
 
 namespace {
@@ -108,6 +110,7 @@ void on_forbidden(int /*signal*/, siginfo_t* info, void* /*context*/) {
     say({digits.data() + at, digits.size() - at});
   }
   say("; this is a bug of the VMM, or a guest that made use of one\n");
+  restore_terminal();
   ::_exit(static_cast<int>(ExitCode::HostLacks));
 }
 
