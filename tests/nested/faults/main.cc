@@ -28,6 +28,8 @@ void write_too_large(const char* kernel, const char* initramfs, TooLarge which) 
   constexpr std::uint64_t kInitramfsBytes = 70ULL << 20;
   std::ofstream(kernel, std::ios::binary | std::ios::trunc)
       << image_of(guests().front().code, which == TooLarge::Kernel ? kKernelBytes : 0);
+  // A file that is far smaller than what it asks for is refused as truncated.
+  if (which == TooLarge::Kernel) std::filesystem::resize_file(kernel, kKernelBytes);
   std::ofstream(initramfs, std::ios::trunc) << "none";
   if (which == TooLarge::Initramfs) std::filesystem::resize_file(initramfs, kInitramfsBytes);
 }

@@ -157,11 +157,13 @@ Status install_filter(std::span<const int> more) {
 
 Status confine(Confined which) {
   static_cast<void>(names());
+#if !defined(__SANITIZE_ADDRESS__)  // which has an allocator of its own
   // Before the C library gives back memory from the end of a thread's heap it reads a file of /proc
   // (malloc/arena.c, shrink_heap): it is to keep it.
   if (::mallopt(M_TRIM_THRESHOLD, -1) != 1) {
     return Error{ExitCode::HostLacks, "sandbox: keeping free memory"};
   }
+#endif
   struct sigaction action {};
   action.sa_sigaction = on_forbidden;
   action.sa_flags = SA_SIGINFO;
