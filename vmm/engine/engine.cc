@@ -30,6 +30,8 @@ const char* name_of(End end) {
       return "deadline";
     case End::ConsoleFlood:
       return "console flood";
+    case End::GuestCrashed:
+      return "guest crashed";
     case End::EngineDied:
       return "engine died";
     case End::Interrupted:

@@ -97,9 +97,10 @@ enum class End : std::uint8_t {
   GaveUp,      ///< The observer asked for it.
   Deadline,
   ConsoleFlood,
-  EngineDied,   ///< Killed by a signal, or exited with an error after it had started.
-  Interrupted,  ///< SIGINT or SIGTERM to us.
-  RingBroken,   ///< The event ring's indices made no sense.
+  GuestCrashed,  ///< The guest can't go on: a triple fault, an instruction that KVM can't emulate.
+  EngineDied,    ///< Killed by a signal, or exited with an error after it had started.
+  Interrupted,   ///< SIGINT or SIGTERM to us.
+  RingBroken,    ///< The event ring's indices made no sense.
 };
 [[nodiscard]] const char* name_of(End end);
 

@@ -1,9 +1,7 @@
 // The caller's terminal as the guest's console.
 #pragma once
 
-#include <termios.h>
-
-#include <optional>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,11 +42,19 @@ class ReadyWatch {
   bool ready_ = false;
 };
 
+/// Sets the terminal that a Terminal holds in raw mode back to what it was; nothing if there is
+/// none. Only system calls: for handlers of signals that end the process.
+void restore_terminal() noexcept;
+
 /// Standard input and output, with a terminal in raw mode until the object ends.
+///
+/// A signal that ends the process (a crash, SIGHUP, SIGQUIT) restores the terminal first; what else
+/// ends it without unwinding calls restore_terminal(). Only SIGKILL leaves a raw terminal behind.
 class Terminal {
  public:
   /// Uses `input` and `output`, which are only borrowed. If `input` is a terminal it is set to raw
-  /// mode: Ctrl-C then goes to the guest. Errors: raw mode is refused (exit code HostLacks).
+  /// mode: Ctrl-C then goes to the guest. One terminal at a time can be raw, for signals have one
+  /// place to look. Errors: raw mode is refused, another one is raw (exit code HostLacks).
   [[nodiscard]] static Result<Terminal> open(int input, int output);
 
   Terminal(Terminal&& other) noexcept;
@@ -58,20 +64,22 @@ class Terminal {
   ~Terminal();
 
   /// Whether the input is a terminal, in raw mode now.
-  [[nodiscard]] bool raw() const { return saved_.has_value(); }
+  [[nodiscard]] bool raw() const { return raw_; }
   /// The input, opened anew so that it can be made non-blocking without that reaching others who
   /// share it. Not valid if the input can't be waited for (a plain file, /dev/null): then the guest
   /// gets no input.
   [[nodiscard]] const Fd& input() const { return own_input_; }
-  /// Writes all, waiting while the output is full. False: it is gone, or full for five seconds.
-  [[nodiscard]] bool write(std::string_view bytes) const;
+  /// Writes all, waiting while the output is full. False: it is gone, or full for five seconds, or
+  /// `give_up`, which is asked at least every 20 ms of waiting, says so.
+  [[nodiscard]] bool write(
+      std::string_view bytes, const std::function<bool()>& give_up = [] { return false; }) const;
 
  private:
   Terminal(int input, int output) : input_(input), output_(output) {}
 
   int input_;
   int output_;
-  std::optional<termios> saved_;
+  bool raw_ = false;
   Fd own_input_;
 };
 

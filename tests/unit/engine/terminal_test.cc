@@ -4,7 +4,13 @@
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <sys/types.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
 
 #include "vmm/engine/tcg/qemu/child.h"
 
@@ -84,6 +90,88 @@ TEST(Terminal, IsRawOnlyWhileItLives) {
   EXPECT_EQ(after.c_lflag, before.c_lflag);
   EXPECT_EQ(after.c_iflag, before.c_iflag);
   EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
+/// What a signal does to a process that has a raw terminal.
+void expect_restored(int signal, const std::function<void()>& end) {
+  const Pty pty = open_pty();
+  const termios before = mode_of(pty.theirs);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto terminal = Terminal::open(pty.theirs.get(), pty.theirs.get());
+    if (!terminal || (mode_of(pty.theirs).c_lflag & ICANON) != 0) ::_exit(99);
+    end();
+    ::_exit(98);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), signal);
+  const termios after = mode_of(pty.theirs);
+  EXPECT_EQ(after.c_lflag, before.c_lflag);
+  EXPECT_EQ(after.c_iflag, before.c_iflag);
+  EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
+TEST(Terminal, IsRestoredByASignalThatEndsTheProcess) {
+  for (const int signal : {SIGHUP, SIGQUIT, SIGABRT}) {
+    expect_restored(signal, [signal] { ::raise(signal); });
+  }
+}
+
+#if !defined(__SANITIZE_ADDRESS__)  // which takes these over and ends the process itself
+TEST(Terminal, IsRestoredByAFault) {
+  for (const int signal : {SIGILL, SIGBUS, SIGFPE, SIGSEGV}) {
+    expect_restored(signal, [signal] { ::raise(signal); });
+  }
+  expect_restored(SIGSEGV, [] {
+    volatile int* nowhere = nullptr;
+    *nowhere = 1;
+  });
+}
+#endif
+
+TEST(Terminal, LeavesTheHandlersOfOthersAlone) {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  struct sigaction before {};
+  ASSERT_EQ(::sigaction(SIGHUP, &ignore, &before), 0);
+  {
+    const Pty pty = open_pty();
+    const auto terminal = Terminal::open(pty.theirs.get(), pty.theirs.get());
+    ASSERT_TRUE(terminal.ok());
+    ::raise(SIGHUP);  // nohup(1) would have done so
+    struct sigaction now {};
+    ::sigaction(SIGQUIT, nullptr, &now);
+    EXPECT_NE(now.sa_handler, SIG_DFL);
+  }
+  struct sigaction now {};
+  ::sigaction(SIGQUIT, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, SIG_DFL);
+  ::sigaction(SIGHUP, &before, nullptr);
+}
+
+TEST(Terminal, OneAtATimeIsRaw) {
+  const Pty pty = open_pty();
+  const Pty other = open_pty();
+  const auto first = Terminal::open(pty.theirs.get(), pty.theirs.get());
+  ASSERT_TRUE(first.ok());
+  const auto second = Terminal::open(other.theirs.get(), other.theirs.get());
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ExitCode::HostLacks);
+  EXPECT_NE(mode_of(other.theirs).c_lflag & ICANON, 0U);
+  EXPECT_EQ(mode_of(pty.theirs).c_lflag & ICANON, 0U);
+}
+
+TEST(Terminal, GivesUpAFullOutputWhenAskedTo) {
+  auto pipe = tcg::make_pipe("a test");
+  ASSERT_TRUE(pipe.ok());
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const auto terminal = Terminal::open(null.get(), pipe.value().writing.get());
+  ASSERT_TRUE(terminal.ok());
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_FALSE(terminal.value().write(std::string(1 << 20, 'x'), [] { return true; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
 }
 
 TEST(Terminal, DoesNotMakeTheSharedDescriptorNonBlocking) {

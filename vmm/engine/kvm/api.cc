@@ -98,6 +98,14 @@ Result<Device> Vm::create_device(std::uint32_t type, const char* what) {
   return Device(Fd(static_cast<int>(request.fd)));
 }
 
+Status check_version(const std::string& path, int version) {
+  if (version == KVM_API_VERSION) return {};
+  return Error{ExitCode::HostLacks,
+               fmt::format("{}: KVM API version {}, expected {}: the host needs a kernel of 2.6.22 "
+                           "or newer, of this architecture",
+                           path, version, KVM_API_VERSION)};
+}
+
 Result<System> System::open(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.valid()) {
@@ -115,10 +123,7 @@ Result<System> System::open(const std::string& path) {
     return Error{ExitCode::HostLacks,
                  fmt::format("{} is not KVM: {}", path, version.error().message)};
   }
-  if (version.value() != KVM_API_VERSION) {
-    return Error{ExitCode::HostLacks, fmt::format("{}: KVM API version {}, expected {}", path,
-                                                  version.value(), KVM_API_VERSION)};
-  }
+  if (auto fits = check_version(path, version.value()); !fits) return fits.error();
   return System(std::move(fd));
 }
 

@@ -88,6 +88,10 @@ class Vm {
   std::size_t shared_bytes_;
 };
 
+/// Whether this program speaks the version that KVM_GET_API_VERSION of `path` gave. Error:
+/// HostLacks, both versions.
+[[nodiscard]] Status check_version(const std::string& path, int version);
+
 /// The device node.
 class System {
  public:

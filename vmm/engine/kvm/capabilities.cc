@@ -37,6 +37,12 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
+std::vector<Capability> known_capabilities() {
+  std::vector<Capability> known;
+  for (const Row& row : kRows) known.push_back(row.capability);
+  return known;
+}
+
 std::vector<Capability> probe(const System& system) {
   std::vector<Capability> found;
   for (const Row& row : kRows) {

@@ -17,7 +17,10 @@ struct Capability {
   int value = 0;  ///< What the host answered; 0: it lacks it.
 };
 
-/// Asks once for all that matter on this architecture.
+/// All that matter on this architecture, as if the host had none.
+[[nodiscard]] std::vector<Capability> known_capabilities();
+
+/// Asks once for each of them.
 [[nodiscard]] std::vector<Capability> probe(const System& system);
 
 /// Fails, HostLacks, naming each needed one that is missing and what it is for.

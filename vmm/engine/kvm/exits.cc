@@ -9,6 +9,53 @@
 
 namespace sealvisor::engine::kvm {
 
+namespace {
+
+std::string internal_error(const kvm_run& run) {
+  const auto& internal = run.internal;
+  const auto named = [&](const char* name) {
+    return fmt::format("KVM internal error {} ({})", std::uint32_t{internal.suberror}, name);
+  };
+  switch (internal.suberror) {
+    case KVM_INTERNAL_ERROR_EMULATION:
+      break;
+    case KVM_INTERNAL_ERROR_SIMUL_EX:
+      return named("two exceptions at once");
+    case KVM_INTERNAL_ERROR_DELIVERY_EV:
+      return named("a stop while an event was delivered");
+    case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
+      return named("a stop that KVM does not expect");
+    default:
+      return named("no kind that is known here");
+  }
+  // What it could not emulate, where KVM tells (api.rst, KVM_EXIT_INTERNAL_ERROR).
+  const auto& failure = run.emulation_failure;
+  if (failure.ndata < 3 ||
+      (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) == 0) {
+    return named("an instruction that it can't emulate");
+  }
+  const std::size_t bytes = std::min<std::size_t>(failure.insn_size, sizeof failure.insn_bytes);
+  return named(fmt::format("an instruction that it can't emulate: {:02x}",
+                           fmt::join(failure.insn_bytes, failure.insn_bytes + bytes, " "))
+                   .c_str());
+}
+
+MachineExit system_event(const kvm_run& run) {
+  switch (run.system_event.type) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN:
+      return reset("PSCI power off");
+    case KVM_SYSTEM_EVENT_RESET:
+      return reset("PSCI reset");
+    case KVM_SYSTEM_EVENT_CRASH:
+      return broken("the guest reported a crash");
+    default:
+      return broken(fmt::format("KVM system event {}, which this machine does not know",
+                                std::uint32_t{run.system_event.type}));
+  }
+}
+
+}  // namespace
+
 MachineExit broken(std::string text) {
   MachineExit exit;
   exit.kind = ExitKind::Broken;
@@ -48,9 +95,25 @@ std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run, co
   }
 }
 
-MachineExit unknown_exit(const kvm_run& run) {
-  return broken(fmt::format("KVM exit reason {}, which this machine does not know",
-                            std::uint32_t{run.exit_reason}));
+MachineExit final_exit(const kvm_run& run) {
+  switch (run.exit_reason) {
+    case KVM_EXIT_SHUTDOWN:
+      return broken("triple fault");
+    case KVM_EXIT_INTERNAL_ERROR:
+      return broken(internal_error(run));
+    case KVM_EXIT_SYSTEM_EVENT:
+      return system_event(run);
+    case KVM_EXIT_ARM_NISV:
+      return broken(fmt::format("an access to {:#x} that the hardware does not decode (ESR {:#x})",
+                                std::uint64_t{run.arm_nisv.fault_ipa},
+                                std::uint64_t{run.arm_nisv.esr_iss}));
+    case KVM_EXIT_EXCEPTION:
+      return broken(fmt::format("KVM exit by exception {} (error code {:#x})",
+                                std::uint32_t{run.ex.exception}, std::uint32_t{run.ex.error_code}));
+    default:
+      return broken(fmt::format("KVM exit reason {}, which this machine does not know",
+                                std::uint32_t{run.exit_reason}));
+  }
 }
 
 MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram,

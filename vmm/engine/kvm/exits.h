@@ -25,8 +25,10 @@ namespace sealvisor::engine::kvm {
 [[nodiscard]] std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run,
                                                              const Kick& kick, Counters& counters);
 
-/// An exit that no machine expects.
-[[nodiscard]] MachineExit unknown_exit(const kvm_run& run);
+/// An exit that ends the guest: KVM gave up, the guest shut itself down, or a reason that no
+/// machine expects. Same numbers and structures on all architectures: api.rst, "The kvm_run
+/// structure".
+[[nodiscard]] MachineExit final_exit(const kvm_run& run);
 
 /// A store that is no device's: to the doorbell page, to a read-only slot of RAM, or to nothing.
 [[nodiscard]] MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram,

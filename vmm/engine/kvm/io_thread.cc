@@ -59,6 +59,9 @@ Status IoThread::start() {
       } catch (const std::exception& problem) {
         request(End::EngineDied, fmt::format("serving the guest: {}", problem.what()));
       }
+      // Here, for the thread that destroys this may no longer change what signals do.
+      boost::system::error_code ignored;
+      signals_.clear(ignored);
     });
   } catch (const std::system_error& problem) {
     return Error{ExitCode::HostLacks, fmt::format("starting the I/O thread: {}", problem.what())};

@@ -106,6 +106,10 @@ Result<Outcome> Runner::run() {
     if (auto handled = handle(exit.value()); !handled) return handled.error();
   }
   if (watch_) watch_->on_end();
+  // Where a guest hangs is what one asks next.
+  if (end_ == End::Deadline || end_ == End::Interrupted) {
+    if (auto state = machine_.state()) text_ += fmt::format(" (pc {:#x})", state.value().pc);
+  }
   Outcome outcome;
   outcome.end = *end_;
   outcome.text = text_;
@@ -151,7 +155,7 @@ Status Runner::handle(const MachineExit& exit) {
       finish(End::GuestReset, exit.text);
       break;
     case ExitKind::Broken:
-      finish(End::EngineDied, exit.text);
+      finish(End::GuestCrashed, exit.text);
       break;
   }
   return {};
@@ -165,6 +169,10 @@ Status Runner::on_doorbell(const MachineExit& exit) {
     // The first message comes from the agent, before anything hostile runs, and with the kernel's
     // text as boot has patched it.
     auto planted = machine_.plant(state.value());
+    if (!planted && planted.error().code == ExitCode::GuestFailed) {
+      finish(End::GuestCrashed, "the first message came too early: " + planted.error().message);
+      return {};
+    }
     if (!planted) return planted.error();
     planted_ = std::move(planted).value();
     if (auto begun = begin_watch(state.value()); !begun) return begun;
@@ -222,8 +230,8 @@ Status Runner::on_read_only(const MachineExit& exit) {
   if (!state) return state.error();
   const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
   if (to.size() != exit.size || exit.size > sizeof exit.value) {
-    finish(End::EngineDied, fmt::format("a store of {} bytes to {:#x}, which is no memory",
-                                        exit.size, exit.gpa.value));
+    finish(End::GuestCrashed, fmt::format("a store of {} bytes to {:#x}, which is no memory",
+                                          exit.size, exit.gpa.value));
     return {};
   }
   const arch::Gpa first{exit.gpa.value & ~std::uint64_t{7}};
@@ -278,7 +286,11 @@ void Runner::show_console() {
   if (terminal_ != nullptr) {
     observer_.on_console(bytes);
     if (ready_ && ready_->shown(bytes)) io_.begin_input(std::string(1, kEndOfInput));
-    if (!terminal_->write(bytes)) finish(End::Interrupted, "the terminal takes no more output");
+    const auto stop = [this] { return io_.requested().has_value(); };
+    // Why it stopped is said by who handles the request.
+    if (!terminal_->write(bytes, stop) && !stop()) {
+      finish(End::Interrupted, "the terminal takes no more output");
+    }
     return;
   }
   const std::uint64_t room =

@@ -1,6 +1,7 @@
 #include "vmm/engine/kvm/sandbox.h"
 
 #include <linux/capability.h>
+#include <malloc.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -18,6 +19,8 @@
 #include <string_view>
 
 #include <fmt/format.h>
+
+#include "vmm/engine/terminal.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -107,6 +110,7 @@ void on_forbidden(int /*signal*/, siginfo_t* info, void* /*context*/) {
     say({digits.data() + at, digits.size() - at});
   }
   say("; this is a bug of the VMM, or a guest that made use of one\n");
+  restore_terminal();
   ::_exit(static_cast<int>(ExitCode::HostLacks));
 }
 
@@ -153,6 +157,13 @@ Status install_filter(std::span<const int> more) {
 
 Status confine(Confined which) {
   static_cast<void>(names());
+#if !defined(__SANITIZE_ADDRESS__)  // which has an allocator of its own
+  // Before the C library gives back memory from the end of a thread's heap it reads a file of /proc
+  // (malloc/arena.c, shrink_heap): it is to keep it.
+  if (::mallopt(M_TRIM_THRESHOLD, -1) != 1) {
+    return Error{ExitCode::HostLacks, "sandbox: keeping free memory"};
+  }
+#endif
   struct sigaction action {};
   action.sa_sigaction = on_forbidden;
   action.sa_flags = SA_SIGINFO;

@@ -17,7 +17,8 @@ enum class Confined : unsigned char {
 /// threads of the process keep what they have.
 ///
 /// A call that is not let through ends the process at once, exit code 3, with a line on standard
-/// error that names the call: it is a bug, or a guest that found one.
+/// error that names the call: it is a bug, or a guest that found one. A terminal in raw mode is
+/// restored first.
 /// Error: HostLacks, what could not be set up.
 [[nodiscard]] Status confine(Confined which);
 

@@ -49,8 +49,9 @@ std::vector<std::string> qemu_arguments(const MachinePlan& plan, int console_fd,
     arguments.emplace_back(option);
     arguments.push_back(std::move(value));
   };
-  add("-M", plan.arch == arch::Arch::Arm64 ? "virt,gic-version=3,virtualization=on"
-                                           : "microvm,acpi=off,rtc=on");
+  add("-M", plan.arch == arch::Arch::Arm64
+                ? fmt::format("virt,gic-version={},virtualization=on", plan.gic_version)
+                : "microvm,acpi=off,rtc=on");
   add("-cpu", plan.cpu_model.empty() ? default_cpu_model(plan.arch) : plan.cpu_model);
   add("-accel", "tcg");
   add("-smp", "1");

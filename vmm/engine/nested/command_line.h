@@ -14,6 +14,7 @@ namespace sealvisor::engine::nested {
 struct MachinePlan {
   arch::Arch arch = arch::Arch::X86_64;
   std::string cpu_model;           ///< Empty: default_cpu_model().
+  unsigned gic_version = 3;        ///< Of the interrupt controller, 2 or 3; arm64 only.
   std::uint64_t memory_bytes = 0;  ///< A whole number of MiB.
   std::filesystem::path kernel;    ///< x86-64: vmlinux (PVH) or bzImage. arm64: Image.
   std::filesystem::path initramfs;

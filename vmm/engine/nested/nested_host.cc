@@ -182,6 +182,7 @@ Status Session::begin(const fs::path& initramfs) {
   MachinePlan machine;
   machine.arch = plan_.arch;
   machine.cpu_model = plan_.cpu_model;
+  machine.gic_version = plan_.gic_version;
   machine.memory_bytes = plan_.memory_bytes;
   machine.kernel = plan_.kernel;
   machine.initramfs = initramfs;
@@ -396,6 +397,10 @@ Result<NestedHost> NestedHost::create(HostPlan plan) {
   if (plan.deadline <= plan.deadline.zero() || plan.deadline > kLongest) {
     return Error{ExitCode::Usage, fmt::format("a deadline of {} ms, expected 1 to {}",
                                               plan.deadline.count(), kLongest.count())};
+  }
+  if (plan.gic_version != 2 && plan.gic_version != 3) {
+    return Error{ExitCode::Usage,
+                 fmt::format("a GICv{}, expected version 2 or 3", plan.gic_version)};
   }
   if (plan.out.empty()) return Error{ExitCode::Usage, "no folder for the files of the host"};
   const Status parts[] = {

@@ -38,6 +38,7 @@ struct HostPlan {
   std::vector<std::string> arguments;    ///< Of the program, without its name. No line breaks.
   std::vector<std::string> environment;  ///< "NAME=VALUE", beside PATH, HOME and TMPDIR.
   std::string cpu_model;                 ///< Empty: default_cpu_model().
+  unsigned gic_version = 3;              ///< Of the interrupt controller, 2 or 3; arm64 only.
   /// Precondition: a whole number of MiB, 128 to 2048 MiB. Holds /tmp and /out too.
   std::uint64_t memory_bytes = 512ULL << 20;
   /// How long the program may run, at most an hour, by the host's clock, which is the real one. The

@@ -1,7 +1,9 @@
 #include "vmm/engine/kvm/exits.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include <gmock/gmock.h>
@@ -97,9 +99,98 @@ TEST_F(Exits, AVcpuThatCanNotEnterIsNamed) {
 TEST_F(Exits, WhatIsTheMachinesOwnIsLeftToIt) {
   vcpu.run().exit_reason = KVM_EXIT_MMIO;
   EXPECT_FALSE(common_exit(0, vcpu.run(), kick, counters).has_value());
-  vcpu.run().exit_reason = 12345;
-  EXPECT_EQ(unknown_exit(vcpu.run()).kind, ExitKind::Broken);
-  EXPECT_THAT(unknown_exit(vcpu.run()).text, HasSubstr("12345"));
+}
+
+TEST_F(Exits, AnInterruptedRunIsNone) {
+  vcpu.run().exit_reason = KVM_EXIT_INTR;
+  const auto exit = common_exit(0, vcpu.run(), kick, counters);
+  ASSERT_TRUE(exit.has_value() && exit->ok());
+  EXPECT_EQ(exit->value().kind, ExitKind::Handled);
+}
+
+struct Final {
+  const char* name;
+  std::uint32_t reason;
+  void (*fill)(kvm_run& run);
+  ExitKind kind;
+  const char* text;
+};
+
+class FinalExits : public testing::TestWithParam<Final> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, FinalExits,
+    testing::Values(
+        Final{"Shutdown", KVM_EXIT_SHUTDOWN, [](kvm_run&) {}, ExitKind::Broken, "triple fault"},
+        Final{"Emulation", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) { run.internal.suberror = KVM_INTERNAL_ERROR_EMULATION; },
+              ExitKind::Broken, "KVM internal error 1 (an instruction that it can't emulate)"},
+        Final{"EmulationWithBytes", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) {
+                run.emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+                run.emulation_failure.ndata = 3;
+                run.emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+                run.emulation_failure.insn_size = 2;
+                run.emulation_failure.insn_bytes[0] = 0x0f;
+                run.emulation_failure.insn_bytes[1] = 0x0b;
+              },
+              ExitKind::Broken,
+              "KVM internal error 1 (an instruction that it can't emulate: 0f 0b)"},
+        Final{"EmulationWithASizeThatCanNotBe", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) {
+                run.emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+                run.emulation_failure.ndata = 3;
+                run.emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+                run.emulation_failure.insn_size = 255;
+              },
+              ExitKind::Broken,
+              "KVM internal error 1 (an instruction that it can't emulate: 00 00 00 00 00 00 00 00 "
+              "00 00 00 00 00 00 00)"},
+        Final{"TwoExceptions", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) { run.internal.suberror = KVM_INTERNAL_ERROR_SIMUL_EX; },
+              ExitKind::Broken, "KVM internal error 2 (two exceptions at once)"},
+        Final{"Delivery", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) { run.internal.suberror = KVM_INTERNAL_ERROR_DELIVERY_EV; },
+              ExitKind::Broken, "KVM internal error 3 (a stop while an event was delivered)"},
+        Final{
+            "Unexpected", KVM_EXIT_INTERNAL_ERROR,
+            [](kvm_run& run) { run.internal.suberror = KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON; },
+            ExitKind::Broken, "KVM internal error 4 (a stop that KVM does not expect)"},
+        Final{"UnknownError", KVM_EXIT_INTERNAL_ERROR,
+              [](kvm_run& run) { run.internal.suberror = 77; }, ExitKind::Broken,
+              "KVM internal error 77 (no kind that is known here)"},
+        Final{"PowerOff", KVM_EXIT_SYSTEM_EVENT,
+              [](kvm_run& run) { run.system_event.type = KVM_SYSTEM_EVENT_SHUTDOWN; },
+              ExitKind::Reset, "PSCI power off"},
+        Final{"Reset", KVM_EXIT_SYSTEM_EVENT,
+              [](kvm_run& run) { run.system_event.type = KVM_SYSTEM_EVENT_RESET; }, ExitKind::Reset,
+              "PSCI reset"},
+        Final{"Crash", KVM_EXIT_SYSTEM_EVENT,
+              [](kvm_run& run) { run.system_event.type = KVM_SYSTEM_EVENT_CRASH; },
+              ExitKind::Broken, "the guest reported a crash"},
+        Final{"UnknownEvent", KVM_EXIT_SYSTEM_EVENT,
+              [](kvm_run& run) { run.system_event.type = 99; }, ExitKind::Broken,
+              "KVM system event 99, which this machine does not know"},
+        Final{"NotDecoded", KVM_EXIT_ARM_NISV,
+              [](kvm_run& run) {
+                run.arm_nisv.fault_ipa = 0xd0000000;
+                run.arm_nisv.esr_iss = 0x47;
+              },
+              ExitKind::Broken,
+              "an access to 0xd0000000 that the hardware does not decode (ESR 0x47)"},
+        Final{"Exception", KVM_EXIT_EXCEPTION, [](kvm_run& run) { run.ex.exception = 14; },
+              ExitKind::Broken, "KVM exit by exception 14 (error code 0x0)"},
+        Final{"UnknownReason", 12345, [](kvm_run&) {}, ExitKind::Broken,
+              "KVM exit reason 12345, which this machine does not know"}),
+    [](const testing::TestParamInfo<Final>& one) { return std::string(one.param.name); });
+
+TEST_P(FinalExits, AreNamed) {
+  kvm_run run{};
+  run.exit_reason = GetParam().reason;
+  GetParam().fill(run);
+  const MachineExit exit = final_exit(run);
+  EXPECT_EQ(exit.kind, GetParam().kind);
+  EXPECT_EQ(exit.text, GetParam().text);
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "vmm/engine/kvm/sandbox.h"
 
+#include <pty.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +14,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "vmm/base/fd.h"
+#include "vmm/engine/terminal.h"
 
 namespace sealvisor::engine::kvm {
 namespace {
@@ -36,6 +42,32 @@ TEST(SandboxDeathTest, AForbiddenCallEndsTheProcessAndIsNamed) {
               testing::ExitedWithCode(3), "sandbox does not allow the system call openat;");
 }
 
+TEST(Sandbox, AForbiddenCallRestoresTheTerminal) {
+  int ours = -1;
+  int theirs = -1;
+  ASSERT_EQ(::openpty(&ours, &theirs, nullptr, nullptr, nullptr), 0);
+  const Fd our_end(ours);
+  const Fd their_end(theirs);
+  termios before{};
+  ASSERT_EQ(::tcgetattr(theirs, &before), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto terminal = Terminal::open(theirs, theirs);
+    termios raw{};
+    if (!terminal || ::tcgetattr(theirs, &raw) != 0 || (raw.c_lflag & ICANON) != 0) ::_exit(99);
+    in_confined_thread(Confined::Vcpu, [] { ::socket(AF_UNIX, SOCK_STREAM, 0); });
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 3);
+  termios after{};
+  ASSERT_EQ(::tcgetattr(theirs, &after), 0);
+  EXPECT_EQ(after.c_lflag, before.c_lflag);
+  EXPECT_EQ(after.c_iflag, before.c_iflag);
+  EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
 TEST(SandboxDeathTest, NoMemoryBecomesCode) {
   const auto make_code = [] {
     ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -52,6 +84,11 @@ TEST(SandboxDeathTest, WhatTheLoopsNeedIsAllowed) {
       blocks.push_back(std::make_unique<std::vector<char>>(std::size_t{1} << 20));
     }
     blocks.clear();
+    // From the thread's heap, whose end is free again then.
+    for (std::size_t i = 0; i < 512; ++i) {
+      blocks.push_back(std::make_unique<std::vector<char>>(std::size_t{60} << 10));
+    }
+    while (!blocks.empty()) blocks.pop_back();
     std::fputs("still here\n", stderr);
   };
   EXPECT_EXIT(in_confined_thread(Confined::Vcpu, work), testing::ExitedWithCode(0), "still here");

@@ -63,6 +63,8 @@ TEST(NestedCommandLine, Arm64WithWishes) {
   plan.kernel_arguments = "loglevel=7";
   const auto arguments = qemu_arguments(plan, 3, 4);
   EXPECT_EQ(arguments[1], "virt,gic-version=3,virtualization=on");
+  plan.gic_version = 2;
+  EXPECT_EQ(qemu_arguments(plan, 3, 4)[1], "virt,gic-version=2,virtualization=on");
   EXPECT_EQ(arguments[3], "cortex-a57");
   EXPECT_EQ(kernel_arguments(plan), "panic=-1 printk.devkmsg=on quiet console=ttyAMA0 loglevel=7");
   EXPECT_EQ(arguments.back(), kernel_arguments(plan));
@@ -103,6 +105,9 @@ TEST(NestedHost, RefusesBadPlansByName) {
   bad = plan();
   bad.deadline = std::chrono::milliseconds(0);
   EXPECT_EQ(refusal(bad, ExitCode::Usage), "a deadline of 0 ms, expected 1 to 3600000");
+  bad = plan();
+  bad.gic_version = 4;
+  EXPECT_EQ(refusal(bad, ExitCode::Usage), "a GICv4, expected version 2 or 3");
   bad = plan();
   bad.out.clear();
   EXPECT_EQ(refusal(bad, ExitCode::Usage), "no folder for the files of the host");

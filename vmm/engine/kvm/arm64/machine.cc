@@ -256,20 +256,8 @@ Result<MachineExit> Arm64Machine::run() {
       return on_mmio(run);
     case KVM_EXIT_DEBUG:
       return on_debug(run);
-    case KVM_EXIT_SYSTEM_EVENT:
-      if (run.system_event.type == KVM_SYSTEM_EVENT_CRASH) {
-        return broken("the guest reported a crash");
-      }
-      return reset(run.system_event.type == KVM_SYSTEM_EVENT_RESET ? "PSCI reset"
-                                                                   : "PSCI power off");
-    case KVM_EXIT_ARM_NISV:
-      return broken(fmt::format("an access to {:#x} that the hardware does not decode (ESR {:#x})",
-                                std::uint64_t{run.arm_nisv.fault_ipa},
-                                std::uint64_t{run.arm_nisv.esr_iss}));
-    case KVM_EXIT_INTERNAL_ERROR:
-      return broken(fmt::format("KVM internal error {}", std::uint32_t{run.internal.suberror}));
     default:
-      return unknown_exit(run);
+      return final_exit(run);
   }
 }
 

@@ -162,7 +162,8 @@ class X86Machine final : public Machine {
   SerialLine<Uart8250> serial_{kSerialIrq};
   Gpa doorbell_{};
   std::vector<std::uint64_t> planted_;  // sorted gvas
-  unsigned internal_errors_ = 0;
+  unsigned internal_errors_ = 0;        ///< Since the last exit of another kind.
+  std::string internal_error_;          ///< The last one.
   Counters counters_{};
 };
 
@@ -261,18 +262,21 @@ Result<MachineExit> X86Machine::run() {
       return on_io(run);
     case KVM_EXIT_MMIO:
       return on_mmio(run);
-    case KVM_EXIT_SHUTDOWN:
-      return broken("triple fault");
     case KVM_EXIT_INTERNAL_ERROR:
       // A store from user mode to the doorbell sometimes ends so and goes on when run again.
+      internal_error_ = final_exit(run).text;
       if (++internal_errors_ < kMostInternalErrors) {
         ++counter(counters_, Counted::Other);
         return MachineExit{};
       }
-      return broken(fmt::format("KVM internal error {} ({} in a row)",
-                                std::uint32_t{run.internal.suberror}, internal_errors_));
+      return final_exit(run);
+    case KVM_EXIT_SHUTDOWN:
+      // KVM has made an invalid opcode of what it could not emulate, which a guest without a
+      // handler dies of.
+      if (internal_errors_ != 0) return broken(internal_error_ + ", then a triple fault");
+      return final_exit(run);
     default:
-      return unknown_exit(run);
+      return final_exit(run);
   }
 }
 

@@ -1,0 +1,154 @@
+// What goes wrong with a guest or with the VMM, in emulated hosts: tests/nested/faults.
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "vmm/app/kernels.h"
+#include "vmm/app/nested.h"
+#include "vmm/app/options.h"
+#include "vmm/app/places.h"
+#include "vmm/app/verify.h"
+#include "vmm/engine/nested/nested_host.h"
+
+namespace sealvisor::test {
+namespace {
+
+namespace fs = std::filesystem;
+using engine::nested::FrameKind;
+using engine::nested::HostOutcome;
+using engine::nested::HostPlan;
+using engine::nested::NestedHost;
+
+struct Row {
+  const char* host;
+  arch::Arch arch;
+  const char* cpu;
+  const char* what;  ///< Argument of fault-trial.
+  unsigned checks;   ///< That it makes; fewer would be a test that was left out.
+};
+
+/// A host with the programs and a sealed kernel in it; a failed test without one.
+HostPlan plan_for(arch::Arch arch, const std::string& cpu, const std::string& out) {
+  app::VerifyOptions options;
+  options.machine.engine = engine::Kind::Kvm;
+  options.machine.cpu_model = cpu;
+  options.archs = {arch};
+  options.recipes = {"lts-sealed"};
+  options.machine.scenarios = {"munmap/*"};
+  options.deadline = std::chrono::seconds(200);
+  const auto places = app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
+                                        .share_override = std::nullopt,
+                                        .source_dir = SEALVISOR_SOURCE_DIR});
+  if (!places) {
+    ADD_FAILURE() << places.error().message;
+    return {};
+  }
+  app::VerifyTools tools;
+  tools.kernel_dir = [&](const std::string& recipe, arch::Arch one) {
+    return app::kernel_dir(places.value(), recipe, one);
+  };
+  const fs::path folder = fs::path(SEALVISOR_BUILD_DIR) / "nested-out" / out;
+  fs::remove_all(folder);
+  auto plan = app::nested_plan(options, arch, places.value(), tools, folder);
+  if (!plan) {
+    ADD_FAILURE() << plan.error().message;
+    return {};
+  }
+  return std::move(plan).value();
+}
+
+struct Ran {
+  HostOutcome outcome;
+  std::string console;
+};
+
+Ran run(HostPlan plan) {
+  Ran ran;
+  plan.on_console = [&ran](std::string_view bytes) { ran.console += bytes; };
+  auto host = NestedHost::create(std::move(plan));
+  if (!host) {
+    ADD_FAILURE() << host.error().message;
+    return ran;
+  }
+  auto outcome = host.value().run();
+  if (!outcome) {
+    ADD_FAILURE() << outcome.error().message << "\n" << ran.console;
+    return ran;
+  }
+  ran.outcome = std::move(outcome).value();
+  fmt::print("{}\n{:.1f} s wall, {:.1f} s CPU\n", ran.console, ran.outcome.wall_seconds,
+             ran.outcome.cpu_seconds);
+  return ran;
+}
+
+class NestedFaults : public testing::TestWithParam<Row> {};
+
+constexpr arch::Arch kX86 = arch::Arch::X86_64;
+constexpr arch::Arch kArm = arch::Arch::Arm64;
+
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedFaults,
+                         testing::Values(Row{"X86Svm", kX86, "EPYC-v4,+svm", "engine", 26},
+                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "program", 32},
+                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "console", 8},
+                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "kill", 4},
+                                         Row{"Arm64Vhe", kArm, "cortex-a76", "engine", 31},
+                                         Row{"Arm64Vhe", kArm, "cortex-a76", "program", 34},
+                                         Row{"Arm64Vhe", kArm, "cortex-a76", "console", 8},
+                                         Row{"Arm64Vhe", kArm, "cortex-a76", "kill", 4},
+                                         Row{"Arm64Nvhe", kArm, "cortex-a57", "engine", 31}),
+                         [](const testing::TestParamInfo<Row>& row) {
+                           return fmt::format("{}_{}", row.param.host, row.param.what);
+                         });
+
+TEST_P(NestedFaults, EndAsTheyShould) {
+  const Row& row = GetParam();
+  HostPlan plan = plan_for(row.arch, row.cpu, fmt::format("faults-{}-{}", row.host, row.what));
+  plan.files.push_back({.path = "bin/sealvisor", .source = plan.program, .executable = true});
+  plan.program = plan.program.parent_path() / "fault-trial";
+  plan.arguments = {row.what};
+  const Ran ran = run(std::move(plan));
+  EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited);
+  EXPECT_EQ(ran.outcome.end.value, 0U);
+  const std::string counts = fmt::format("{} checks passed, 0 failed", row.checks);
+  EXPECT_NE(ran.console.find(counts), std::string::npos) << "expected " << counts;
+}
+
+struct GicHost {
+  const char* name;
+  const char* cpu;
+};
+
+/// A host whose own interrupt controller is a GICv2: its KVM offers guests no other.
+class NestedGicV2 : public testing::TestWithParam<GicHost> {};
+
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedGicV2,
+                         testing::Values(GicHost{"Arm64Vhe", "cortex-a76"},
+                                         GicHost{"Arm64Nvhe", "cortex-a57"}),
+                         [](const testing::TestParamInfo<GicHost>& host) {
+                           return std::string(host.param.name);
+                         });
+
+TEST_P(NestedGicV2, HasNoGicV3ForGuests) {
+  HostPlan plan = plan_for(kArm, GetParam().cpu, fmt::format("gicv2-kvm-{}", GetParam().name));
+  plan.gic_version = 2;
+  plan.program = fs::path(SEALVISOR_BUILD_DIR) / "guest/arm64/host-trial";
+  plan.arguments = {"kvm"};
+  const Ran ran = run(std::move(plan));
+  EXPECT_EQ(ran.outcome.end.value, 1U);
+  EXPECT_NE(ran.console.find("KVM_DEV_TYPE_ARM_VGIC_V3: No such device"), std::string::npos);
+}
+
+TEST_P(NestedGicV2, RunsARealGuest) {
+  HostPlan plan = plan_for(kArm, GetParam().cpu, fmt::format("gicv2-{}", GetParam().name));
+  plan.gic_version = 2;
+  const Ran ran = run(std::move(plan));
+  EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited);
+  EXPECT_EQ(ran.outcome.end.value, 0U);
+  EXPECT_NE(ran.console.find("sealed: refused and unchanged in"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sealvisor::test
