@@ -60,7 +60,9 @@ class Memory : public StoreMemory {
 
 Bytes little(std::uint64_t value, std::size_t size) {
   Bytes bytes;
-  for (std::size_t i = 0; i < size; ++i) bytes.push_back(static_cast<std::byte>(value >> (8 * i)));
+  for (std::size_t i = 0; i < size; ++i) {
+    bytes.push_back(i < sizeof value ? static_cast<std::byte>(value >> (8 * i)) : std::byte{});
+  }
   return bytes;
 }
 
