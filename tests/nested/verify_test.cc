@@ -1,4 +1,5 @@
 // `verify` in emulated hosts says what it says in the tcg lane, cell by cell.
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -97,16 +98,19 @@ std::multiset<std::string> changes_of(const nlohmann::json& run) {
   std::multiset<std::string> changes;
   for (const auto& cell : run["cells"]) {
     for (const auto& change : cell["changes"]) {
-      // The text of an entry ends in its address.
+      // The text of an entry ends in its address, and that of one that maps nothing in its word.
       const auto flags = [&](const char* member) {
         const auto text = change[member].get<std::string>();
-        return text.substr(0, text.find(" gpa "));
+        return text.substr(0, std::min(text.find(" gpa "), text.find(") 0x")));
       };
-      changes.insert(
-          fmt::format("{} {}/{} {} level {}: {} -> {} by {}", cell["mapping"].get<std::string>(),
-                      cell["operation"].get<std::string>(), cell["form"].get<std::string>(),
-                      change["gva"].get<std::string>(), change["level"].get<int>(),
-                      flags("old_text"), flags("new_text"), change["function"].get<std::string>()));
+      // The offset differs where a CPU has LSE atomics and another has not: the kernel patches
+      // itself for either.
+      const auto function = change["function"].get<std::string>();
+      changes.insert(fmt::format(
+          "{} {}/{} {} level {}: {} -> {} by {}", cell["mapping"].get<std::string>(),
+          cell["operation"].get<std::string>(), cell["form"].get<std::string>(),
+          change["gva"].get<std::string>(), change["level"].get<int>(), flags("old_text"),
+          flags("new_text"), function.substr(0, function.find('+'))));
     }
   }
   return changes;
