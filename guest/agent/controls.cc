@@ -11,7 +11,9 @@
 
 #include "guest/agent/announce.h"
 #include "guest/agent/console.h"
+#include "guest/agent/entries.h"
 #include "guest/agent/stores.h"
+#include "guest/agent/tamper.h"
 #include "guest/agent/touch.h"
 #include "guest/agent/vdso_copy.h"
 
@@ -28,22 +30,50 @@ int in_child(Agent& agent, Work work) {
   return wait_for(child).status();
 }
 
-int run_stores(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+/// Runs `work(table, total)` in a forked child that has announced its mappings; `done`: its total.
+template <typename Work>
+int count_in_child(Agent& agent, std::uint32_t& done, Work work) {
   // Shared, so that the child's count comes back.
   void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return errno;
-  auto& total = *static_cast<volatile std::uint32_t*>(page);
+  auto& shared = *static_cast<volatile std::uint32_t*>(page);
   const int status = in_child(agent, [&](std::uint64_t token) {
     MappingTable table;
     if (!announce_mappings(agent.doorbell, token, table)) return EIO;
-    std::uint32_t stores = 0;
-    const int error = store_to_tables(agent.doorbell, count, stores);
-    total = stores;
+    std::uint32_t total = 0;
+    const int error = work(table, total);
+    shared = total;
     return error;
   });
-  done = total;
+  done = shared;
   ::munmap(page, 4096);
   return status;
+}
+
+int run_stores(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  return count_in_child(agent, done, [&](const MappingTable&, std::uint32_t& total) {
+    return store_to_tables(agent.doorbell, count, total);
+  });
+}
+
+int run_entries(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  return count_in_child(agent, done, [&](const MappingTable&, std::uint32_t& total) {
+    return enter_user_mode(agent.doorbell, count, total);
+  });
+}
+
+int run_tamper_entry(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
+    total = count;
+    return tamper_with_entry(agent.doorbell, table, count);
+  });
+}
+
+int run_tamper_code(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
+    total = count;
+    return tamper_with_code(agent.doorbell, table, count);
+  });
 }
 
 /// A store to [vdso] itself, in a process of its own, for the fault ends it. On arm64 a `dc zva`,
@@ -167,6 +197,9 @@ struct Control {
 
 constexpr auto kControls = std::to_array<Control>({
     {"control/stores", run_stores},
+    {"control/entries", run_entries},
+    {"control/tamper-entry", run_tamper_entry},
+    {"control/tamper-code", run_tamper_code},
     {"control/copy-vdso", run_copy},
     {"control/panic", run_panic},
     {"control/hang", run_hang},

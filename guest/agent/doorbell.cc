@@ -209,6 +209,16 @@ void Doorbell::store_block(const protocol::StoreBlock& block) {
   ring();
 }
 
+void Doorbell::tamper(const protocol::Tamper& tamper) {
+  fresh(protocol::Type::Tamper, 0, sizeof(protocol::Tamper)).body.tamper = tamper;
+  ring();
+}
+
+void Doorbell::entries(const protocol::Entries& entries) {
+  fresh(protocol::Type::Entries, 0, sizeof(protocol::Entries)).body.entries = entries;
+  ring();
+}
+
 void Doorbell::bye() {
   fresh(protocol::Type::Bye, 0, 0);
   ring();

@@ -50,6 +50,8 @@ class Doorbell {
   void fork_parent(std::uint64_t token, bool vfork);
   void fork_child(std::uint64_t token, bool vfork);
   void store_block(const protocol::StoreBlock& block);
+  void tamper(const protocol::Tamper& tamper);
+  void entries(const protocol::Entries& entries);
   void bye();
 
   /// Rings with a message of no known type (control/bad-message).

@@ -8,17 +8,14 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 
 #include "guest/agent/console.h"
-#include "guest/agent/iomem.h"
+#include "guest/agent/physical.h"
 #include "guest/agent/store_class.h"
 
 namespace sealvisor::agent {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kTableReach = 2ULL * 1024 * 1024;  ///< Bytes that a last-level table maps.
 /// Far from where the kernel puts anything by itself, and within 39 bits.
 constexpr std::uintptr_t kFirstRegion = 0x10'0000'0000;
 /// The one slot of a table that is in use; blocks and straddling stores stay away from it.
@@ -26,47 +23,6 @@ constexpr std::size_t kUsedSlot = 100;
 /// The slots that blocks use: the upper half of a table.
 constexpr std::uint32_t kAreaOffset = 2048;
 constexpr std::uint32_t kAreaSize = 2048;
-
-/// Bits of a leaf entry that hold the frame's address: Intel SDM vol. 3A table 4-20 (51:12), Arm
-/// ARM D8.3.1 (47:12, 4 KiB granule).
-#if defined(__aarch64__)
-constexpr std::uint64_t kAddressBits = 0x0000'FFFF'FFFF'F000;
-#else
-constexpr std::uint64_t kAddressBits = 0x000F'FFFF'FFFF'F000;
-#endif
-
-class File {
- public:
-  File(const char* path, int flags) : fd_(::open(path, flags | O_CLOEXEC)) {
-    if (fd_ < 0) say("opening %s: %s", path, std::strerror(errno));
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] bool good() const { return fd_ >= 0; }
-  [[nodiscard]] int get() const { return fd_; }
-  /// The 8 bytes at `offset`; nothing if they can't be read.
-  [[nodiscard]] std::optional<std::uint64_t> word(std::uint64_t offset) const {
-    std::uint64_t value = 0;
-    if (::pread64(fd_, &value, sizeof value, static_cast<off64_t>(offset)) != sizeof value) {
-      return std::nullopt;
-    }
-    return value;
-  }
-
- private:
-  int fd_;
-};
-
-/// The gpa of the frame that `page` of this process lies in, 0 if it is not known.
-/// Documentation/admin-guide/mm/pagemap.rst: bits 54:0 frame number, bit 63 present.
-std::uint64_t gpa_of(const File& pagemap, std::uintptr_t page) {
-  const auto entry = pagemap.word(page / kPage * 8);
-  if (!entry || (*entry >> 63) == 0) return 0;
-  return (*entry & ((std::uint64_t{1} << 55) - 1)) * kPage;
-}
 
 /// A last-level table of this process with one slot in use.
 struct Table {
@@ -88,10 +44,6 @@ bool populate(Table& table, const File& pagemap) {
   return table.leaf != 0;
 }
 
-bool leads_to(std::uint64_t entry, const Table& table) {
-  return (entry & 1) != 0 && (entry & kAddressBits) == table.leaf;
-}
-
 /// True if the frame at `gpa` is the table: nothing but the one slot in it.
 bool is_table(const File& memory, std::uint64_t gpa, const Table& table) {
   std::array<std::uint64_t, kPage / 8> slots{};
@@ -100,19 +52,20 @@ bool is_table(const File& memory, std::uint64_t gpa, const Table& table) {
     return false;
   }
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (i == kUsedSlot ? !leads_to(slots[i], table) : slots[i] != 0) return false;
+    if (i == kUsedSlot ? !leads_to(slots[i], table.leaf) : slots[i] != 0) return false;
   }
   return true;
 }
 
-/// Looks for the tables in the RAM from `start` to `end`. False: one of them is there twice.
-bool search_range(const File& memory, std::uint64_t start, std::uint64_t end,
-                  std::span<Table> tables) {
-  for (std::uint64_t gpa = (start + kPage - 1) / kPage * kPage; gpa + kPage <= end; gpa += kPage) {
+/// Looks for the tables in all of RAM. False: one of them is not there, or is there twice.
+bool find_tables(const File& memory, std::span<Table> tables) {
+  const auto ram = read_ram_ranges();
+  if (!ram) return false;
+  const bool once = each_frame(*ram, [&](std::uint64_t gpa) {
     const auto entry = memory.word(gpa + kUsedSlot * 8);
-    if (!entry) continue;  // A hole, or memory that the kernel keeps to itself.
+    if (!entry) return true;  // A hole, or memory that the kernel keeps to itself.
     for (Table& table : tables) {
-      if (!leads_to(*entry, table) || !is_table(memory, gpa, table)) continue;
+      if (!leads_to(*entry, table.leaf) || !is_table(memory, gpa, table)) continue;
       if (table.gpa != 0) {
         say("two frames look like one page table: 0x%llx, 0x%llx",
             static_cast<unsigned long long>(table.gpa), static_cast<unsigned long long>(gpa));
@@ -120,22 +73,9 @@ bool search_range(const File& memory, std::uint64_t start, std::uint64_t end,
       }
       table.gpa = gpa;
     }
-  }
-  return true;
-}
-
-/// Looks for the tables in all of RAM.
-bool find_tables(const File& memory, std::span<Table> tables) {
-  const File iomem("/proc/iomem", O_RDONLY);
-  std::array<char, 8192> text{};
-  const ssize_t size = iomem.good() ? ::pread64(iomem.get(), text.data(), text.size(), 0) : -1;
-  if (size <= 0) {
-    say("/proc/iomem can't be read");
-    return false;
-  }
-  for (const RamRange& range : ram_ranges({text.data(), static_cast<std::size_t>(size)})) {
-    if (!search_range(memory, range.start, range.end, tables)) return false;
-  }
+    return true;
+  });
+  if (!once) return false;
   for (const Table& table : tables) {
     if (table.gpa != 0) continue;
     say("no frame of RAM looks like the page table of 0x%zx", static_cast<std::size_t>(table.page));

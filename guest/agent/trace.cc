@@ -86,6 +86,16 @@ void trace_message(const protocol::Message& message) {
     case protocol::Type::StoreBlock:
       trace_store_block(body.store_block);
       return;
+    case protocol::Type::Tamper:
+      trace("tamper %s: %u times at 0x%llx 0x%llx -> 0x%llx and back",
+            body.tamper.end != 0 ? "ends" : "begins", body.tamper.pairs,
+            static_cast<Long>(body.tamper.gpa), static_cast<Long>(body.tamper.original),
+            static_cast<Long>(body.tamper.changed));
+      return;
+    case protocol::Type::Entries:
+      trace("entries by %s %s: %u", body.entries.name, body.entries.end != 0 ? "end" : "begin",
+            body.entries.entries);
+      return;
     case protocol::Type::Bye:
       trace("bye");
       return;

@@ -20,7 +20,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -53,6 +53,8 @@ enum class Type : std::uint16_t {
   ForkChild = 12,   ///< First thing in the child of that fork.
   StoreBlock = 13,  ///< Control: a block of known stores begins or ends.
   Bye = 14,         ///< Last message of the init process; then it resets the machine.
+  Tamper = 15,      ///< Control: a block of known changes to a system mapping begins or ends.
+  Entries = 16,     ///< Control: a block of known entries to user mode begins or ends.
 };
 
 /// Where a Touched message stands.
@@ -169,6 +171,35 @@ struct StoreBlock {
   Pattern pattern;
 };
 
+/// What a block of known changes stores to.
+enum class Target : std::uint32_t {
+  Entry = 0,  ///< The last-level entry that maps a page of [vdso] in the sending process.
+  Code = 1,   ///< Eight bytes of a page of [vdso].
+};
+
+/// A block of known changes. `pairs` times `changed` is stored, then `original`: to an entry by the
+/// kernel, each in a system call of its own, so that user mode runs after each; to code by user
+/// mode. Nothing else stores to that word between begin and end.
+struct Tamper {
+  std::uint64_t gpa;       ///< Of the word, a multiple of 8 (checked).
+  std::uint64_t gva;       ///< Entry: the page that it maps. Code: the second place of its page.
+  std::uint64_t original;  ///< What is there when the block begins, and when it ends.
+  std::uint64_t changed;
+  std::uint32_t pairs;
+  std::uint32_t end;  ///< 0: begins, 1: ended.
+  Target target;
+  std::uint32_t reserved;
+};
+
+/// A block of known entries to user mode: between begin and end there are `entries`, and up to one
+/// more for each interrupt.
+struct Entries {
+  char name[kNameSize];      ///< What makes them: "syscall", "fault".
+  std::uint32_t entries;     ///< In all.
+  std::uint32_t end;         ///< 0: begins, 1: ended.
+  std::uint64_t interrupts;  ///< End: that the kernel served meanwhile, by /proc/stat.
+};
+
 struct Message {
   std::uint32_t magic;
   std::uint16_t version;
@@ -191,6 +222,8 @@ struct Message {
     CellEnd cell_end;
     Fork fork;
     StoreBlock store_block;
+    Tamper tamper;
+    Entries entries;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

@@ -193,6 +193,13 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
     // range_is_allowed).
     detail::on_request("control/stores", Kind::Control, 16,
                        "a known number of stores of every class to a page table", "nopat"),
+    detail::on_request("control/entries", Kind::Control, 1000,
+                       "a known number of entries to user mode of each kind (kvm lanes)"),
+    detail::on_request("control/tamper-entry", Kind::Control, 1000,
+                       "the kernel makes [vdso] writable in its page table and read-only again"),
+    detail::on_request("control/tamper-code", Kind::Control, 16,
+                       "change the code of [vdso] through a second mapping, and put it back",
+                       "nopat"),
     detail::on_request("control/copy-vdso", Kind::Control, 0,
                        "run a copy of the vdso's bytes elsewhere: no violation"),
     detail::on_request("control/panic", Kind::Control, 0,

@@ -214,6 +214,14 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                          const VerifyTools& tools) {
   const auto chosen = choose_scenarios(options.machine.scenarios);
   if (!chosen) return chosen.error();
+  // The tcg lane takes note of entries where there is something to judge, and counts no others.
+  constexpr std::string_view kEntries = "control/entries";
+  const bool entries =
+      std::any_of(chosen.value().begin(), chosen.value().end(),
+                  [&](const scenario::Scenario* one) { return one->name == kEntries; });
+  if (entries && options.machine.engine == engine::Kind::Tcg) {
+    return Error{ExitCode::Usage, fmt::format("{} is for --engine kvm and kvm-nested", kEntries)};
+  }
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;

@@ -252,13 +252,12 @@ bool TableTracker::has_root(Frame frame, Half half) const {
 void TableTracker::stored(const StorePart& part, const StoreSource& source) {
   source_ = source;
   const Frame frame = arch::frame_of(part.gpa);
-  Watched* watched = find(frame);
-  assert(watched != nullptr);
+  assert(find(frame) != nullptr);
   const std::size_t first = arch::slot_index(part.gpa);
   const std::size_t last = arch::slot_index(Gpa{part.gpa.value + part.bytes - 1});
   std::uint32_t number = part.part;
   for (std::size_t i = first; i <= last; ++i, ++number) {
-    watched = find(frame);
+    Watched* const watched = find(frame);
     if (watched == nullptr) return;  // an earlier slot of this very store unlinked the frame
     std::uint64_t value = 0;
     if (!memory_.read_entry(frame.slot(i), value)) return;

@@ -159,6 +159,13 @@ struct Counts {
   /// control/stores only: stores that were compared one by one, and their classes.
   std::optional<std::uint64_t> known_stores;
   std::optional<std::uint64_t> known_store_classes;
+  /// control/tamper-*: known changes that break an invariant, and those that were judged so.
+  std::optional<std::uint64_t> known_changes;
+  std::optional<std::uint64_t> known_changes_judged;
+  /// control/entries: entries to user mode that the guest knows of, and those that were counted
+  /// meanwhile (up to one more for each interrupt).
+  std::optional<std::uint64_t> known_entries;
+  std::optional<std::uint64_t> known_entries_counted;
 };
 
 /// How the guest ended.

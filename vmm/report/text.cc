@@ -266,6 +266,15 @@ std::string counts_text(const Run& run, const TextOptions& options) {
         fmt::format("; {} known stores of {} classes compared one by one",
                     grouped(*counts.known_stores), grouped(counts.known_store_classes.value_or(0)));
   }
+  if (counts.known_changes) {
+    text += fmt::format("; of {} known violations {} were judged", grouped(*counts.known_changes),
+                        grouped(counts.known_changes_judged.value_or(0)));
+  }
+  if (counts.known_entries) {
+    text += fmt::format("; {} known entries to user mode, {} counted meanwhile",
+                        grouped(*counts.known_entries),
+                        grouped(counts.known_entries_counted.value_or(0)));
+  }
   return paragraph("  counts    ", text, options.width);
 }
 

@@ -45,6 +45,10 @@ int body_size(Type type) {
       return sizeof(protocol::Fork);
     case Type::StoreBlock:
       return sizeof(protocol::StoreBlock);
+    case Type::Tamper:
+      return sizeof(protocol::Tamper);
+    case Type::Entries:
+      return sizeof(protocol::Entries);
   }
   return -1;
 }
@@ -73,6 +77,8 @@ bool good_names(const Message& message) {
              good_name(body.cell.form);
     case Type::StoreBlock:
       return good_name(body.store_block.store_class);
+    case Type::Entries:
+      return good_name(body.entries.name);
     default:
       return true;
   }
@@ -95,6 +101,15 @@ Status check_bounds(const Message& message) {
   if (message.type == Type::MappingsEnd && body.mappings_end.count > protocol::kMaxMappings) {
     return bad(fmt::format("{} mappings, expected at most {}", body.mappings_end.count,
                            protocol::kMaxMappings));
+  }
+  if (message.type == Type::Tamper) {
+    const auto& tamper = body.tamper;
+    if (tamper.gpa % 8 != 0 || tamper.target > protocol::Target::Code) {
+      return bad(
+          fmt::format("tampering at {:#x} with target {}, expected a multiple of 8 and a "
+                      "known target",
+                      tamper.gpa, static_cast<unsigned>(tamper.target)));
+    }
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,

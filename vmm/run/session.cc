@@ -31,7 +31,20 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
       announcements_(memory, identities_),
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
-      stores_(mirror_) {}
+      stores_(mirror_) {
+  if (asks_for("control/tamper-entry") || asks_for("control/tamper-code")) tampering_.emplace();
+}
+
+bool Session::asks_for(std::string_view scenario) const {
+  return std::any_of(
+      request_.plan.begin(), request_.plan.end(),
+      [&](const scenario::PlanItem& item) { return item.scenario->name == scenario; });
+}
+
+void Session::judged(const seal::Violation& violation) {
+  if (tampering_ && tampering_->takes(violation)) return;
+  course_.violation(violation);
+}
 
 Frame Session::code_root(const Event& event) const {
   // The kernel's text is in the upper half: on arm64 that has a root of its own.
@@ -59,12 +72,14 @@ void Session::on_event(const Event& original) {
     case Kind::SlotWrite:
       if (event.part == 0) ++counts_.table_writes;
       stores_.on_write(event);
+      if (tampering_) tampering_->on_write(event);
       break;
     case Kind::ContentWrite: {
       if (event.part == 0) ++counts_.content_writes;
+      if (tampering_) tampering_->on_write(event);
       const auto page = identities_.find(arch::frame_of(Gpa{event.gpa}));
       if (page && event.old_value != event.new_value) {
-        course_.violation(seal::judge_content(identities_, *page, event));
+        judged(seal::judge_content(identities_, *page, event));
       }
       break;
     }
@@ -128,11 +143,11 @@ model::AddressSpace* Session::look(Frame root) {
   for (const model::PageTransition& transition : seen.transitions) {
     for (const seal::Violation& violation :
          seal::judge_transition(request_.arch, identities_, *space, transition)) {
-      course_.violation(violation);
+      judged(violation);
     }
   }
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
-    course_.violation(seal::judge_elsewhere(identities_, *space, elsewhere));
+    judged(seal::judge_elsewhere(identities_, *space, elsewhere));
     const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, root, elsewhere.gva);
     if (walk.count != 0) course_.found_at(walk.last().slot, elsewhere.gva);
   }
@@ -261,7 +276,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
           course_.victim() == space.id) {
         for (const model::Placement& placement : space.placements) {
           for (const auto& violation : seal::judge_gone(identities_, space, placement)) {
-            course_.violation(violation);
+            judged(violation);
           }
         }
       }
@@ -290,9 +305,32 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
         course_.finding("monitor", "control/stores", text);
       }
       break;
+    case Type::Tamper:
+      on_tamper(message.body.tamper, space);
+      break;
+    case Type::Entries:
+      for (const std::string& text :
+           entries_.on_block(message.body.entries, counts_.user_entries)) {
+        course_.finding("monitor", "control/entries", text);
+      }
+      break;
     case Type::Bye:
       bye_ = true;
       break;
+  }
+}
+
+void Session::on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space) {
+  if (!tampering_) {
+    course_.finding("monitor", course_.where() + "/tamper",
+                    "the agent announces changes that nobody asked for");
+    return;
+  }
+  // Code is compared whole; of an entry, what user mode's accesses set by themselves is left out.
+  const bool entry = tamper.target == protocol::Target::Entry;
+  const std::uint64_t bits = entry ? arch::hardware_bits(*spaces_.format(), 1) : std::uint64_t{0};
+  for (const std::string& text : tampering_->on_block(tamper, space.id, bits)) {
+    course_.finding("monitor", course_.where() + "/tamper", text);
   }
 }
 
@@ -418,7 +456,7 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
   if (const auto vdso = identities_.named(compat ? "[vdso] (32-bit)" : "[vdso]")) {
     const auto violation =
         seal::judge_vdso_address(identities_, space, *vdso, Gva{message.body.mappings_end.vdso});
-    if (violation) course_.violation(*violation);
+    if (violation) judged(*violation);
   }
   check_inheritance(space);
 }
@@ -453,7 +491,7 @@ void Session::check_inheritance(const model::AddressSpace& space) {
   if (parent != fork_parents_.end()) {
     totals_.inherited += parent->second.placements.size();
     for (const auto& violation : seal::judge_inheritance(identities_, parent->second, space)) {
-      course_.violation(violation);
+      judged(violation);
     }
   }
   fork_children_.erase(child);
@@ -475,20 +513,31 @@ void Session::check_identities(report::Run& run) const {
   }
 }
 
-void Session::finish(report::Run& run) {
-  for (const std::string& text : stores_.unfinished()) {
-    course_.finding("monitor", "control/stores", text);
-  }
-  const bool stores_asked = std::any_of(
-      request_.plan.begin(), request_.plan.end(),
-      [](const scenario::PlanItem& item) { return item.scenario->name == "control/stores"; });
-  if (stores_asked) {
+void Session::finish_controls(const report::Run& run) {
+  const auto end = [&](const char* name, const std::vector<std::string>& unfinished,
+                       std::uint64_t done) {
+    for (const std::string& text : unfinished) course_.finding("monitor", name, text);
+    if (done == 0 && run.ending.good) course_.finding("monitor", name, "nothing was compared");
+  };
+  if (asks_for("control/stores")) {
     counts_.known_stores = stores_.stores();
     counts_.known_store_classes = stores_.classes();
-    if (stores_.stores() == 0 && run.ending.good) {
-      course_.finding("monitor", "control/stores", "no known store was compared");
-    }
+    end("control/stores", stores_.unfinished(), stores_.stores());
   }
+  if (tampering_) {
+    counts_.known_changes = tampering_->made();
+    counts_.known_changes_judged = tampering_->judged();
+    end("control/tamper", tampering_->unfinished(), tampering_->made());
+  }
+  if (asks_for("control/entries")) {
+    counts_.known_entries = entries_.known();
+    counts_.known_entries_counted = entries_.counted();
+    end("control/entries", entries_.unfinished(), entries_.known());
+  }
+}
+
+void Session::finish(report::Run& run) {
+  finish_controls(run);
   course_.finish(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "vmm/model/table_copies.h"
 #include "vmm/run/announcements.h"
 #include "vmm/run/cells.h"
+#include "vmm/run/known.h"
 #include "vmm/run/narrator.h"
 #include "vmm/run/run.h"
 #include "vmm/run/stores.h"
@@ -73,6 +75,11 @@ class Session {
   /// Compares what the engine copied at the load of `root` with the mirror.
   void rewalk_copies(arch::Frame root);
   void take_ended();
+  [[nodiscard]] bool asks_for(std::string_view scenario) const;
+  /// Every violation goes through here.
+  void judged(const seal::Violation& violation);
+  void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
+  void finish_controls(const report::Run& run);
   void find_kernel_range();
   void resolve_transients(std::uint64_t space, const model::Look& look);
   [[nodiscard]] Totals totals() const;
@@ -89,6 +96,8 @@ class Session {
   Narrator narrator_;
   Course course_;
   StoreControl stores_;
+  std::optional<TamperControl> tampering_;
+  EntryControl entries_;
   report::Counts counts_;
   Totals totals_;
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;             // by token, at the fork

@@ -79,14 +79,13 @@ bool Witness::handle_fault(std::uintptr_t address) {
 }
 
 void Witness::on_fault(int number, siginfo_t* info, void* context) {
-  if (the_witness != nullptr &&
-      the_witness->handle_fault(reinterpret_cast<std::uintptr_t>(info->si_addr))) {
-    return;
-  }
-  const struct sigaction& previous = the_witness->previous_;
-  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
-    previous.sa_sigaction(number, info, context);
-    return;
+  if (the_witness != nullptr) {
+    if (the_witness->handle_fault(reinterpret_cast<std::uintptr_t>(info->si_addr))) return;
+    const struct sigaction& previous = the_witness->previous_;
+    if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
+      previous.sa_sigaction(number, info, context);
+      return;
+    }
   }
   // Not ours: let it strike again with the default action.
   ::signal(SIGSEGV, SIG_DFL);

@@ -1,0 +1,68 @@
+// Guest-physical memory as a privileged process sees it: /dev/mem, /proc/self/pagemap, /proc/iomem.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "guest/agent/iomem.h"
+
+namespace sealvisor::agent {
+
+inline constexpr std::uint64_t kPage = 4096;
+/// Bytes that a last-level table maps.
+inline constexpr std::uint64_t kTableReach = 2ULL * 1024 * 1024;
+
+/// Bits of a leaf entry that hold the frame's address: Intel SDM vol. 3A table 4-20 (51:12), Arm
+/// ARM D8.3.1 (47:12, 4 KiB granule).
+#if defined(__aarch64__)
+inline constexpr std::uint64_t kAddressBits = 0x0000'FFFF'FFFF'F000;
+#else
+inline constexpr std::uint64_t kAddressBits = 0x000F'FFFF'FFFF'F000;
+#endif
+
+/// True if the entry is valid (bit 0, on both architectures) and holds the frame at `gpa`.
+[[nodiscard]] constexpr bool leads_to(std::uint64_t entry, std::uint64_t gpa) {
+  return (entry & 1) != 0 && (entry & kAddressBits) == gpa;
+}
+
+class File {
+ public:
+  /// Failure is said on the console.
+  File(const char* path, int flags);
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] bool good() const { return fd_ >= 0; }
+  [[nodiscard]] int get() const { return fd_; }
+  /// The 8 bytes at `offset`; nothing if they can't be read.
+  [[nodiscard]] std::optional<std::uint64_t> word(std::uint64_t offset) const;
+
+ private:
+  int fd_;
+};
+
+/// The gpa of the frame that `page` of this process lies in, 0 if it is not known.
+/// Documentation/admin-guide/mm/pagemap.rst: bits 54:0 frame number, bit 63 present.
+[[nodiscard]] std::uint64_t gpa_of(const File& pagemap, std::uintptr_t page);
+
+/// The RAM that /proc/iomem lists. Nothing: said on the console.
+[[nodiscard]] std::optional<RamRanges> read_ram_ranges();
+
+/// Calls `visit(gpa)` with each whole frame of `ram`, until it answers false. False if it did.
+template <typename Visit>
+bool each_frame(const RamRanges& ram, Visit visit) {
+  for (const RamRange& range : ram) {
+    for (std::uint64_t gpa = (range.start + kPage - 1) / kPage * kPage; gpa + kPage <= range.end;
+         gpa += kPage) {
+      if (!visit(gpa)) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace sealvisor::agent

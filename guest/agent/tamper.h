@@ -1,0 +1,27 @@
+// The controls of completeness: [vdso] is changed a known number of times, past every check of the
+// kernel, and the monitor must see exactly these changes.
+//
+// A write() to /dev/mem has the kernel store through its own mapping of memory (drivers/char/mem.c,
+// write_mem). That mapping is read-only where the code of [vdso] is: code is stored to through a
+// second mapping, which is a violation of its own (S4).
+#pragma once
+
+#include <cstdint>
+
+#include "guest/agent/doorbell.h"
+#include "guest/agent/smaps.h"
+
+namespace sealvisor::agent {
+
+/// Has the kernel make the first page of [vdso] writable and read-only again, `pairs` times, in its
+/// page table. `table`: the announced mappings of this process, which is thrown away afterwards. 0,
+/// or an errno; said on the console.
+[[nodiscard]] int tamper_with_entry(Doorbell& doorbell, const MappingTable& table,
+                                    std::uint32_t pairs);
+
+/// Changes the last 8 bytes of [vdso], which no function of it uses, and puts them back, `pairs`
+/// times. x86-64 guests need nopat: see stores.h.
+[[nodiscard]] int tamper_with_code(Doorbell& doorbell, const MappingTable& table,
+                                   std::uint32_t pairs);
+
+}  // namespace sealvisor::agent

@@ -1,0 +1,107 @@
+#include "vmm/run/known.h"
+
+#include <cstring>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace sealvisor::run {
+
+using protocol::Target;
+
+std::vector<std::string> TamperControl::on_block(const protocol::Tamper& tamper,
+                                                 std::uint64_t space, std::uint64_t hardware_bits) {
+  std::vector<std::string> wrong;
+  if (tamper.end == 0) {
+    if (block_) wrong.emplace_back("a block of known changes began inside another");
+    block_ = Block{.tamper = tamper, .space = space, .hardware_bits = hardware_bits};
+    return wrong;
+  }
+  if (!block_ || block_->tamper.gpa != tamper.gpa) {
+    wrong.emplace_back("a block of known changes ended that did not begin");
+    return wrong;
+  }
+  const Block block = *block_;
+  block_.reset();
+  const std::uint64_t stores = std::uint64_t{block.tamper.pairs} * 2;
+  // Taking the permission away again is no violation. Putting code back changes code, and the
+  // second place of its page is a violation too.
+  const std::uint64_t due = block.tamper.target == Target::Code ? stores + 1 : block.tamper.pairs;
+  made_ += due;
+  judged_ += block.violations;
+  if (!block.first_wrong.empty()) wrong.push_back(block.first_wrong);
+  if (block.writes != stores) {
+    wrong.push_back(fmt::format("{} stores were made to {:#x}, {} changes were seen", stores,
+                                block.tamper.gpa, block.writes));
+  }
+  if (block.violations != due) {
+    wrong.push_back(fmt::format("{} violations were made at {:#x}, {} were judged", due,
+                                block.tamper.gpa, block.violations));
+  }
+  return wrong;
+}
+
+void TamperControl::on_write(const event::Event& event) {
+  if (!block_ || event.gpa != block_->tamper.gpa) return;
+  // What is stored again unchanged, no lane promises to tell.
+  if (event.old_value == event.new_value) return;
+  const bool first = block_->writes++ % 2 == 0;
+  const std::uint64_t from = first ? block_->tamper.original : block_->tamper.changed;
+  const std::uint64_t to = first ? block_->tamper.changed : block_->tamper.original;
+  const std::uint64_t judged = ~block_->hardware_bits;
+  const bool right =
+      ((event.old_value ^ from) & judged) == 0 && ((event.new_value ^ to) & judged) == 0;
+  if (right || !block_->first_wrong.empty()) return;
+  block_->first_wrong =
+      fmt::format("change {} at {:#x}: expected {:#x} -> {:#x}, came {:#x} -> {:#x}",
+                  block_->writes - 1, event.gpa, from, to, event.old_value, event.new_value);
+}
+
+bool TamperControl::takes(const seal::Violation& violation) {
+  if (!block_) return false;
+  const std::string_view invariant = violation.invariant;
+  const bool here = violation.space == block_->space && violation.gva.value == block_->tamper.gva;
+  if (block_->tamper.target == Target::Code && invariant == "S4" && here) {
+    // A second place that user mode may read is told again when it becomes writable.
+    if (!block_->second_place) ++block_->violations;
+    block_->second_place = true;
+    return true;
+  }
+  const bool mine =
+      block_->tamper.target == Target::Code ? invariant == "S5" : invariant == "S3" && here;
+  if (mine) ++block_->violations;
+  return mine;
+}
+
+std::vector<std::string> TamperControl::unfinished() const {
+  if (!block_) return {};
+  return {"a block of known changes never ended"};
+}
+
+std::vector<std::string> EntryControl::on_block(const protocol::Entries& entries,
+                                                std::uint64_t user_entries) {
+  const std::string name(entries.name, strnlen(entries.name, sizeof(entries.name)));
+  if (entries.end == 0) {
+    const bool inside = block_.has_value();
+    block_ = Block{name, user_entries};
+    if (inside) return {name + ": a block of known entries began inside another"};
+    return {};
+  }
+  if (!block_ || block_->name != name) {
+    return {name + ": a block of known entries ended that did not begin"};
+  }
+  const std::uint64_t counted = user_entries - block_->start;
+  block_.reset();
+  known_ += entries.entries;
+  counted_ += counted;
+  if (counted >= entries.entries && counted - entries.entries <= entries.interrupts) return {};
+  return {fmt::format("{}: {} entries to user mode and {} interrupts, {} entries were counted",
+                      name, entries.entries, entries.interrupts, counted)};
+}
+
+std::vector<std::string> EntryControl::unfinished() const {
+  if (!block_) return {};
+  return {block_->name + ": a block of known entries never ended"};
+}
+
+}  // namespace sealvisor::run
