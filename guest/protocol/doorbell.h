@@ -191,8 +191,8 @@ struct Tamper {
   std::uint32_t reserved;
 };
 
-/// A block of known entries to user mode: between begin and end there are `entries`, and up to one
-/// more for each interrupt.
+/// A block of known entries to user mode: between begin and end there are `entries`, up to one more
+/// for each interrupt, and a few for page faults that the sender does not know of.
 struct Entries {
   char name[kNameSize];      ///< What makes them: "syscall", "fault".
   std::uint32_t entries;     ///< In all.

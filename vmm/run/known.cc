@@ -9,6 +9,11 @@ namespace sealvisor::run {
 
 using protocol::Target;
 
+namespace {
+/// Page faults of the guest's own program that it does not know of.
+constexpr std::uint64_t kUnknownFaults = 8;
+}  // namespace
+
 std::vector<std::string> TamperControl::on_block(const protocol::Tamper& tamper,
                                                  std::uint64_t space, std::uint64_t hardware_bits) {
   std::vector<std::string> wrong;
@@ -94,7 +99,8 @@ std::vector<std::string> EntryControl::on_block(const protocol::Entries& entries
   block_.reset();
   known_ += entries.entries;
   counted_ += counted;
-  if (counted >= entries.entries && counted - entries.entries <= entries.interrupts) return {};
+  const std::uint64_t most = entries.entries + entries.interrupts + kUnknownFaults;
+  if (counted >= entries.entries && counted <= most) return {};
   return {fmt::format("{}: {} entries to user mode and {} interrupts, {} entries were counted",
                       name, entries.entries, entries.interrupts, counted)};
 }
