@@ -118,8 +118,20 @@ KvmFacts gather_kvm() {
   // Nothing is asked of a device that could not be used anyway.
   if (facts.accessible && engine::kvm::check_hardware(facts.machine, facts.cpuinfo)) {
     facts.capabilities = engine::kvm::capabilities_text();
+    if (const auto arch = engine::kvm::host_arch(facts.machine)) {
+      facts.choice = engine::kvm::host_choice(arch.value());
+    } else {
+      facts.choice = arch.error();
+    }
   }
   return facts;
+}
+
+NestedFacts gather_nested(const Places& places, arch::Arch arch) {
+  const auto kernel_of = [&](const std::string& recipe, arch::Arch one) {
+    return kernel_dir(places, recipe, one);
+  };
+  return {arch, qemu_fact(engine::tcg::find_qemu(arch)), nested_parts(places, arch, kernel_of)};
 }
 
 }  // namespace
@@ -164,9 +176,32 @@ Lane kvm_lane(const KvmFacts& facts) {
   } else if (!facts.capabilities) {
     lane.state = kNotReady;
     lane.why = facts.capabilities.error().message;
+  } else if (!facts.choice) {
+    lane.state = kNotReady;
+    lane.why = facts.choice.error().message;
   } else {
     lane.state = kReady;
-    lane.why = "audited: " + facts.capabilities.value();
+    const engine::kvm::Choice& choice = facts.choice.value();
+    // That it works in emulated hosts is no word about this one.
+    lane.why = fmt::format("{}, never run on hardware: {}; {}", engine::name_of(choice.mechanism),
+                           choice.why, facts.capabilities.value());
+  }
+  return lane;
+}
+
+Lane nested_lane(const NestedFacts& facts) {
+  Lane lane{fmt::format("kvm-nested {}", arch::name_of(facts.arch)), kReady, ""};
+  // Which one follows from the host that QEMU emulates (docs/nested.md).
+  lane.why = facts.arch == arch::Arch::Arm64
+                 ? "exact: stores to guarded tables are done in the guest's stead"
+                 : "audited: the emulated host is AMD's with nested paging, where each table walk "
+                   "counts as a write";
+  lane.why += "; " + (facts.qemu ? facts.qemu.value() : facts.qemu.error().message);
+  if (!facts.qemu) lane.state = kNotReady;
+  for (const Status* part : {&facts.parts.kernel, &facts.parts.init, &facts.parts.program}) {
+    if (*part) continue;
+    lane.state = kNotReady;
+    lane.why += "; " + part->error().message;
   }
   return lane;
 }
@@ -184,8 +219,11 @@ int doctor() {
     ready = ready && lanes.back().state == kReady;
   }
   lanes.push_back(kvm_lane(gather_kvm()));
+  for (const arch::Arch arch : arch::kAllArchs) {
+    lanes.push_back(nested_lane(gather_nested(places.value(), arch)));
+  }
   for (const Lane& lane : lanes) {
-    fmt::print("{:<10}  {:<9}  {}\n", lane.name, lane.state, lane.why);
+    fmt::print("{:<17}  {:<9}  {}\n", lane.name, lane.state, lane.why);
   }
   return static_cast<int>(ready ? ExitCode::AsExpected : ExitCode::HostLacks);
 }

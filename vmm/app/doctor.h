@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "arch/arch.h"
+#include "vmm/app/nested.h"
 #include "vmm/base/result.h"
+#include "vmm/engine/kvm/mechanism.h"
 
 namespace sealvisor::app {
 
@@ -37,8 +39,18 @@ struct KvmFacts {
   bool accessible = false;                           ///< It can be opened for reading and writing.
   std::string cpuinfo;                               ///< /proc/cpuinfo.
   Result<std::string> capabilities = std::string();  ///< What it can do, for people.
+  /// Mechanism that it would use, and why. Counts if there are capabilities.
+  Result<engine::kvm::Choice> choice = engine::kvm::Choice{};
 };
 [[nodiscard]] Lane kvm_lane(const KvmFacts& facts);
+
+/// What the state of the kvm-nested lane of one architecture depends on.
+struct NestedFacts {
+  arch::Arch arch{};
+  Result<std::string> qemu;
+  NestedParts parts;
+};
+[[nodiscard]] Lane nested_lane(const NestedFacts& facts);
 
 /// The whole command. Returns the exit code: 0 if both tcg lanes are ready, else HostLacks.
 [[nodiscard]] int doctor();

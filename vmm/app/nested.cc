@@ -54,6 +54,10 @@ class TemporaryFolder {
   fs::path path_;
 };
 
+fs::path host_init(const Places& places, arch::Arch arch) {
+  return places.agent_dir(arch) / "host-init";
+}
+
 int fail(const Error& error) {
   fmt::print(stderr, "sealvisor: {}\n", error.message);
   return static_cast<int>(error.code);
@@ -115,8 +119,41 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
 
 }  // namespace
 
+NestedParts nested_parts(
+    const Places& places, arch::Arch arch,
+    const std::function<Result<fs::path>(const std::string&, arch::Arch)>& kernel_dir) {
+  NestedParts parts;
+  if (const auto folder = kernel_dir(kHostRecipe, arch); !folder) {
+    parts.kernel =
+        Error{folder.error().code, "the emulated host's kernel: " + folder.error().message};
+  } else if (const auto kernel = engine::nested::host_kernel(folder.value(), arch); !kernel) {
+    parts.kernel = kernel.error();
+  }
+  const auto check = [](const fs::path& path, const std::string& what, const std::string& advice) {
+    if (::access(path.c_str(), R_OK | X_OK) == 0) return Status();
+    Error error = errno_error(ExitCode::HostLacks, fmt::format("{} {}", what, path.string()));
+    error.message += "; " + advice;
+    return Status(std::move(error));
+  };
+  parts.init = check(host_init(places, arch), "the emulated host's init",
+                     places.installed ? "install anew: `cmake --install` puts it there"
+                                      : "`cmake --build` makes it");
+  const std::string build = fmt::format("tests/nested/build-program {}", arch::name_of(arch));
+  parts.program =
+      check(places.nested_program(arch), "the static program for the emulated host",
+            places.installed ? fmt::format("run {} in the source tree, then `cmake --install` "
+                                           "anew, which puts it there",
+                                           build)
+                             : fmt::format("{} builds it", build));
+  return parts;
+}
+
 Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, const Places& places,
                              const VerifyTools& tools, const fs::path& out) {
+  const NestedParts parts = nested_parts(places, arch, tools.kernel_dir);
+  for (const Status* part : {&parts.kernel, &parts.init, &parts.program}) {
+    if (!*part) return part->error();
+  }
   HostPlan plan;
   plan.arch = arch;
   plan.cpu_model = options.machine.cpu_model;
@@ -126,7 +163,7 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
   auto kernel = engine::nested::host_kernel(folder.value(), arch);
   if (!kernel) return kernel.error();
   plan.kernel = std::move(kernel).value();
-  plan.init = places.agent_dir(arch) / "host-init";
+  plan.init = host_init(places, arch);
   plan.program = places.nested_program(arch);
   plan.memory_bytes = kHostMemory + (options.machine.memory_mib << 20);
   // Each guest has its own deadline inside; this is for all of them.

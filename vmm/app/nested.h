@@ -1,12 +1,28 @@
 // `verify --engine kvm-nested`: the kvm engine in a host that QEMU emulates.
 #pragma once
 
+#include <filesystem>
+#include <functional>
+#include <string>
+
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/verify.h"
 #include "vmm/engine/nested/nested_host.h"
 
 namespace sealvisor::app {
+
+/// What emulated hosts need besides QEMU and the guests. Errors (HostLacks) say what to do, in a
+/// build directory or in an installed tree.
+struct NestedParts {
+  Status kernel;   ///< Of the recipe `host`.
+  Status init;     ///< First process of the host.
+  Status program;  ///< Our own, static.
+};
+/// `kernel_dir`: folder of a finished kernel, as VerifyTools has it.
+[[nodiscard]] NestedParts nested_parts(
+    const Places& places, arch::Arch arch,
+    const std::function<Result<std::filesystem::path>(const std::string&, arch::Arch)>& kernel_dir);
 
 /// The emulated host for the guests of `options` of one architecture: its program is our own,
 /// static, called with the same options and --engine kvm. The report that it writes comes back as

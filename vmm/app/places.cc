@@ -44,7 +44,8 @@ Result<Places> find_places(const PlacesInput& input) {
                              (prefix / "share/sealvisor").string(), input.source_dir.string())};
   }
   const fs::path installed = prefix / input.library_dir / "sealvisor";
-  const fs::path own = is_there(installed / kPluginName) ? installed : beside;
+  places.installed = is_there(installed / kPluginName);
+  const fs::path own = places.installed ? installed : beside;
   places.plugin = own / kPluginName;
   places.agents = own / "guest";
   if (input.kernels) places.kernels = *input.kernels;

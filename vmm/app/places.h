@@ -16,6 +16,7 @@ struct Places {
   std::filesystem::path plugin;  ///< The monitor that QEMU loads.
   /// Finished kernels, a folder RECIPE/ARCH each, instead of what the script finds. Empty: none.
   std::filesystem::path kernels{};
+  bool installed = false;  ///< False: in a build directory. Tells what to do about what is missing.
 
   [[nodiscard]] std::filesystem::path kernel_script() const { return share / "guest/kernel/build"; }
   [[nodiscard]] std::filesystem::path known_findings() const {

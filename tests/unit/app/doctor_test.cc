@@ -56,6 +56,8 @@ TEST(Doctor, ATcgLaneNamesWhatIsMissing) {
   }
 }
 
+engine::kvm::Choice chosen(engine::Mechanism mechanism) { return {mechanism, "because"}; }
+
 TEST(Doctor, TellsTheStatesOfKvmApart) {
   struct Case {
     KvmFacts facts;
@@ -66,9 +68,15 @@ TEST(Doctor, TellsTheStatesOfKvmApart) {
       {{"x86_64", false, false, "\nflags : vmx\n"}, "not used", "no /dev/kvm"},
       {{"x86_64", true, false, "\nflags : vmx\n"}, "not used", "may not open it"},
       {{"x86_64", true, true, "\nflags : fpu\n"}, "not used", "neither vmx nor svm"},
-      {{"x86_64", true, true, "\nflags : svm\n", std::string("API 12")}, "ready", "API 12"},
-      {{"aarch64", true, true, "", std::string("API 12")}, "ready", "audited: API 12"},
+      {{"x86_64", true, true, "\nflags : svm\n", std::string("API 12"),
+        chosen(engine::Mechanism::Audited)},
+       "ready",
+       "audited, never run on hardware: because; API 12"},
+      {{"aarch64", true, true, "", std::string("API 12"), chosen(engine::Mechanism::Exact)},
+       "ready",
+       "exact, never run on hardware: because; API 12"},
       {{"aarch64", true, true, "", lacks("lacks KVM_CAP_X")}, "not ready", "lacks KVM_CAP_X"},
+      {{"aarch64", true, true, "", std::string("API 12"), lacks("gone")}, "not ready", "gone"},
   };
   for (const Case& one : cases) {
     const Lane lane = kvm_lane(one.facts);
@@ -76,6 +84,26 @@ TEST(Doctor, TellsTheStatesOfKvmApart) {
     EXPECT_EQ(lane.state, one.state);
     EXPECT_THAT(lane.why, HasSubstr(one.message));
   }
+}
+
+TEST(Doctor, SaysWhatAnEmulatedHostLacks) {
+  NestedFacts facts{arch::Arch::Arm64, std::string("QEMU 10.0.2"), {}};
+  Lane lane = nested_lane(facts);
+  EXPECT_EQ(lane.name, "kvm-nested arm64");
+  EXPECT_EQ(lane.state, "ready");
+  EXPECT_THAT(lane.why, HasSubstr("exact: "));
+  EXPECT_THAT(lane.why, HasSubstr("QEMU 10.0.2"));
+
+  facts.arch = arch::Arch::X86_64;
+  facts.parts = {lacks("no kernel"), lacks("no init"), lacks("no program")};
+  lane = nested_lane(facts);
+  EXPECT_EQ(lane.state, "not ready");
+  EXPECT_THAT(lane.why, HasSubstr("audited: "));
+  for (const char* part : {"no kernel", "no init", "no program"}) {
+    EXPECT_THAT(lane.why, HasSubstr(part));
+  }
+  facts = {arch::Arch::X86_64, lacks("no QEMU"), {}};
+  EXPECT_EQ(nested_lane(facts).state, "not ready");
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ TEST(Places, OfABuildDirectory) {
   EXPECT_EQ(places.value().plugin, tree.path() / "build/sealvisor-tcg.so");
   EXPECT_EQ(places.value().agent_dir(arch::Arch::Arm64), tree.path() / "build/guest/arm64");
   EXPECT_TRUE(places.value().kernels.empty());
+  EXPECT_FALSE(places.value().installed);
 }
 
 TEST(Places, TakesAFolderOfKernels) {
@@ -41,6 +42,9 @@ TEST(Places, OfAnInstall) {
   EXPECT_EQ(places.value().plugin, tree.path() / "usr/lib/there/sealvisor/sealvisor-tcg.so");
   EXPECT_EQ(places.value().agent_dir(arch::Arch::X86_64),
             tree.path() / "usr/lib/there/sealvisor/guest/x86_64");
+  EXPECT_EQ(places.value().nested_program(arch::Arch::X86_64),
+            tree.path() / "usr/lib/there/sealvisor/nested/x86_64/sealvisor");
+  EXPECT_TRUE(places.value().installed);
 }
 
 TEST(Places, TheOverrideComesFirstAndMustBeGood) {

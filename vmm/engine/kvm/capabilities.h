@@ -17,6 +17,9 @@ struct Capability {
   int value = 0;  ///< What the host answered; 0: it lacks it.
 };
 
+/// Name of the one that the exact mechanism of x86-64 needs.
+inline constexpr const char* kMemoryFaultInfo = "MEMORY_FAULT_INFO";
+
 /// All that matter on this architecture, as if the host had none.
 [[nodiscard]] std::vector<Capability> known_capabilities();
 

@@ -405,7 +405,7 @@ Result<NestedHost> NestedHost::create(HostPlan plan) {
   if (plan.out.empty()) return Error{ExitCode::Usage, "no folder for the files of the host"};
   const Status parts[] = {
       readable(plan.kernel, "the emulated host's kernel",
-               fmt::format("guest/kernel/build build host {} builds it", arch)),
+               fmt::format("`sealvisor kernel build host {}` builds it", arch)),
       readable(plan.init, "the emulated host's init", "the build of the project makes it"),
       readable(plan.program, "the program for the emulated host",
                fmt::format("tests/nested/build-program {} builds it", arch)),
@@ -431,7 +431,7 @@ Result<fs::path> host_kernel(const fs::path& folder, arch::Arch arch) {
   const fs::path path = folder / (arch == arch::Arch::Arm64 ? "Image" : "vmlinux");
   if (auto there =
           readable(path, "the emulated host's kernel",
-                   fmt::format("guest/kernel/build build host {} builds it", arch::name_of(arch)));
+                   fmt::format("`sealvisor kernel build host {}` builds it", arch::name_of(arch)));
       !there) {
     return there.error();
   }

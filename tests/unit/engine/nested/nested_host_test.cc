@@ -118,7 +118,7 @@ TEST(NestedHost, NamesWhatIsNotBuilt) {
   bad.kernel = "/nowhere/vmlinux";
   EXPECT_EQ(refusal(bad, ExitCode::HostLacks),
             "the emulated host's kernel '/nowhere/vmlinux': No such file or directory; "
-            "guest/kernel/build build host x86_64 builds it");
+            "`sealvisor kernel build host x86_64` builds it");
   bad = plan();
   bad.arch = arch::Arch::Arm64;
   bad.program = "/nowhere/sealvisor";
@@ -129,7 +129,7 @@ TEST(NestedHost, NamesWhatIsNotBuilt) {
   ASSERT_FALSE(kernel);
   EXPECT_EQ(kernel.error().message,
             "the emulated host's kernel '/nowhere/Image': No such file or directory; "
-            "guest/kernel/build build host arm64 builds it");
+            "`sealvisor kernel build host arm64` builds it");
 }
 
 TEST(NestedHost, RefusesArgumentsThatAreNotLines) {
