@@ -44,13 +44,8 @@ bool populate(Table& table, const File& pagemap) {
   return table.leaf != 0;
 }
 
-/// True if the frame at `gpa` is the table: nothing but the one slot in it.
-bool is_table(const File& memory, std::uint64_t gpa, const Table& table) {
-  std::array<std::uint64_t, kPage / 8> slots{};
-  if (::pread64(memory.get(), slots.data(), kPage, static_cast<off64_t>(gpa)) !=
-      static_cast<ssize_t>(kPage)) {
-    return false;
-  }
+/// True if a frame that holds `slots` is the table: nothing but the one slot in it.
+bool is_table(Words slots, const Table& table) {
   for (std::size_t i = 0; i < slots.size(); ++i) {
     if (i == kUsedSlot ? !leads_to(slots[i], table.leaf) : slots[i] != 0) return false;
   }
@@ -61,11 +56,9 @@ bool is_table(const File& memory, std::uint64_t gpa, const Table& table) {
 bool find_tables(const File& memory, std::span<Table> tables) {
   const auto ram = read_ram_ranges();
   if (!ram) return false;
-  const bool once = each_frame(*ram, [&](std::uint64_t gpa) {
-    const auto entry = memory.word(gpa + kUsedSlot * 8);
-    if (!entry) return true;  // A hole, or memory that the kernel keeps to itself.
+  const bool once = each_frame(memory, *ram, [&](std::uint64_t gpa, Words words) {
     for (Table& table : tables) {
-      if (!leads_to(*entry, table.leaf) || !is_table(memory, gpa, table)) continue;
+      if (!is_table(words, table)) continue;
       if (table.gpa != 0) {
         say("two frames look like one page table: 0x%llx, 0x%llx",
             static_cast<unsigned long long>(table.gpa), static_cast<unsigned long long>(gpa));

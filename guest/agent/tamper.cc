@@ -45,15 +45,13 @@ std::uint64_t find_entry(const File& memory, const File& pagemap, std::uintptr_t
   const std::uint64_t leaf = gpa_of(pagemap, page);
   const std::uint64_t own_leaf = gpa_of(pagemap, own);
   if (!ram || leaf == 0 || own_leaf == 0) return 0;
-  const auto offset = [](std::uintptr_t gva) { return gva / kPage % 512 * 8; };
+  const std::size_t slot = page / kPage % Words::extent;
+  const std::size_t own_slot = own / kPage % Words::extent;
   std::uint64_t found = 0;
-  const bool once = each_frame(*ram, [&](std::uint64_t gpa) {
-    const auto entry = memory.word(gpa + offset(own));
-    if (!entry || !leads_to(*entry, own_leaf)) return true;
-    const auto wanted = memory.word(gpa + offset(page));
-    if (!wanted || !leads_to(*wanted, leaf)) return true;
+  const bool once = each_frame(memory, *ram, [&](std::uint64_t gpa, Words words) {
+    if (!leads_to(words[own_slot], own_leaf) || !leads_to(words[slot], leaf)) return true;
     const bool first = found == 0;
-    found = gpa + offset(page);
+    found = gpa + slot * sizeof(std::uint64_t);
     return first;
   });
   if (!once || found == 0) {

@@ -156,23 +156,17 @@ class NestedKnown : public testing::TestWithParam<Row> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedKnown,
-    testing::Values(Row{"X86Entries", kX86, kSvm, "lts-sealed", "control/entries", "audited"},
-                    Row{"X86Entry", kX86, kSvm, "lts-sealed", "control/tamper-entry", "audited"},
-                    Row{"X86Code", kX86, kSvm, "lts-sealed", "control/tamper-code", "audited"},
-                    Row{"VheEntries", kArm, "cortex-a76", "lts-sealed", "control/entries",
-                        "audited"},
-                    Row{"VheEntry", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry",
-                        "audited"},
-                    Row{"VheCode", kArm, "cortex-a76", "lts-sealed", "control/tamper-code",
-                        "audited"},
-                    Row{"VheEntryExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry",
-                        "exact"},
-                    Row{"VheCodeExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-code",
-                        "exact"},
-                    Row{"NvheEntries", kArm, "cortex-a57", "lts-sealed", "control/entries",
-                        "exact"},
-                    Row{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry",
-                        "audited"}),
+    testing::Values(
+        Row{"X86Entries", kX86, kSvm, "lts-sealed", "control/entries", "audited"},
+        Row{"X86Entry", kX86, kSvm, "lts-sealed", "control/tamper-entry", "audited"},
+        Row{"X86Code", kX86, kSvm, "lts-sealed", "control/tamper-code", "audited"},
+        Row{"VheEntries", kArm, "cortex-a76", "lts-sealed", "control/entries", "audited"},
+        Row{"VheEntry", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "audited"},
+        Row{"VheCode", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "audited"},
+        Row{"VheEntryExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "exact"},
+        Row{"VheCodeExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "exact"},
+        Row{"NvheEntries", kArm, "cortex-a57", "lts-sealed", "control/entries", "exact"},
+        Row{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry", "audited"}),
     [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
 
 TEST_P(NestedKnown, AreAllSeen) {

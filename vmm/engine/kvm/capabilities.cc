@@ -6,11 +6,6 @@ namespace sealvisor::engine::kvm {
 
 namespace {
 
-#if defined(__x86_64__)
-// Newer than the headers of Debian 12: Documentation/virt/kvm/api.rst, KVM_EXIT_MEMORY_FAULT.
-constexpr int kCapMemoryFaultInfo = 232;
-#endif
-
 struct Row {
   int number;
   Capability capability;
@@ -27,9 +22,8 @@ constexpr Row kRows[] = {
     {KVM_CAP_PIT2, {"PIT2", true, "timer in the kernel", 0}},
     {KVM_CAP_EXT_CPUID, {"EXT_CPUID", true, "CPUID", 0}},
     {KVM_CAP_SET_TSS_ADDR, {"SET_TSS_ADDR", true, "a guest that starts without paging", 0}},
-    {KVM_CAP_SET_GUEST_DEBUG, {"SET_GUEST_DEBUG", false, "counting entries independently", 0}},
+    {KVM_CAP_SET_GUEST_DEBUG, {kSetGuestDebug, false, "exact: stepping over a store", 0}},
     {KVM_CAP_GET_TSC_KHZ, {"GET_TSC_KHZ", false, "telling the guest its clock's rate", 0}},
-    {kCapMemoryFaultInfo, {kMemoryFaultInfo, false, "exact: telling where a store went", 0}},
 #else
     {KVM_CAP_ONE_REG, {"ONE_REG", true, "registers", 0}},
     {KVM_CAP_ARM_PSCI_0_2, {"ARM_PSCI_0_2", true, "reset and power off", 0}},

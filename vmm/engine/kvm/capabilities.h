@@ -18,7 +18,7 @@ struct Capability {
 };
 
 /// Name of the one that the exact mechanism of x86-64 needs.
-inline constexpr const char* kMemoryFaultInfo = "MEMORY_FAULT_INFO";
+inline constexpr const char* kSetGuestDebug = "SET_GUEST_DEBUG";
 
 /// All that matter on this architecture, as if the host had none.
 [[nodiscard]] std::vector<Capability> known_capabilities();

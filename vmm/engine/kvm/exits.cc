@@ -137,9 +137,7 @@ MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram
   return exit;
 }
 
-Result<Stepped> step_with_open(
-    const Vcpu& vcpu, Guard& guard, kvm_guest_debug debug,
-    const std::function<std::optional<arch::Frame>(const kvm_run&)>& fault) {
+Result<Stepped> step_with_open(const Vcpu& vcpu, Guard& guard, kvm_guest_debug debug) {
   const auto set = [&](std::uint32_t control) {
     debug.control = control;
     return vcpu.operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG");
@@ -147,13 +145,7 @@ Result<Stepped> step_with_open(
   const std::uint32_t usual = debug.control;
   if (auto on = set(usual | KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP); !on) return on.error();
   Stepped stepped;
-  int error = vcpu.enter();
-  while (error == EFAULT) {
-    const auto more = fault(vcpu.run());
-    if (!more || !guard.holds(*more) || guard.is_open(*more)) break;
-    if (auto opened = guard.open(*more); !opened) return opened.error();
-    error = vcpu.enter();
-  }
+  const int error = vcpu.enter();
   if (error != 0 || vcpu.run().exit_reason != KVM_EXIT_DEBUG) stepped.other = error;
   auto stores = guard.close();
   if (!stores) return stores.error();

@@ -43,11 +43,8 @@ struct Stepped {
 };
 
 /// Lets the guest do one instruction with the open frames of `guard` writable, then closes them.
-/// `debug` is what guest debug is set to otherwise. `fault` is asked after EFAULT for one more
-/// frame to open; nullopt: none. A step that lands on an interrupt's vector with the instruction
-/// not done tells no store, and the guest will come back to it.
-[[nodiscard]] Result<Stepped> step_with_open(
-    const Vcpu& vcpu, Guard& guard, kvm_guest_debug debug,
-    const std::function<std::optional<arch::Frame>(const kvm_run&)>& fault);
+/// `debug` is what guest debug is set to otherwise. A step that lands on an interrupt's vector with
+/// the instruction not done tells no store, and the guest will come back to it.
+[[nodiscard]] Result<Stepped> step_with_open(const Vcpu& vcpu, Guard& guard, kvm_guest_debug debug);
 
 }  // namespace sealvisor::engine::kvm

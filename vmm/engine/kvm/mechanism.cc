@@ -23,10 +23,9 @@ Choice choose_mechanism(arch::Arch arch, const std::vector<Capability>& capabili
             "each store to a guarded table is done in the guest's stead, and no walker writes to "
             "tables (a guest that lets the hardware set access flags is audited)"};
   }
-  if (!has(capabilities, kMemoryFaultInfo)) {
+  if (!has(capabilities, kSetGuestDebug)) {
     return {Mechanism::Audited,
-            "no exact mechanism: the host's KVM does not tell where a store went "
-            "(KVM_CAP_MEMORY_FAULT_INFO)"};
+            "no exact mechanism: the host's KVM can't step over a store (KVM_CAP_SET_GUEST_DEBUG)"};
   }
   if (const Status quiet = check_walker(walker); !quiet) {
     return {Mechanism::Audited, "no exact mechanism: " + quiet.error().message};

@@ -8,24 +8,24 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::vector<Capability> kTells = {{kMemoryFaultInfo, false, "", 1}};
-const std::vector<Capability> kMute = {{kMemoryFaultInfo, false, "", 0}};
+const std::vector<Capability> kSteps = {{kSetGuestDebug, false, "", 1}};
+const std::vector<Capability> kMute = {{kSetGuestDebug, false, "", 0}};
 
-TEST(Mechanism, OnX86NeedsAWalkerThatDoesNotWriteAndAKvmThatTells) {
+TEST(Mechanism, OnX86NeedsAWalkerThatDoesNotWriteAndAKvmThatSteps) {
   const struct {
     const std::vector<Capability>& capabilities;
     WalkerWrites walker;
     Mechanism mechanism;
     const char* says;
   } rows[] = {
-      {kTells, {"Y", "N", ""}, Mechanism::Exact, "eptad=N"},
-      {kTells, {"N", "N", ""}, Mechanism::Exact, "shadow paging"},
-      {kTells, {"", "", "N"}, Mechanism::Exact, "shadow paging"},
-      {kTells, {"Y", "Y", ""}, Mechanism::Audited, "eptad=0"},
-      {kTells, {"", "", "Y"}, Mechanism::Audited, "npt=0"},
-      {kTells, {"", "", ""}, Mechanism::Audited, "neither kvm_intel nor kvm_amd"},
-      {kMute, {"Y", "N", ""}, Mechanism::Audited, "KVM_CAP_MEMORY_FAULT_INFO"},
-      {{}, {"", "", "N"}, Mechanism::Audited, "KVM_CAP_MEMORY_FAULT_INFO"},
+      {kSteps, {"Y", "N", ""}, Mechanism::Exact, "eptad=N"},
+      {kSteps, {"N", "N", ""}, Mechanism::Exact, "shadow paging"},
+      {kSteps, {"", "", "N"}, Mechanism::Exact, "shadow paging"},
+      {kSteps, {"Y", "Y", ""}, Mechanism::Audited, "eptad=0"},
+      {kSteps, {"", "", "Y"}, Mechanism::Audited, "npt=0"},
+      {kSteps, {"", "", ""}, Mechanism::Audited, "neither kvm_intel nor kvm_amd"},
+      {kMute, {"Y", "N", ""}, Mechanism::Audited, "KVM_CAP_SET_GUEST_DEBUG"},
+      {{}, {"", "", "N"}, Mechanism::Audited, "KVM_CAP_SET_GUEST_DEBUG"},
   };
   for (const auto& row : rows) {
     const Choice choice = choose_mechanism(arch::Arch::X86_64, row.capabilities, row.walker);
@@ -44,7 +44,7 @@ TEST(Mechanism, OnArm64IsExactUnlessTheGuestHasHardwareAccessFlags) {
 TEST(Mechanism, AsksForWhatItRestsOn) {
   bool asked = false;
   for (const Capability& one : known_capabilities()) {
-    asked = asked || std::string_view(one.name) == kMemoryFaultInfo;
+    asked = asked || std::string_view(one.name) == kSetGuestDebug;
   }
   EXPECT_TRUE(asked);
 }

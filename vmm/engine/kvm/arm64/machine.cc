@@ -438,8 +438,7 @@ Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {
   if (auto opened = guard_.open_all(); !opened) return opened.error();
   kvm_guest_debug debug{};
   debug.control = kDebug;
-  auto stepped =
-      step_with_open(*vcpu_, guard_, debug, [](const kvm_run& /*run*/) { return std::nullopt; });
+  auto stepped = step_with_open(*vcpu_, guard_, debug);
   if (!stepped) return stepped.error();
   if (stepped.value().other == EFAULT) {
     errno = EFAULT;

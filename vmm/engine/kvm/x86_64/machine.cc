@@ -99,20 +99,6 @@ Result<bool> transfer_msr(const Fd& fd, unsigned long request, std::uint32_t ind
   return done.value() == 1;
 }
 
-// Newer than the headers of Debian 12: Documentation/virt/kvm/api.rst, KVM_EXIT_MEMORY_FAULT.
-constexpr int kCapMemoryFaultInfo = 232;
-constexpr std::uint32_t kExitMemoryFault = 39;
-/// Its part of kvm_run: flags, gpa, size.
-using MemoryFault = std::array<std::uint64_t, 3>;
-
-/// The address that KVM_RUN failed on with EFAULT, where it tells.
-std::optional<Gpa> fault_gpa(const kvm_run& run) {
-  if (run.exit_reason != kExitMemoryFault) return std::nullopt;
-  MemoryFault fault{};
-  std::memcpy(fault.data(), &run.hw, sizeof fault);
-  return Gpa{fault[1]};
-}
-
 class X86Machine final : public Machine {
  public:
   X86Machine(Vm vm, Vcpu vcpu, GuestRam& ram, const arch::TableReader& memory)
@@ -146,7 +132,7 @@ class X86Machine final : public Machine {
   [[nodiscard]] Status set_registers(const arch::x86_64::FirstRegisters& registers);
   [[nodiscard]] Result<MachineExit> on_io(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_mmio(const kvm_run& run);
-  [[nodiscard]] Result<MachineExit> on_guarded(Gpa gpa);
+  [[nodiscard]] Result<MachineExit> on_guarded();
   [[nodiscard]] MachineExit stored(std::vector<Stored> stores) const;
   [[nodiscard]] bool is_planted(std::uint64_t rip) const;
 
@@ -157,7 +143,6 @@ class X86Machine final : public Machine {
   Kick kick_;
   Guard guard_;
   WalkerWrites walker_;
-  bool tells_faults_ = false;   ///< KVM_CAP_MEMORY_FAULT_INFO
   std::optional<int> pending_;  ///< What enter() returned when a step ended otherwise.
   SerialLine<Uart8250> serial_{kSerialIrq};
   Gpa doorbell_{};
@@ -249,13 +234,11 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
 }
 
 Result<MachineExit> X86Machine::run() {
-  const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_.enter();
+  const bool again = pending_.has_value();
+  const int error = again ? *std::exchange(pending_, std::nullopt) : vcpu_.enter();
   const kvm_run& run = vcpu_.run();
-  if (error == EFAULT) {
-    if (const auto gpa = fault_gpa(run); gpa && guard_.holds(arch::frame_of(*gpa))) {
-      return on_guarded(*gpa);
-    }
-  }
+  // A second time after a step with all frames open it is no guarded store.
+  if (error == EFAULT && !again && !guard_.empty()) return on_guarded();
   if (auto common = common_exit(error, run, kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_IO:
@@ -348,15 +331,14 @@ MachineExit X86Machine::stored(std::vector<Stored> stores) const {
   return exit;
 }
 
-Result<MachineExit> X86Machine::on_guarded(Gpa gpa) {
+Result<MachineExit> X86Machine::on_guarded() {
   ++counter(counters_, Counted::GuardedStore);
   ++counter(counters_, Counted::Step);
   const std::uint64_t rip = vcpu_.run().s.regs.regs.rip;
-  if (auto opened = guard_.open(arch::frame_of(gpa)); !opened) return opened.error();
-  auto stepped = step_with_open(vcpu_, guard_, {}, [](const kvm_run& run) {
-    const auto more = fault_gpa(run);
-    return more ? std::optional(arch::frame_of(*more)) : std::nullopt;
-  });
+  // KVM does not say where the store went: KVM_EXIT_MEMORY_FAULT does not come with memory that is
+  // read-only for the VMM (Linux 6.12, arch/x86/kvm/mmu/mmu.c, kvm_handle_error_pfn).
+  if (auto opened = guard_.open_all(); !opened) return opened.error();
+  auto stepped = step_with_open(vcpu_, guard_, {});
   if (!stepped) return stepped.error();
   pending_ = stepped.value().other;
   MachineExit exit = stored(std::move(stepped.value().stores));
@@ -365,13 +347,7 @@ Result<MachineExit> X86Machine::on_guarded(Gpa gpa) {
   return exit;
 }
 
-Status X86Machine::can_guard(const VcpuState& /*state*/) const {
-  if (!tells_faults_) {
-    return Error{ExitCode::HostLacks,
-                 "the host's KVM does not tell where a store went (KVM_CAP_MEMORY_FAULT_INFO)"};
-  }
-  return check_walker(walker_);
-}
+Status X86Machine::can_guard(const VcpuState& /*state*/) const { return check_walker(walker_); }
 
 Result<VcpuState> X86Machine::state() {
   // KVM left them in the shared page (KVM_CAP_SYNC_REGS).
@@ -465,7 +441,6 @@ Status X86Machine::set_up(const System& system, const EngineConfig& config) {
     return loaded;
   }
   if (auto set = set_registers(boot.value().registers); !set) return set;
-  tells_faults_ = vm_.check(kCapMemoryFaultInfo) > 0;
   walker_ = walker_writes();
   vcpu_.run().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
   return {};
