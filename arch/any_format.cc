@@ -24,6 +24,10 @@ std::uint64_t hardware_bits(const AnyFormat& format, unsigned level) {
   return std::visit([&](const auto& one) { return one.hardware_bits(level); }, format);
 }
 
+bool has_protection_keys(const AnyFormat& format) {
+  return std::visit([](const auto& one) { return one.has_protection_keys(); }, format);
+}
+
 unsigned top_level(const AnyFormat& format, Half half) {
   return std::visit([&](const auto& one) { return one.top_level(half); }, format);
 }

@@ -18,6 +18,8 @@ VisitSummary visit(const AnyFormat& format, const TableReader& reader, Frame roo
                    Visitor& visitor, const VisitLimits& limits = {});
 [[nodiscard]] Entry decode(const AnyFormat& format, std::uint64_t entry, unsigned level, Half half);
 [[nodiscard]] std::uint64_t hardware_bits(const AnyFormat& format, unsigned level);
+/// Whether entries of user pages hold a protection key that counts (x86-64, CR4.PKE).
+[[nodiscard]] bool has_protection_keys(const AnyFormat& format);
 [[nodiscard]] unsigned top_level(const AnyFormat& format, Half half);
 /// Entries of a root of `half` that belong to user mode: see PagingFormat::root_slots.
 [[nodiscard]] std::size_t user_slots(const AnyFormat& format, Half half);

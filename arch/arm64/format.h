@@ -72,6 +72,7 @@ class Format {
   /// With TCR_EL1.HA the walker sets AF; with HD as well it clears AP[2] of leaves with DBM (D8.5).
   /// The mask is per level, so it has AP[2] of leaves without DBM too: compare permissions also.
   /// Both are off on CPUs without FEAT_HAFDBS, which is what sealvisor starts.
+  [[nodiscard]] static constexpr bool has_protection_keys() { return false; }
   [[nodiscard]] constexpr std::uint64_t hardware_bits(unsigned level) const {
     if ((tcr_ & kTcrHa) == 0) return 0;
     return kAccessFlag | (manages_dirty() && level <= 3 ? kReadOnly : 0);

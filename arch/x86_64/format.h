@@ -31,6 +31,7 @@ class Format {
         reserved_((no_execute ? 0 : kExecuteDisable) |
                   (kAddress & ~((std::uint64_t{1} << phys_bits) - 1))) {}
 
+  [[nodiscard]] constexpr bool has_protection_keys() const { return keys_; }
   [[nodiscard]] constexpr unsigned top_level(Half /*half*/) const { return five_levels_ ? 5 : 4; }
   [[nodiscard]] static constexpr Half half_of(Gva gva) {
     return (gva.value >> 63) != 0 ? Half::Upper : Half::Lower;

@@ -210,6 +210,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"lie/mapping", lie_about_mapping},
     {"lie/claims", lie_about_claims},
     {"lie/vvar-from-boot", lie_from_boot},
+    {"lie/omit-vdso", lie_from_boot},
     {"lie/skip", lie_from_boot},
 });
 
@@ -233,6 +234,17 @@ bool announce_false_vvar(Doorbell& doorbell, MappingTable& table) {
     mapping.end = mapping.start + size;
   }
   announce_table(doorbell, 0, table);
+  return true;
+}
+
+bool announce_without_vdso(Doorbell& doorbell, MappingTable& table) {
+  if (!read_mappings(table)) return false;
+  MappingTable rest;
+  for (const SystemMapping& mapping : table) {
+    if (mapping.name_view() != "[vdso]") rest.mappings[rest.count++] = mapping;
+  }
+  touch_mappings(table);
+  announce_table(doorbell, 0, rest);
   return true;
 }
 

@@ -15,5 +15,8 @@ namespace sealvisor::agent {
 /// lie/vvar-from-boot: announces this process's mappings, anonymous memory as [vvar] among them.
 /// `table`: what was announced. False: the reason is on the console.
 [[nodiscard]] bool announce_false_vvar(Doorbell& doorbell, MappingTable& table);
+/// lie/omit-vdso: announces this process's mappings but [vdso]; touches all. `table`: what there
+/// is.
+[[nodiscard]] bool announce_without_vdso(Doorbell& doorbell, MappingTable& table);
 
 }  // namespace sealvisor::agent

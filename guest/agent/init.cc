@@ -98,9 +98,14 @@ bool asks_for(const scenario::Plan& plan, std::string_view scenario) {
 void follow_plan(Agent& agent, const scenario::Plan& plan) {
   MappingTable known;
   agent.skip_all = asks_for(plan, "lie/skip");
-  const bool announced = asks_for(plan, "lie/vvar-from-boot")
-                             ? announce_false_vvar(agent.doorbell, known)
-                             : announce_mappings(agent.doorbell, 0, known);
+  bool announced = false;
+  if (asks_for(plan, "lie/vvar-from-boot")) {
+    announced = announce_false_vvar(agent.doorbell, known);
+  } else if (asks_for(plan, "lie/omit-vdso")) {
+    announced = announce_without_vdso(agent.doorbell, known);
+  } else {
+    announced = announce_mappings(agent.doorbell, 0, known);
+  }
   if (announced) run_plan(agent, known, plan);
 }
 

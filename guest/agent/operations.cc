@@ -54,6 +54,10 @@ constexpr std::array<Act, scenario::kOperationCount> kActs = {
     [](const Target& t) { return mprotect_to(t, PROT_READ | PROT_EXEC); },
     // MprotectRWX
     [](const Target& t) { return mprotect_to(t, PROT_READ | PROT_WRITE | PROT_EXEC); },
+    // MprotectX
+    [](const Target& t) { return mprotect_to(t, PROT_EXEC); },
+    // MprotectWX
+    [](const Target& t) { return mprotect_to(t, PROT_WRITE | PROT_EXEC); },
     // MprotectSame
     [](const Target& t) { return mprotect_to(t, t.protection); },
     // MmapFixed

@@ -37,7 +37,8 @@ struct Outcome {
 [[nodiscard]] constexpr bool asks_for_write(scenario::Operation operation) {
   return operation == scenario::Operation::MprotectW ||
          operation == scenario::Operation::MprotectRW ||
-         operation == scenario::Operation::MprotectRWX;
+         operation == scenario::Operation::MprotectRWX ||
+         operation == scenario::Operation::MprotectWX;
 }
 
 /// Performs `operation`. Nothing but the one system call.

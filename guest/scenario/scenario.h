@@ -38,10 +38,12 @@ enum class Operation : std::uint8_t {
   MprotectRW,
   MprotectRX,
   MprotectRWX,
+  MprotectX,
+  MprotectWX,
   MprotectSame,
   MmapFixed,
 };
-inline constexpr std::size_t kOperationCount = 13;
+inline constexpr std::size_t kOperationCount = 15;
 
 /// Which pages it is asked for.
 enum class Form : std::uint8_t {
@@ -54,9 +56,9 @@ inline constexpr std::size_t kFormCount = 4;
 
 /// Names as they stand in plans, messages and reports. Index = enumerator.
 inline constexpr std::array<std::string_view, kOperationCount> kOperationNames = {
-    "munmap",        "mremap-move",   "mremap-shrink", "mremap-grow", "mremap-grow-move",
-    "mprotect-none", "mprotect-r",    "mprotect-w",    "mprotect-rw", "mprotect-rx",
-    "mprotect-rwx",  "mprotect-same", "mmap-fixed"};
+    "munmap",        "mremap-move", "mremap-shrink", "mremap-grow",   "mremap-grow-move",
+    "mprotect-none", "mprotect-r",  "mprotect-w",    "mprotect-rw",   "mprotect-rx",
+    "mprotect-rwx",  "mprotect-x",  "mprotect-wx",   "mprotect-same", "mmap-fixed"};
 inline constexpr std::array<std::string_view, kFormCount> kFormNames = {"whole", "first-page",
                                                                         "last-page", "neighbour"};
 
@@ -163,6 +165,10 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
                   "grow it by one page, in place"),
     detail::cells("mremap/grow-move", Operation::MremapGrowMove, Form::Whole,
                   "grow it by one page, wherever there is room"),
+    detail::cells("mremap/grow-last-page", Operation::MremapGrow, Form::LastPage,
+                  "grow its last page by one, in place"),
+    detail::cells("mremap/grow-move-last-page", Operation::MremapGrowMove, Form::LastPage,
+                  "grow its last page by one, wherever there is room"),
 
     detail::cells("mprotect/none", Operation::MprotectNone, Form::Whole, "take every permission"),
     detail::cells("mprotect/r", Operation::MprotectR, Form::Whole, "make it read-only"),
@@ -171,16 +177,51 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
     detail::cells("mprotect/rx", Operation::MprotectRX, Form::Whole, "make it executable"),
     detail::cells("mprotect/rwx", Operation::MprotectRWX, Form::Whole,
                   "make it writable and executable"),
+    detail::cells("mprotect/x", Operation::MprotectX, Form::Whole, "make it execute-only"),
+    detail::cells("mprotect/wx", Operation::MprotectWX, Form::Whole,
+                  "make it writable and executable, and not readable"),
+    detail::cells("mprotect/same", Operation::MprotectSame, Form::Whole,
+                  "ask for the permission that it has"),
     detail::cells("mprotect/none-first-page", Operation::MprotectNone, Form::FirstPage,
                   "take every permission of its first page"),
     detail::cells("mprotect/none-last-page", Operation::MprotectNone, Form::LastPage,
                   "take every permission of its last page"),
+    detail::cells("mprotect/r-first-page", Operation::MprotectR, Form::FirstPage,
+                  "make read-only its first page"),
+    detail::cells("mprotect/r-last-page", Operation::MprotectR, Form::LastPage,
+                  "make read-only its last page"),
+    detail::cells("mprotect/w-first-page", Operation::MprotectW, Form::FirstPage,
+                  "make write-only its first page"),
+    detail::cells("mprotect/w-last-page", Operation::MprotectW, Form::LastPage,
+                  "make write-only its last page"),
+    detail::cells("mprotect/rw-first-page", Operation::MprotectRW, Form::FirstPage,
+                  "make writable its first page"),
+    detail::cells("mprotect/rw-last-page", Operation::MprotectRW, Form::LastPage,
+                  "make writable its last page"),
+    detail::cells("mprotect/rx-first-page", Operation::MprotectRX, Form::FirstPage,
+                  "make executable its first page"),
+    detail::cells("mprotect/rx-last-page", Operation::MprotectRX, Form::LastPage,
+                  "make executable its last page"),
     detail::cells("mprotect/rwx-first-page", Operation::MprotectRWX, Form::FirstPage,
-                  "make its first page writable and executable"),
+                  "make writable and executable its first page"),
     detail::cells("mprotect/rwx-last-page", Operation::MprotectRWX, Form::LastPage,
-                  "make its last page writable and executable"),
-    detail::cells("mprotect/same", Operation::MprotectSame, Form::Whole,
-                  "ask for the permission that it has"),
+                  "make writable and executable its last page"),
+    detail::cells("mprotect/x-first-page", Operation::MprotectX, Form::FirstPage,
+                  "make execute-only its first page"),
+    detail::cells("mprotect/x-last-page", Operation::MprotectX, Form::LastPage,
+                  "make execute-only its last page"),
+    detail::cells("mprotect/wx-first-page", Operation::MprotectWX, Form::FirstPage,
+                  "make writable and executable, and not readable, its first page"),
+    detail::cells("mprotect/wx-last-page", Operation::MprotectWX, Form::LastPage,
+                  "make writable and executable, and not readable, its last page"),
+    detail::cells("mprotect/same-first-page", Operation::MprotectSame, Form::FirstPage,
+                  "ask for the permission of its first page"),
+    detail::cells("mprotect/same-last-page", Operation::MprotectSame, Form::LastPage,
+                  "ask for the permission of its last page"),
+    detail::cells("mprotect/none-neighbour", Operation::MprotectNone, Form::Neighbour,
+                  "take every permission of its edge page together with a page next to it"),
+    detail::cells("mprotect/rwx-neighbour", Operation::MprotectRWX, Form::Neighbour,
+                  "make writable and executable its edge page together with a page next to it"),
 
     detail::cells("mmap-fixed/whole", Operation::MmapFixed, Form::Whole,
                   "map anonymous memory over it"),
@@ -188,6 +229,8 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
                   "map anonymous memory over its first page"),
     detail::cells("mmap-fixed/last-page", Operation::MmapFixed, Form::LastPage,
                   "map anonymous memory over its last page"),
+    detail::cells("mmap-fixed/neighbour", Operation::MmapFixed, Form::Neighbour,
+                  "map anonymous memory over its edge page together with a page next to it"),
 
     // With PAT, x86-64 refuses to map RAM through /dev/mem (arch/x86/mm/pat/memtype.c,
     // range_is_allowed).
@@ -217,6 +260,7 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
                        "false sl, false count, false place of the vdso, false touch"),
     detail::on_request("lie/vvar-from-boot", Kind::Lie, 0,
                        "announce anonymous memory as [vvar] from the first message on"),
+    detail::on_request("lie/omit-vdso", Kind::Lie, 0, "never announce [vdso]"),
     detail::on_request("lie/skip", Kind::Lie, 0, "say of every cell that there is no such mapping"),
     detail::on_request("bench/fork-exec", Kind::Benchmark, 200, "fork and exec, silent"),
 });

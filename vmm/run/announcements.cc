@@ -147,4 +147,42 @@ std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
   return doubts;
 }
 
+std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& format,
+                                                      const model::AddressSpace& space) {
+  if (!kernel_) return {};
+  /// User-reachable leaves of frames that are the kernel's.
+  struct Kernels final : arch::Visitor {
+    explicit Kernels(const KernelRange& of) : range(of) {}
+    void leaf(const arch::LeafMapping& leaf) override {
+      if (!leaf.permissions.read && !leaf.permissions.exec) return;
+      for (std::uint64_t at = 0; at < leaf.size; at += arch::kPageSize) {
+        const Frame frame = arch::frame_of(arch::Gpa{leaf.gpa.value + at});
+        if (range.contains(frame)) found.emplace_back(frame, Gva{leaf.gva.value + at});
+      }
+    }
+    const KernelRange& range;
+    std::vector<std::pair<Frame, Gva>> found;
+  };
+  Kernels kernels(*kernel_);
+  arch::visit(format, memory_, space.root, arch::Half::Lower, kernels,
+              {.scope = arch::Scope::UserHalf});
+  std::vector<IdentityDoubt> doubts;
+  std::vector<std::byte> page(arch::kPageSize);
+  for (const auto& [frame, gva] : kernels.found) {
+    if (identities_.find(frame) || reported_.contains(frame)) continue;
+    // The page of zeroes, which anonymous memory shows until it is stored to, is the kernel's too.
+    const bool readable = memory_.read(frame.gpa(), page);
+    if (!readable ||
+        std::all_of(page.begin(), page.end(), [](std::byte byte) { return byte == std::byte{}; })) {
+      continue;
+    }
+    reported_.insert(frame);
+    doubts.push_back(
+        {"unannounced", fmt::format("page: {:#x} shows frame {:#x} of the kernel's image, which is "
+                                    "of no mapping that was announced",
+                                    gva.value, frame.gpa().value)});
+  }
+  return doubts;
+}
+
 }  // namespace sealvisor::run

@@ -1,8 +1,10 @@
 // What a guest process says its system mappings are, held against what is in memory.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,17 +15,18 @@
 
 namespace sealvisor::run {
 
-/// Guest-physical bytes that the kernel image occupies: [first, last), without its init memory,
-/// which the kernel frees and hands out to anyone.
+/// Frames that hold parts of the kernel image for as long as it runs. The kernel frees the rest
+/// (init memory, the gaps between its sections) and hands it out to anyone.
 struct KernelRange {
-  arch::Gpa first{};
-  arch::Gpa last{};
-  arch::Gpa init_first{};
-  arch::Gpa init_last{};
+  struct Part {
+    arch::Frame first{};
+    std::uint64_t frames = 0;
+  };
+  std::vector<Part> parts{};
   [[nodiscard]] bool contains(arch::Frame frame) const {
-    const arch::Gpa gpa = frame.gpa();
-    const bool init = gpa >= init_first && gpa < init_last;
-    return gpa >= first && gpa < last && !init;
+    return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
+      return frame.number - part.first.number < part.frames;
+    });
   }
 };
 
@@ -59,6 +62,10 @@ class Announcements {
   [[nodiscard]] std::vector<IdentityDoubt> end(const arch::AnyFormat& format,
                                                const model::AddressSpace& space, bool compat,
                                                bool& learned);
+  /// Pages of `space` that user mode may read or execute and whose frames are the kernel's own, of
+  /// its image, but of no mapping that was ever announced: each once in a run.
+  [[nodiscard]] std::vector<IdentityDoubt> unannounced(const arch::AnyFormat& format,
+                                                       const model::AddressSpace& space);
   /// Mappings announced by `space` since its last end().
   [[nodiscard]] std::size_t pending(const model::AddressSpace& space) const;
   /// Claims of the last announcement, by mapping name.
@@ -87,6 +94,7 @@ class Announcements {
   std::map<std::string, SymbolFrame> anchors_;                            // by mapping name
   std::map<std::uint64_t, std::vector<protocol::MappingClaim>> pending_;  // by space id
   std::vector<protocol::MappingClaim> last_;
+  std::set<arch::Frame> reported_;  ///< By unannounced().
 };
 
 }  // namespace sealvisor::run

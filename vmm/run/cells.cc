@@ -246,7 +246,7 @@ void Course::judge(Active& active) {
                                 : "unobserved: the victim never came back";
   }
   if (request_.expectations) {
-    cell.expectation = seal::expectation_of(cell, request_.sealed, request_.arch);
+    cell.expectation = seal::expectation_of(cell, request_.sealed, request_.arch, protection_keys_);
   }
   const std::string what = cell.mapping + "/" + cell.operation + "/" + cell.form;
   const seal::CellJudgement judgement = seal::judge_cell(cell, request_.sealed);

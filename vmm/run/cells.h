@@ -65,6 +65,8 @@ class Course {
   /// Cells of the plan that never came, as unobserved rows; findings sorted in.
   void finish(report::Run& run);
 
+  /// Whether the guest has protection keys on: some expectations depend on it.
+  void set_protection_keys(bool on) { protection_keys_ = on; }
   [[nodiscard]] std::uint64_t violations() const { return violations_; }
   /// Space of the victim while its operation is under way.
   [[nodiscard]] std::optional<std::uint64_t> victim() const;
@@ -105,6 +107,7 @@ class Course {
   std::map<std::string, std::uint64_t> repeats_;  // by finding id: how often it came again
   std::string where_ = "boot";
   std::uint64_t violations_ = 0;
+  bool protection_keys_ = false;
 };
 
 }  // namespace sealvisor::run

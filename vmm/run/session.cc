@@ -64,6 +64,7 @@ void Session::on_event(const Event& original) {
       auto format = model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
       if (format) {
         spaces_.set_format(request_.arch, format.value());
+        course_.set_protection_keys(arch::has_protection_keys(format.value()));
       } else {
         paging_refused_ = format.error().message;
       }
@@ -364,6 +365,18 @@ constexpr auto kAnchors = std::to_array<Anchor>({
     {"[vdso] (32-bit)", "vdso_image_32", true},
 });
 
+// Sections of the image that are never freed. 6.12: include/asm-generic/vmlinux.lds.h;
+// arch/x86/kernel/vmlinux.lds.S, which has the data pages of the vdso between __vvar_page and its
+// init memory; arch/x86/mm/init.c, free_kernel_image_pages, and arch/x86/mm/init_64.c,
+// mark_rodata_ro, which free what lies between them.
+constexpr auto kKeptSections = std::to_array<std::pair<const char*, const char*>>({
+    {"_text", "_etext"},
+    {"__start_rodata", "__end_rodata"},
+    {"_sdata", "_edata"},
+    {"__vvar_page", "__init_begin"},
+    {"__bss_start", "__bss_stop"},
+});
+
 }  // namespace
 
 void Session::find_kernel_range() {
@@ -385,22 +398,19 @@ void Session::find_kernel_range() {
       return;
     }
   }
-  const auto first = symbols_->address_of("_text");
-  const auto last = symbols_->address_of("_end");
-  if (!first || !last || *last <= *first) return;
-  const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
-  if (begin.end != arch::WalkEnd::Leaf) return;
-  // The image is one contiguous piece of memory on both architectures.
-  const auto gpa_of = [&](std::uint64_t address) {
-    return Gpa{begin.output.value + (address - *first)};
-  };
-  KernelRange range{begin.output, gpa_of(*last), {}, {}};
-  const auto init_first = symbols_->address_of("__init_begin");
-  const auto init_last = symbols_->address_of("__init_end");
-  if (init_first && init_last) {
-    range.init_first = gpa_of(*init_first);
-    range.init_last = gpa_of(*init_last);
+  KernelRange range;
+  for (const auto& [first_name, last_name] : kKeptSections) {
+    const auto first = symbols_->address_of(first_name);
+    const auto last = symbols_->address_of(last_name);
+    if (!first || !last || *last <= *first) continue;
+    // Each section is one contiguous piece of memory on both architectures.
+    const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
+    if (begin.end != arch::WalkEnd::Leaf) continue;
+    const std::uint64_t offset = begin.output.value % arch::kPageSize;
+    range.parts.push_back({arch::frame_of(begin.output),
+                           (offset + *last - *first + arch::kPageSize - 1) / arch::kPageSize});
   }
+  if (range.parts.empty()) return;
   announcements_.set_kernel_range(range);
   for (const Anchor& anchor : kAnchors) {
     auto address = symbols_->address_of(anchor.symbol);
@@ -424,6 +434,8 @@ void Session::check_touches(const protocol::Touched& touched, const model::Addre
     const bool readable = walk.end == arch::WalkEnd::Leaf && walk.permissions.read;
     const bool says_so = touched.outcome[i] == protocol::Touch::Read ||
                          touched.outcome[i] == protocol::Touch::Written;
+    // Of a page with a protection key, a register of user mode decides (SDM vol. 3A, 4.6.2).
+    if (readable && walk.permissions.key != 0) continue;
     // A page that could not be stored to may well be readable.
     if (says_so == readable || (readable && touched.moment == protocol::Moment::AfterStores)) {
       continue;
@@ -445,6 +457,10 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
                                 message.body.mappings_end.count, announcements_.pending(space)));
   }
   for (const IdentityDoubt& doubt : announcements_.end(*spaces_.format(), space, compat, learned)) {
+    course_.finding("identity", course_.where() + "/" + doubt.mapping,
+                    doubt.mapping + " " + doubt.text);
+  }
+  for (const IdentityDoubt& doubt : announcements_.unannounced(*spaces_.format(), space)) {
     course_.finding("identity", course_.where() + "/" + doubt.mapping,
                     doubt.mapping + " " + doubt.text);
   }

@@ -88,6 +88,14 @@ constexpr std::string_view kTakeExec =
     "mm/mprotect.c mprotect_fixup, change_protection: entries lose the permission to execute";
 constexpr std::string_view kNothingToDo =
     "mm/mprotect.c mprotect_fixup: the flags are the same, it returns 0 and touches no entry";
+constexpr std::string_view kExecuteOnly =
+    "mm/mprotect.c mprotect_fixup, change_protection: without protection keys (x86-64) or enhanced "
+    "PAN (arm64) the entry of an execute-only page is that of a readable one "
+    "(arch/x86/mm/pgprot.c, arch/arm64/mm/mmap.c protection_map). mprotect(2): whether PROT_READ "
+    "can be left out depends on the architecture";
+constexpr std::string_view kExecuteOnlyKey =
+    "arch/x86/mm/pkeys.c __arch_override_mprotect_pkey: execute-only memory gets a protection key "
+    "of its own, the first free one, which forbids data accesses; the entries take it over";
 constexpr std::string_view kWritable =
     "mm/mprotect.c mprotect_fixup: allowed by VM_MAYWRITE (arch/x86/entry/vdso/vma.c map_vdso, "
     "arch/arm64/kernel/vdso.c __setup_additional_pages). The entries of a private mapping stay "
@@ -124,6 +132,10 @@ constexpr auto kRows = std::to_array<Row>({
     {Recipe::Sealed, Content::Code, Operation::MprotectRX, Part::Any, EPERM, Change::Unchanged,
      kSealedProtectSame},
     {Recipe::Sealed, Content::Code, kRwxOp, Part::Any, EPERM, Change::Unchanged, kSealedProtect},
+    {Recipe::Sealed, Content::Code, Operation::MprotectX, Part::Any, EPERM, Change::Unchanged,
+     kSealedProtect},
+    {Recipe::Sealed, Content::Code, Operation::MprotectWX, Part::Any, EPERM, Change::Unchanged,
+     kSealedProtect},
 
     {Recipe::Any, Content::Data, Operation::MprotectW, Part::Any, EACCES, Change::Unchanged,
      kMayNot},
@@ -132,6 +144,10 @@ constexpr auto kRows = std::to_array<Row>({
     {Recipe::Any, Content::Data, Operation::MprotectRX, Part::Any, EACCES, Change::Unchanged,
      kMayNot},
     {Recipe::Any, Content::Data, kRwxOp, Part::Any, EACCES, Change::Unchanged, kMayNot},
+    {Recipe::Any, Content::Data, Operation::MprotectX, Part::Any, EACCES, Change::Unchanged,
+     kMayNot},
+    {Recipe::Any, Content::Data, Operation::MprotectWX, Part::Any, EACCES, Change::Unchanged,
+     kMayNot},
 
     {Recipe::Unsealed, Content::Any, Operation::Munmap, Part::Whole, 0, Change::Gone, kUnmap},
     {Recipe::Unsealed, Content::Any, Operation::Munmap, Part::Some, EINVAL, Change::Unchanged,
@@ -151,17 +167,31 @@ constexpr auto kRows = std::to_array<Row>({
      kSplit},
     {Recipe::Unsealed, Content::Any, kNoneOp, Part::Whole, 0, Change::PermissionChanged, kTakeAll},
     {Recipe::Unsealed, Content::Any, kNoneOp, Part::Some, EINVAL, Change::Unchanged, kSplit},
-    {Recipe::Unsealed, Content::Any, Operation::MprotectSame, Part::Whole, 0, Change::Unchanged,
+    {Recipe::Unsealed, Content::Any, Operation::MprotectSame, Part::Any, 0, Change::Unchanged,
      kNothingToDo},
     {Recipe::Unsealed, Content::Code, Operation::MprotectR, Part::Whole, 0,
      Change::PermissionChanged, kTakeExec},
-    {Recipe::Unsealed, Content::Data, Operation::MprotectR, Part::Whole, 0, Change::Unchanged,
+    {Recipe::Unsealed, Content::Code, Operation::MprotectR, Part::Some, EINVAL, Change::Unchanged,
+     kSplit},
+    {Recipe::Unsealed, Content::Data, Operation::MprotectR, Part::Any, 0, Change::Unchanged,
      kNothingToDo},
     {Recipe::Unsealed, Content::Code, Operation::MprotectW, Part::Whole, 0, Change::Replaced,
      kWritable},
     {Recipe::Unsealed, Content::Code, Operation::MprotectRW, Part::Whole, 0, Change::Replaced,
      kWritable},
-    {Recipe::Unsealed, Content::Code, Operation::MprotectRX, Part::Whole, 0, Change::Unchanged,
+    {Recipe::Unsealed, Content::Code, Operation::MprotectW, Part::Some, EINVAL, Change::Unchanged,
+     kSplit},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectRW, Part::Some, EINVAL, Change::Unchanged,
+     kSplit},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectX, Part::Whole, 0, Change::Unchanged,
+     kExecuteOnly},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectX, Part::Some, EINVAL, Change::Unchanged,
+     kSplit},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectWX, Part::Whole, 0, Change::Replaced,
+     kWritable},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectWX, Part::Some, EINVAL, Change::Unchanged,
+     kSplit},
+    {Recipe::Unsealed, Content::Code, Operation::MprotectRX, Part::Any, 0, Change::Unchanged,
      kNothingToDo},
     {Recipe::Unsealed, Content::Code, kRwxOp, Part::Whole, 0, Change::Replaced, kWritable},
     {Recipe::Unsealed, Content::Code, kRwxOp, Part::Some, EINVAL, Change::Unchanged, kSplit},
@@ -201,13 +231,16 @@ std::optional<Content> content_of(std::string_view mapping) {
 }  // namespace
 
 std::optional<Expectation> expect(const report::Cell& cell, bool sealed,
-                                  [[maybe_unused]] arch::Arch arch) {
+                                  [[maybe_unused]] arch::Arch arch, bool protection_keys) {
   const auto content = content_of(cell.mapping);
   const auto operation = scenario::operation_named(cell.operation);
   const auto form = scenario::form_named(cell.form);
   if (!content || !operation || !form) return std::nullopt;
   for (const Row& row : kRows) {
     if (means(row, sealed, *content, *operation, *form)) {
+      if (row.source == kExecuteOnly && protection_keys) {
+        return Expectation{{row.error}, Change::PermissionChanged, kExecuteOnlyKey, "r-x key 1"};
+      }
       // What mprotect leaves is what was asked for.
       std::string_view permissions;
       if (row.change == Change::PermissionChanged) {
@@ -220,8 +253,8 @@ std::optional<Expectation> expect(const report::Cell& cell, bool sealed,
 }
 
 std::optional<report::Expected> expectation_of(const report::Cell& cell, bool sealed,
-                                               arch::Arch arch) {
-  const auto expectation = expect(cell, sealed, arch);
+                                               arch::Arch arch, bool protection_keys) {
+  const auto expectation = expect(cell, sealed, arch, protection_keys);
   if (!expectation) return std::nullopt;
   report::Expected expected;
   expected.errnos = expectation->errnos;

@@ -36,7 +36,8 @@ struct Expectation {
 /// picks no row; what they have of their own (arch/*/vdso) agrees where it matters here.
 /// Precondition: the mapping has more than one page, as each of these has; the forms of less than
 /// the whole depend on it. nullopt: no such cell is known.
+/// `protection_keys`: the guest has them on (x86-64, CR4.PKE).
 [[nodiscard]] std::optional<Expectation> expect(const report::Cell& cell, bool sealed,
-                                                arch::Arch arch);
+                                                arch::Arch arch, bool protection_keys = false);
 
 }  // namespace sealvisor::seal

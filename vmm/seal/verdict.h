@@ -12,9 +12,10 @@
 namespace sealvisor::seal {
 
 /// What is expected of `cell` on a recipe that is, or is not, sealed; nullopt where nothing is
-/// known.
+/// known. `protection_keys`: as for expect().
 [[nodiscard]] std::optional<report::Expected> expectation_of(const report::Cell& cell, bool sealed,
-                                                             arch::Arch arch);
+                                                             arch::Arch arch,
+                                                             bool protection_keys = false);
 
 struct CellJudgement {
   report::Verdict verdict = report::Verdict::Unobserved;

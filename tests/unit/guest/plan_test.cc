@@ -51,7 +51,7 @@ TEST(Plan, NamesWhatIsWrongWithALine) {
   EXPECT_EQ(error_of("cell 1 [heap] munmap whole"), "no such mapping");
   EXPECT_EQ(error_of("cell 1 [vdso] unmap whole"), "no such operation");
   EXPECT_EQ(error_of("cell 1 [vdso] munmap"), "no such form");
-  EXPECT_EQ(error_of("cell 1 [vdso] mprotect-r first-page"), "this operation has no such form");
+  EXPECT_EQ(error_of("cell 1 [vdso] mremap-shrink whole"), "this operation has no such form");
   EXPECT_EQ(error_of("cell 1 [vdso] munmap whole x"), "words after the last one that is expected");
   EXPECT_EQ(error_of("life sleep 3"), "no such scenario");
   EXPECT_EQ(error_of("life fork"), "a count is a number of 1 to 100000");

@@ -64,7 +64,7 @@ TEST(Scenarios, EveryOperationIsTriedAndEachPairOnce) {
     EXPECT_TRUE(scenario.by_default) << scenario.name;
   }
   EXPECT_EQ(operations.size(), kOperationCount);
-  EXPECT_EQ(find_cells(Operation::MprotectR, Form::FirstPage), nullptr);
+  EXPECT_EQ(find_cells(Operation::MremapShrink, Form::Whole), nullptr);
 }
 
 TEST(Scenarios, FindsByName) {

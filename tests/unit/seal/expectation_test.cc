@@ -122,9 +122,18 @@ TEST(Expectation, KnowsNothingOfOtherCells) {
   EXPECT_FALSE(expect(cell("[uprobes]", "munmap", "whole"), true, arch::Arch::X86_64));
   EXPECT_FALSE(expect(cell("[vdso]", "madvise", "whole"), true, arch::Arch::X86_64));
   EXPECT_FALSE(expect(cell("[vdso]", "munmap", "half"), true, arch::Arch::X86_64));
-  // Not in the list of scenarios, so nobody read what the kernel does with it.
-  EXPECT_FALSE(expect(cell("[vdso]", "mprotect-r", "first-page"), false, arch::Arch::X86_64));
   EXPECT_FALSE(expectation_of(cell("[heap]", "munmap", "whole"), true, arch::Arch::Arm64));
+}
+
+TEST(Expectation, OfExecuteOnlyDependsOnProtectionKeys) {
+  const report::Cell only = cell("[vdso]", "mprotect-x", "whole");
+  const auto without = expect(only, false, arch::Arch::X86_64, false);
+  const auto with = expect(only, false, arch::Arch::X86_64, true);
+  ASSERT_TRUE(without && with);
+  EXPECT_EQ(without->change, report::Change::Unchanged);
+  EXPECT_EQ(with->change, report::Change::PermissionChanged);
+  EXPECT_EQ(with->permissions, "r-x key 1");
+  EXPECT_EQ(expect(only, true, arch::Arch::X86_64, true)->change, report::Change::Unchanged);
 }
 
 TEST(Expectation, SaysItInWords) {
