@@ -17,7 +17,10 @@ constexpr unsigned kChildSeconds = 60;
 
 }  // namespace
 
-int Ending::status() const { return signal != 0 ? EPROTO : error; }
+int Ending::status() const {
+  if (signal == SIGALRM) return ETIMEDOUT;
+  return signal != 0 ? EPROTO : error;
+}
 
 pid_t announced_fork(Agent& agent, std::uint64_t& token) {
   token = agent.next_fork++;

@@ -25,7 +25,7 @@ struct Ending {
   int error = 0;   ///< Its exit code: 0, or the errno that it gives as its reason.
   int signal = 0;  ///< The signal that killed it, 0 if none.
 
-  /// 0 if it ended well, else an errno (EPROTO for a signal).
+  /// 0 if it ended well, else an errno (ETIMEDOUT past its deadline, EPROTO for another signal).
   [[nodiscard]] int status() const;
 };
 
