@@ -58,7 +58,7 @@ TEST_P(Controls, AChangedValueIsFoundByTheRewalk) {
 
 // From this store on, the first that changes a table is missed: one that no later store puts right
 // before the next re-walk. Runs are the same to the instruction, so it is the same one each time.
-constexpr std::uint64_t kMissedStore = 3000;
+constexpr std::uint64_t kMissedStore = 2500;
 
 TEST_P(Controls, AMissedStoreIsFoundByTheRewalk) {
   run::RunRequest request = request_for(GetParam(), "lts-sealed", {"life/fork"});
