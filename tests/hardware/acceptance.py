@@ -10,7 +10,13 @@ import dataclasses
 RECIPES = ("lts-sealed", "lts-unsealed", "lying")
 MECHANISMS = ("exact", "audited")
 REFERENCE = "tcg"
-STORES = "stores"
+# Runs of lts-sealed that must show what they make themselves: name -> mechanisms that can show it.
+CONTROLS = {
+    "stores": ("exact",),
+    "entries": MECHANISMS,
+    "tamper-entry": MECHANISMS,
+    "tamper-code": MECHANISMS,
+}
 ORACLE = "store-oracle"
 UNIT = "unit tests"
 
@@ -23,6 +29,10 @@ MOST_SECONDS = 60  # all default scenarios on the three kernels, for one mechani
 MOST_JUDGEMENT_MICROSECONDS = 250
 MOST_STORE_MICROSECONDS = 250
 LEAST_KNOWN_STORES = 1000
+LEAST_KNOWN_ENTRIES = 8000
+LEAST_STEPPED_ENTRIES = 100
+# What the guest makes: guest/agent/tamper.cc.
+KNOWN_CHANGES = {"tamper-entry": 1000, "tamper-code": 33}
 
 MOST_LISTED = 8  # differences of one run that are spelled out
 
@@ -63,8 +73,8 @@ def run_name(engine, recipe):
 
 def expected_runs(mechanisms, recipes=RECIPES):
     names = [run_name(engine, recipe) for engine in (REFERENCE, *mechanisms) for recipe in recipes]
-    if "exact" in mechanisms:
-        names.append(run_name("exact", STORES))
+    names += [run_name(mechanism, control) for mechanism in mechanisms
+              for control, able in CONTROLS.items() if mechanism in able]
     return names
 
 
@@ -168,7 +178,7 @@ def check_report(name, report, status, arch):
             return None, problems + [f"{name}: {len(report['runs'])} runs in the report, expected 1"]
         run = report["runs"][0]
         engine, recipe = name.split("-", 1)
-        recipe = "lts-sealed" if recipe == STORES else recipe
+        recipe = "lts-sealed" if recipe in CONTROLS else recipe
         expected = {"arch": arch, "recipe": recipe,
                     "engine": "tcg" if engine == REFERENCE else "kvm",
                     "lane": "exact" if engine == REFERENCE else engine}
@@ -222,6 +232,36 @@ def figures_of(name, run, resident):
     return rows
 
 
+def check_control(control, counts):
+    """(problems, notes): what a control made itself, and what was seen of it."""
+    def at_least(what, value, least):
+        value = value or 0
+        if value < least:
+            return [f"{value} {what}, expected at least {least}"], []
+        return [], [f"{value} {what}, each seen"]
+    if control == "stores":
+        return at_least("known stores", counts["known_stores"], LEAST_KNOWN_STORES)
+    if control in KNOWN_CHANGES:
+        made, judged = counts["known_changes"], counts["known_changes_judged"]
+        due = KNOWN_CHANGES[control]
+        if (made, judged) != (due, due):
+            return [f"{judged} of {made} known violations were judged, expected {due}"], []
+        return [], [f"{due} known violations, each judged"]
+    wrong, right = at_least("known entries to user mode", counts["known_entries"],
+                            LEAST_KNOWN_ENTRIES)
+    if (counts["known_entries_counted"] or 0) < (counts["known_entries"] or 0):
+        wrong.append(f"{counts['known_entries_counted']} entries were counted")
+    if counts["stepped_entries"] is None:
+        right.append("entries were not counted by single step, which this CPU does not allow")
+    else:
+        more_wrong, more_right = at_least("entries to user mode by single step",
+                                          counts["stepped_entries"], LEAST_STEPPED_ENTRIES)
+        wrong, right = wrong + more_wrong, right + more_right
+        if counts["stepped_untrapped"] != 0:
+            wrong.append(f"{counts['stepped_untrapped']} of them without a trap")
+    return wrong, right
+
+
 def listed(name, lines):
     rest = len(lines) - MOST_LISTED
     more = [f"{name}: and {rest} more like it"] if rest > 0 else []
@@ -263,15 +303,13 @@ def judge(case):
         if len(seconds) == len(case.recipes):
             figures.append((mechanism, "seconds for all kernels", sum(seconds), MOST_SECONDS))
 
-    stores = runs.get(run_name("exact", STORES))
-    if stores is not None:
-        known = stores["counts"]["known_stores"] or 0
-        if known < LEAST_KNOWN_STORES:
-            problems.append(f"exact-{STORES}: {known} known stores were compared, expected at least "
-                            f"{LEAST_KNOWN_STORES}")
-        else:
-            notes.append(f"exact-{STORES}: {known} known stores of "
-                         f"{stores['counts']['known_store_classes']} classes, each seen")
+    for mechanism in case.mechanisms:
+        for control in CONTROLS:
+            name = run_name(mechanism, control)
+            if name in runs:
+                wrong, right = check_control(control, runs[name]["counts"])
+                problems += [f"{name}: {line}" for line in wrong]
+                notes += [f"{name}: {line}" for line in right]
 
     for check in expected_checks(case.arch, case.kind, case.mechanisms):
         status = case.checks.get(check)

@@ -35,18 +35,30 @@ def change(old="P US A gpa 0x16dc000", new="absent", function="unmap_page_range+
             "function": function}
 
 
-def report(engine, lane, arch, recipe, stores=None):
+COUNTS = {"known_stores": None, "known_store_classes": None, "known_changes": None,
+          "known_changes_judged": None, "known_entries": None, "known_entries_counted": None,
+          "stepped_instructions": None, "stepped_entries": None, "stepped_untrapped": None}
+CONTROL_COUNTS = {
+    "stores": {"known_stores": 1632, "known_store_classes": 55},
+    "entries": {"known_entries": 9015, "known_entries_counted": 9100,
+                "stepped_instructions": 50000, "stepped_entries": 300, "stepped_untrapped": 0},
+    "tamper-entry": {"known_changes": 1000, "known_changes_judged": 1000},
+    "tamper-code": {"known_changes": 33, "known_changes_judged": 33},
+}
+
+
+def report(engine, lane, arch, recipe, control=None):
     kvm = engine == "kvm"
     run = {
         "arch": arch, "recipe": recipe, "engine": engine, "lane": lane, "good": True,
         "ending": {"good": True, "text": "guest reset"}, "summary": "good", "seconds": 2.0,
-        "cells": [] if stores else [
+        "cells": [] if control else [
             cell("[vdso]", "munmap", "whole", "EPERM", "unchanged", "held"),
             cell("[vvar]", "munmap", "whole", "ok", "gone", "as-expected", [change()])],
-        "lives": [] if stores else [{"name": "life/fork", "status": 0, "count": 8,
+        "lives": [] if control else [{"name": "life/fork", "status": 0, "count": 8,
                                      "complete": True, "violations": 0, "address_spaces": 9}],
-        "counts": {"mismatches": 0, "user_entries": 100, "known_stores": stores,
-                   "known_store_classes": 55 if stores else None},
+        "counts": {"mismatches": 0, "user_entries": 100, **COUNTS,
+                   **CONTROL_COUNTS.get(control, {})},
         "findings": [{"id": "known", "text": "of old", "known": True}],
         "blind_spots": ["one vCPU only"],
         "costs": [{"name": "judgements of user mode", "count": 100, "microseconds": 500.0},
@@ -67,8 +79,11 @@ def good_case(arch="arm64", mechanisms=("exact", "audited"), kind=acceptance.HAR
         case.reports[run_name("tcg", recipe)] = report("tcg", "exact", arch, recipe)
         for mechanism in mechanisms:
             case.reports[run_name(mechanism, recipe)] = report("kvm", mechanism, arch, recipe)
-    if "exact" in mechanisms:
-        case.reports["exact-stores"] = report("kvm", "exact", arch, "lts-sealed", 1632)
+    for mechanism in mechanisms:
+        for control, able in acceptance.CONTROLS.items():
+            if mechanism in able:
+                case.reports[run_name(mechanism, control)] = report("kvm", mechanism, arch,
+                                                                    "lts-sealed", control)
     case.statuses = {name: 0 for name in case.reports}
     case.checks = {acceptance.UNIT: 0, acceptance.ORACLE: 0}
     return case
@@ -244,11 +259,26 @@ class Acceptance(unittest.TestCase):
         the_run(case, "exact-lying")["cells"][1]["changes"] = spoilt
         self.assert_rejects(case, "missing change")
 
-    def test_too_few_known_stores(self):
-        for stores in (999, None):
+    def test_controls_that_show_too_little(self):
+        for name, key, value, words in (
+                ("exact-stores", "known_stores", 999, "999 known stores, expected at least 1000"),
+                ("exact-stores", "known_stores", None, "0 known stores"),
+                ("exact-entries", "known_entries", 7999, "7999 known entries"),
+                ("audited-entries", "known_entries_counted", 9014, "9014 entries were counted"),
+                ("audited-entries", "stepped_entries", 99, "99 entries to user mode by single"),
+                ("exact-entries", "stepped_untrapped", 1, "1 of them without a trap"),
+                ("exact-tamper-entry", "known_changes_judged", 999, "999 of 1000 known violations"),
+                ("audited-tamper-code", "known_changes", None, "33 of None known violations")):
             case = good_case()
-            the_run(case, "exact-stores")["counts"]["known_stores"] = stores
-            self.assert_rejects(case, "known stores were compared")
+            the_run(case, name)["counts"][key] = value
+            self.assert_rejects(case, f"{name}: {words}")
+
+    def test_a_cpu_that_does_not_step_is_noted(self):
+        case = good_case()
+        the_run(case, "exact-entries")["counts"]["stepped_entries"] = None
+        judgement = judge(case)
+        self.assertTrue(judgement.accepted)
+        self.assertIn("not counted by single step", "\n".join(judgement.notes))
 
     def test_checks(self):
         for check in (acceptance.UNIT, acceptance.ORACLE):
@@ -365,6 +395,9 @@ class SignOff(unittest.TestCase):
         self.assertEqual(words[words.index("--recipe") + 1], "lts-sealed")
         self.assertEqual(words[words.index("--mechanism") + 1], "exact")
         self.assertEqual(words[words.index("--engine") + 1], "kvm")
+        words = self.script.verify_words(options, "x86_64", "audited-tamper-entry", "/r.json")
+        self.assertIn("control/tamper-entry", words)
+        self.assertNotIn("--step-check", words)
         words = self.script.verify_words(options, "arm64", "tcg-lying", "/r.json")
         self.assertNotIn("--engine", words)
         self.assertNotIn("--scenario", words)

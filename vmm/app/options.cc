@@ -100,6 +100,13 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
       ->check(CLI::Range(1, kLongest));
   sub->add_flag("--witness", verify.witness,
                 "audit mode: a second, independent witness of each table write (slow)");
+  sub->add_flag("--step-check", verify.step_check,
+                "of kvm on arm64: count entries to user mode by single step too, in samples, and "
+                "find those without a trap (slow)");
+  sub->add_option(
+         "--leave-return", verify.leave_return,
+         "of kvm, a control: the Nth return to user mode gets no trap, which must be found")
+      ->type_name("N");
   return sub;
 }
 
@@ -234,6 +241,12 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     if (auto fits = check_engine(verify.machine); !fits) return fits.error();
     if (verify.witness && verify.machine.engine != engine::Kind::Tcg) {
       return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor verify --help`"};
+    }
+    if ((verify.step_check || verify.leave_return != 0) &&
+        verify.machine.engine != engine::Kind::Kvm) {
+      return Error{ExitCode::Usage,
+                   "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
+                   "`sealvisor verify --help`"};
     }
     if (verify.machine.nested && (!verify.machine.kernel.empty() || !verify.trace.empty())) {
       return Error{ExitCode::Usage,

@@ -34,6 +34,8 @@ struct VerifyOptions {
   std::filesystem::path trace;  ///< Empty: none is kept.
   std::chrono::seconds deadline{120};
   bool witness = false;
+  bool step_check = false;
+  std::uint32_t leave_return = 0;  ///< 0: none.
 };
 
 struct BootOptions {

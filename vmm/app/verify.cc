@@ -51,6 +51,8 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.cpu_model = options.machine.cpu_model;
   request.trace_dir = options.trace;
   request.witness = options.witness;
+  request.step_check = options.step_check;
+  request.leave_return = options.leave_return;
   request.engine = options.machine.engine;
   request.mechanism = options.machine.mechanism;
   return request;
@@ -214,19 +216,29 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                          const VerifyTools& tools) {
   const auto chosen = choose_scenarios(options.machine.scenarios);
   if (!chosen) return chosen.error();
+  const auto chose = [&](std::string_view name) {
+    return std::any_of(chosen.value().begin(), chosen.value().end(),
+                       [&](const scenario::Scenario* one) { return one->name == name; });
+  };
   // The tcg lane takes note of entries where there is something to judge, and counts no others.
   constexpr std::string_view kEntries = "control/entries";
-  const bool entries =
-      std::any_of(chosen.value().begin(), chosen.value().end(),
-                  [&](const scenario::Scenario* one) { return one->name == kEntries; });
-  if (entries && options.machine.engine == engine::Kind::Tcg) {
+  if (chose(kEntries) && options.machine.engine == engine::Kind::Tcg) {
     return Error{ExitCode::Usage, fmt::format("{} is for --engine kvm and kvm-nested", kEntries)};
+  }
+  // The audited lane sees what a store leaves, not the store.
+  constexpr std::string_view kStores = "control/stores";
+  if (chose(kStores) && options.machine.mechanism == engine::Mechanism::Audited) {
+    return Error{ExitCode::Usage,
+                 fmt::format("{} counts stores, and --mechanism audited sees none", kStores)};
   }
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;
   for (run::RunRequest& request : prepared.value().requests) {
     request.plan = plan_of(chosen.value());
+    if (chose(kStores) && request.engine == engine::Kind::Kvm) {
+      request.mechanism = engine::Mechanism::Exact;
+    }
   }
   return prepared;
 }

@@ -57,6 +57,10 @@ struct EngineConfig {
   bool witness = false;
   /// tcg: of the stores from this number on, one is missed (options.h of the plugin). A control.
   std::uint64_t drop_store = 0;
+  /// kvm: count entries to user mode by single step too, in samples (Outcome::stepped).
+  bool step_check = false;
+  /// kvm: the return to user mode of this number, counted from 1, gets no trap. A control.
+  std::uint32_t leave_return = 0;
   bool interactive = false;  ///< Console on the caller's terminal, and to on_console too.
   /// interactive: input that does not come from a terminal waits until the console has shown this,
   /// and its end is passed on as Ctrl-D. Empty: neither.
@@ -91,6 +95,13 @@ struct Cost {
   double microseconds = 0;  ///< In all, in the engine; 0: not measured.
 };
 
+/// Entries to user mode that were counted by single step.
+struct StepCount {
+  std::uint64_t instructions = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t untrapped = 0;  ///< Of these, the ones that no trap told.
+};
+
 /// How a run ended.
 enum class End : std::uint8_t {
   GuestReset,  ///< The guest reset or powered off, as the agent does.
@@ -116,6 +127,7 @@ struct Outcome {
   std::string mechanism;            ///< What the watch rests on, for people; tcg: empty.
   std::vector<std::string> limits;  ///< What this engine could not watch in this run.
   std::vector<Cost> costs;
+  std::optional<StepCount> stepped;  ///< Where EngineConfig::step_check asked for it.
   std::chrono::steady_clock::time_point started{};
 };
 

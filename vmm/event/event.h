@@ -63,6 +63,23 @@ enum class Limit : std::uint64_t {
   UnfollowedStore = 5,    ///< kvm: a store that can be neither done for the guest nor stepped.
 };
 
+/// What `limit` means for the watch, for people.
+[[nodiscard]] constexpr const char* text_of(Limit limit) {
+  switch (limit) {
+    case Limit::TableFrames:
+      return "more table frames than can be watched";
+    case Limit::ContentFrames:
+      return "more frames of code than can be watched";
+    case Limit::UntranslatedStore:
+      return "a store that could not be placed";
+    case Limit::UntrappedReturn:
+      return "a return to user mode that has no trap";
+    case Limit::UnfollowedStore:
+      return "a store to a table that could not be followed";
+  }
+  return "a bound that is not known here";
+}
+
 /// One record. `icount`: guest instructions of the blocks started so far on this vCPU.
 struct Event {
   Kind kind;

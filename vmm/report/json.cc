@@ -165,6 +165,9 @@ Json json_of(const Counts& counts) {
       {"known_changes_judged", or_null(counts.known_changes_judged)},
       {"known_entries", or_null(counts.known_entries)},
       {"known_entries_counted", or_null(counts.known_entries_counted)},
+      {"stepped_instructions", or_null(counts.stepped_instructions)},
+      {"stepped_entries", or_null(counts.stepped_entries)},
+      {"stepped_untrapped", or_null(counts.stepped_untrapped)},
   };
 }
 

@@ -166,6 +166,11 @@ struct Counts {
   /// meanwhile (up to one more for each interrupt).
   std::optional<std::uint64_t> known_entries;
   std::optional<std::uint64_t> known_entries_counted;
+  /// kvm with --step-check: instructions that were stepped through, entries to user mode among them
+  /// and those of these that no trap told.
+  std::optional<std::uint64_t> stepped_instructions;
+  std::optional<std::uint64_t> stepped_entries;
+  std::optional<std::uint64_t> stepped_untrapped;
 };
 
 /// How the guest ended.

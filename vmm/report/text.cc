@@ -275,6 +275,12 @@ std::string counts_text(const Run& run, const TextOptions& options) {
                         grouped(*counts.known_entries),
                         grouped(counts.known_entries_counted.value_or(0)));
   }
+  if (counts.stepped_instructions) {
+    text += fmt::format("; {} entries to user mode in {} stepped instructions, {} without a trap",
+                        grouped(counts.stepped_entries.value_or(0)),
+                        grouped(*counts.stepped_instructions),
+                        grouped(counts.stepped_untrapped.value_or(0)));
+  }
   return paragraph("  counts    ", text, options.width);
 }
 

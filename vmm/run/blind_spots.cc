@@ -46,7 +46,16 @@ std::vector<std::string> guarded_blind_spots() {
 
 std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
   if (request.engine == engine::Kind::Kvm) {
-    return run.lane == "exact" ? guarded_blind_spots() : audited_blind_spots();
+    auto spots = run.lane == "exact" ? guarded_blind_spots() : audited_blind_spots();
+    if (request.arch == arch::Arch::X86_64) {
+      spots.emplace_back(
+          "entries to user mode can't be counted by single step on x86-64, which returns to user "
+          "mode end");
+    } else if (!request.step_check) {
+      spots.emplace_back(
+          "no count of entries to user mode by single step in this run (--step-check adds it)");
+    }
+    return spots;
   }
   std::vector<std::string> spots = {
       "accessed and dirty bits: the table walker sets them without a store; they are not judged",

@@ -50,7 +50,7 @@ report::EntryChange Narrator::tell(const arch::AnyFormat& format,
   result.new_text = arch::describe_entry(format, write.new_value, change.level);
   result.pc = write.pc;
   if (write.pc == 0) {
-    result.function = fmt::format("seen at entry {} to user mode", write.icount);
+    result.function = fmt::format("an unknown writer, seen at entry {} to user mode", write.icount);
   } else {
     result.function = function_at(write.pc, (write.flags & event::kUserMode) != 0);
     result.instruction = instruction_at(format, write.pc, code_root);

@@ -23,7 +23,8 @@ class Narrator {
   [[nodiscard]] report::EntryChange tell(const arch::AnyFormat& format,
                                          const model::Identities& identities,
                                          const model::MappingChange& change, arch::Frame code_root);
-  /// "function+0x12", "user mode", or the bare address.
+  /// "function+0x12", "user mode", or the bare address. tell() says "an unknown writer" where the
+  /// lane can't tell it.
   [[nodiscard]] std::string function_at(std::uint64_t pc, bool user_mode) const;
 
  private:

@@ -136,6 +136,8 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.mechanism = request.mechanism;
   config.witness = request.witness;
   config.drop_store = request.drop_store;
+  config.step_check = request.step_check;
+  config.leave_return = request.leave_return;
   auto engine = request.engine == engine::Kind::Kvm
                     ? engine::make_kvm_engine(config, request.memory_bytes)
                     : engine::make_tcg_engine(config, request.memory_bytes);
@@ -172,6 +174,11 @@ Result<report::Run> run_one(const RunRequest& request) {
   for (const std::string& limit : how.limits) run.blind_spots.push_back(limit);
   for (const engine::Cost& cost : how.costs) {
     run.costs.push_back({cost.name, cost.count, cost.microseconds});
+  }
+  if (how.stepped) {
+    run.counts.stepped_instructions = how.stepped->instructions;
+    run.counts.stepped_entries = how.stepped->entries;
+    run.counts.stepped_untrapped = how.stepped->untrapped;
   }
   run.cpu_model = how.cpu_model;
   run.seconds = how.wall_seconds;

@@ -48,6 +48,10 @@ struct RunRequest {
   /// The engine misses one store: the first from this number on, counted from 1, that changes a
   /// watched frame. A negative control only; 0 in every real run.
   std::uint64_t drop_store = 0;
+  bool step_check = false;  ///< kvm: entries to user mode are counted by single step too.
+  /// kvm: the return to user mode of this number, counted from 1, gets no trap. A negative control
+  /// only; 0 in every real run.
+  std::uint32_t leave_return = 0;
   /// Called for each event before it is applied; may change it. A negative control only: the
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;

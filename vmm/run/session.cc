@@ -85,7 +85,7 @@ void Session::on_event(const Event& original) {
       break;
     }
     case Kind::Limit:
-      limit_reached_ = true;
+      limits_.insert(static_cast<event::Limit>(event.aux));
       break;
     case Kind::RootLoad:
       if ((event.flags & event::kUpperHalf) == 0) current_root_ = arch::frame_of(Gpa{event.gpa});
@@ -567,10 +567,10 @@ void Session::finish(report::Run& run) {
                     counts_.mismatches,
                     first_mismatch_.empty() ? mirror_.first_broken() : first_mismatch_));
   }
-  if (limit_reached_) {
-    add("monitor", "limit",
-        "a bound on watched frames was reached, a store could not be placed, or a return to user "
-        "mode has no trap: the watch is incomplete");
+  if (!limits_.empty()) {
+    std::vector<std::string_view> reached;
+    for (const event::Limit limit : limits_) reached.emplace_back(event::text_of(limit));
+    add("monitor", "limit", fmt::format("the watch is incomplete: {}", fmt::join(reached, "; ")));
   }
   if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);
   for (const model::SystemMapping& mapping : identities_.all()) {

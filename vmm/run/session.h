@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -109,7 +110,7 @@ class Session {
   std::string paging_refused_;
   std::optional<std::chrono::steady_clock::time_point> first_message_;
   std::optional<event::Event> run_end_;
-  bool limit_reached_ = false;
+  std::set<event::Limit> limits_;
   bool bye_ = false;
 };
 

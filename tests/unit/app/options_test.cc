@@ -67,6 +67,13 @@ TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
               ElementsAre(Arch::Arm64));
 }
 
+TEST(Options, ControlsOfTheKvmLane) {
+  const auto verify = parsed<VerifyOptions>(
+      "verify --engine kvm-nested --arch arm64 --step-check --leave-return 2");
+  EXPECT_TRUE(verify.step_check);
+  EXPECT_EQ(verify.leave_return, 2U);
+}
+
 TEST(Options, KernelBecomesWordsForTheScript) {
   struct Case {
     const char* line;
@@ -115,6 +122,8 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --deadline soon", "soon"},
       {"verify --memory 32", "32 not in range"},
       {"verify --memory 129", "129 is not even"},
+      {"verify --step-check", "--engine kvm"},
+      {"verify --leave-return 2", "--engine kvm"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
       {"boot --arch all", "all not in {x86_64,arm64}"},

@@ -141,6 +141,28 @@ TEST_F(VerifyTest, MistakesEndItBeforeAnythingRuns) {
   EXPECT_THAT(image.error().message, HasSubstr("image"));
 }
 
+TEST_F(VerifyTest, ControlsRunWhereTheyCanSayAnything) {
+  options_.machine.scenarios = {"control/entries"};
+  const auto entries = prepare(options_, places_, tools_);
+  ASSERT_FALSE(entries.ok());
+  EXPECT_EQ(entries.error().code, ExitCode::Usage);
+  EXPECT_EQ(entries.error().message, "control/entries is for --engine kvm and kvm-nested");
+
+  options_.machine.scenarios = {"control/stores"};
+  options_.machine.engine = engine::Kind::Kvm;
+  options_.machine.mechanism = engine::Mechanism::Audited;
+  const auto audited = prepare(options_, places_, tools_);
+  ASSERT_FALSE(audited.ok());
+  EXPECT_EQ(audited.error().code, ExitCode::Usage);
+  EXPECT_THAT(audited.error().message, HasSubstr("control/stores counts stores"));
+
+  // A host that can't be exact is then an error, instead of a control that compared nothing.
+  options_.machine.mechanism = engine::Mechanism::Best;
+  const auto best = prepare(options_, places_, tools_);
+  ASSERT_TRUE(best.ok());
+  EXPECT_EQ(best.value().requests.front().mechanism, engine::Mechanism::Exact);
+}
+
 TEST_F(VerifyTest, ReportsInTheOrderAskedForWhateverTheWorkers) {
   for (const unsigned workers : {1U, 2U, 8U}) {
     tools_.workers = workers;

@@ -43,6 +43,23 @@ TEST(BlindSpots, AreThoseOfTheArchitecture) {
   }
 }
 
+TEST(BlindSpots, NameTheEntriesThatWereNotCountedByStep) {
+  run::RunRequest request;
+  request.engine = engine::Kind::Kvm;
+  report::Run run;
+  for (const char* lane : {"exact", "audited"}) {
+    run.lane = lane;
+    request.arch = arch::Arch::X86_64;
+    EXPECT_THAT(run::blind_spots(request, run),
+                Contains(HasSubstr("can't be counted by single step on x86-64")));
+    request.arch = arch::Arch::Arm64;
+    request.step_check = false;
+    EXPECT_THAT(run::blind_spots(request, run), Contains(HasSubstr("--step-check adds it")));
+    request.step_check = true;
+    EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("--step-check"))));
+  }
+}
+
 TEST(BlindSpots, NameTheWitnessThatDidNotRun) {
   EXPECT_THAT(spots(arch::Arch::X86_64), Contains(HasSubstr("no second witness")));
   EXPECT_THAT(spots(arch::Arch::X86_64, "", true), Not(Contains(HasSubstr("no second witness"))));

@@ -70,6 +70,12 @@ MachineExit reset(std::string text) {
   return exit;
 }
 
+Error no_such_return(std::uint32_t number, std::size_t sites) {
+  return {ExitCode::Usage, fmt::format("--leave-return {}: the kernel has {} returns to user mode "
+                                       "that get a trap",
+                                       number, sites)};
+}
+
 std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run, const Kick& kick,
                                                Counters& counters) {
   if (error == EINTR || error == EAGAIN) {

@@ -19,6 +19,9 @@ namespace sealvisor::engine::kvm {
 /// The guest reset, by this.
 [[nodiscard]] MachineExit reset(std::string text);
 
+/// EngineConfig::leave_return is of more returns than the kernel has.
+[[nodiscard]] Error no_such_return(std::uint32_t number, std::size_t sites);
+
 /// `error` is what Vcpu::enter() returned. nullopt: the exit is the machine's own to decode.
 /// Handles kicks, failures of KVM_RUN, and the exits that mean the same everywhere (KVM_EXIT_INTR,
 /// KVM_EXIT_FAIL_ENTRY).

@@ -192,6 +192,8 @@ Status Session::begin(const fs::path& initramfs) {
   start.program = qemu_.path;
   start.arguments =
       qemu_arguments(machine, console.value().theirs.get(), port.value().theirs.get());
+  start.arguments.insert(start.arguments.end(), plan_.emulator_arguments.begin(),
+                         plan_.emulator_arguments.end());
   start.inherited = {console.value().theirs.get(), port.value().theirs.get()};
   start.output = words.value().writing.get();
   started_ = Clock::now();

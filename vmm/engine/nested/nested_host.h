@@ -49,7 +49,8 @@ struct HostPlan {
   std::uint64_t console_limit = 64ULL << 20;  ///< More bytes end the run.
   /// Gets the console as it comes: the kernel's lines, the program's standard output and error.
   std::function<void(std::string_view)> on_console;
-  std::string kernel_arguments;  ///< More words for the kernel.
+  std::string kernel_arguments;                 ///< More words for the kernel.
+  std::vector<std::string> emulator_arguments;  ///< More words for QEMU.
 };
 
 inline constexpr std::chrono::milliseconds kBootTime{60'000};

@@ -90,6 +90,9 @@ class Arm64Machine final : public Machine {
                              std::span<const arch::Frame> off) override {
     return guard_.change(on, off);
   }
+  [[nodiscard]] Status can_step() const override;
+  [[nodiscard]] Status step(bool on) override;
+  [[nodiscard]] Result<bool> in_user_mode() override;
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
@@ -121,8 +124,10 @@ class Arm64Machine final : public Machine {
   decode::GicVersion gic_version_ = decode::GicVersion::V3;
   SerialLine<Pl011> serial_{kUartIrq};
   Gpa doorbell_{};
-  std::vector<Gva> sites_;        // in address order
-  std::uint64_t upper_root_ = 0;  ///< TTBR1_EL1 when it was read last.
+  std::vector<Gva> sites_;          // in address order
+  std::uint32_t leave_return_ = 0;  ///< EngineConfig::leave_return.
+  std::uint32_t debug_ = kDebug;    ///< Guest debug as it is when nothing is stepped over.
+  std::uint64_t upper_root_ = 0;    ///< TTBR1_EL1 when it was read last.
   bool has_user32_ = false;
   bool has_mte2_ = false;
   bool has_nmi_ = false;
@@ -212,6 +217,7 @@ std::string command_line(const EngineConfig& config) {
 
 Status Arm64Machine::set_up(const EngineConfig& config) {
   doorbell_ = doorbell_of(config.arch);
+  leave_return_ = config.leave_return;
   if (auto set = ram_.install(vm_, {}); !set) return set;
   if (auto made = create_gic(); !made) return made;
   if (auto made = create_vcpu(); !made) return made;
@@ -289,6 +295,13 @@ Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
     auto pc = get(arm64::kPc);
     if (!pc) return pc.error();
     if (std::binary_search(sites_.begin(), sites_.end(), Gva{pc.value()})) return on_trap();
+  }
+  if ((debug_ & KVM_GUESTDBG_SINGLESTEP) != 0 &&
+      decode::class_of(esr) == decode::ExceptionClass::StepLower) {
+    ++counter(counters_, Counted::Step);
+    MachineExit exit;
+    exit.kind = ExitKind::Stepped;
+    return exit;
   }
   ++counter(counters_, Counted::GuestDebug);
   return hand_back(run);
@@ -376,6 +389,11 @@ Result<Planted> Arm64Machine::plant(const VcpuState& state) {
       planted.unplanted.push_back(fmt::format("authenticated eret at {:#x}", other.value));
     }
   }
+  if (leave_return_ > sites_.size()) return no_such_return(leave_return_, sites_.size());
+  if (leave_return_ != 0) {
+    sites_.erase(sites_.begin() + (leave_return_ - 1));
+    places.erase(places.begin() + (leave_return_ - 1));
+  }
   for (const Gpa place : places) {
     const std::span<std::byte> word = ram_.at(place, decode::kTrapBytes);
     std::memcpy(word.data(), &decode::kTrapWord, decode::kTrapBytes);
@@ -410,6 +428,33 @@ Status Arm64Machine::can_guard(const VcpuState& state) const {
                "the guest lets the hardware set access flags, and KVM can't hide that it does so"};
 }
 
+/// ID_AA64ISAR0_EL1.Atomic, bits 23:20: not 0 with LSE atomics. Arm ARM, "ID_AA64ISAR0_EL1".
+constexpr std::uint64_t kAtomicField = 0xFULL << 20;
+
+Status Arm64Machine::can_step() const {
+  auto features = get(arm64::kIdAa64Isar0El1);
+  if (!features) return features.error();
+  if ((features.value() & kAtomicField) != 0) return {};
+  // Each step's exception clears the exclusive monitor (Arm ARM, B2.17, "Synchronization and
+  // semaphores"), so that a loop of ldxr and stxr never ends.
+  return Error{ExitCode::HostLacks,
+               "no --step-check on a CPU without LSE atomics: its exclusive stores fail when they "
+               "are stepped"};
+}
+
+Status Arm64Machine::step(bool on) {
+  debug_ = on ? kDebug | KVM_GUESTDBG_SINGLESTEP : kDebug;
+  kvm_guest_debug debug{};
+  debug.control = debug_;
+  return vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG");
+}
+
+Result<bool> Arm64Machine::in_user_mode() {
+  auto pstate = get(arm64::kPstate);
+  if (!pstate) return pstate.error();
+  return is_user(pstate.value());
+}
+
 Result<MachineExit> Arm64Machine::on_guarded() {
   ++counter(counters_, Counted::GuardedStore);
   auto store = do_guarded_store(*vcpu_, ram_, guard_, memory_, *format_);
@@ -437,7 +482,7 @@ Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {
   ++counter(counters_, Counted::Step);
   if (auto opened = guard_.open_all(); !opened) return opened.error();
   kvm_guest_debug debug{};
-  debug.control = kDebug;
+  debug.control = debug_;
   auto stepped = step_with_open(*vcpu_, guard_, debug);
   if (!stepped) return stepped.error();
   if (stepped.value().other == EFAULT) {

@@ -62,6 +62,7 @@ constexpr std::uint64_t kMiscEnableFastString = 1;  // bit 0
 constexpr std::uint64_t kUserRootBit = arch::kPageSize;
 constexpr std::uint64_t kLeastText = 1 << 20;
 constexpr unsigned kMostInternalErrors = 16;
+constexpr unsigned kUserPrivilege = 3;  // SDM vol. 3A, 6.5, "Privilege Levels"
 
 constexpr std::size_t kMostCpuid = 256;
 
@@ -121,6 +122,11 @@ class X86Machine final : public Machine {
                              std::span<const arch::Frame> off) override {
     return guard_.change(on, off);
   }
+  [[nodiscard]] Status can_step() const override;
+  [[nodiscard]] Status step(bool /*on*/) override { return can_step(); }
+  [[nodiscard]] Result<bool> in_user_mode() override {
+    return vcpu_.run().s.regs.sregs.cs.dpl == kUserPrivilege;
+  }
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
@@ -147,6 +153,7 @@ class X86Machine final : public Machine {
   SerialLine<Uart8250> serial_{kSerialIrq};
   Gpa doorbell_{};
   std::vector<std::uint64_t> planted_;  // sorted gvas
+  std::uint32_t leave_return_ = 0;      ///< EngineConfig::leave_return.
   unsigned internal_errors_ = 0;        ///< Since the last exit of another kind.
   std::string internal_error_;          ///< The last one.
   Counters counters_{};
@@ -349,13 +356,19 @@ Result<MachineExit> X86Machine::on_guarded() {
 
 Status X86Machine::can_guard(const VcpuState& /*state*/) const { return check_walker(walker_); }
 
+Status X86Machine::can_step() const {
+  // KVM steps by RFLAGS.TF, which sysret and iret load anew (SDM vol. 2B, SYSRET).
+  return Error{ExitCode::HostLacks,
+               "no --step-check on x86-64: single step ends at each return to user mode"};
+}
+
 Result<VcpuState> X86Machine::state() {
   // KVM left them in the shared page (KVM_CAP_SYNC_REGS).
   const kvm_sync_regs& now = vcpu_.run().s.regs;
   VcpuState state;
   state.root = now.sregs.cr3;
   state.pc = now.regs.rip;
-  state.user_mode = now.sregs.cs.dpl == 3;
+  state.user_mode = now.sregs.cs.dpl == kUserPrivilege;
   state.paging = {now.sregs.cr0, now.sregs.cr4, now.sregs.efer};
   return state;
 }
@@ -371,11 +384,13 @@ Result<Planted> X86Machine::plant(const VcpuState& state) {
   }
   Planted planted;
   planted.text_bytes = total_bytes(text);
+  std::uint32_t sites = 0;
   for (const TextRange& range : text) {
     const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
     if (bytes.size() != range.bytes) continue;
     const arch::x86_64::UserReturns found = arch::x86_64::find_user_returns(bytes, range.gva);
     for (const arch::x86_64::ReturnSite& site : found.sites) {
+      if (++sites == leave_return_) continue;
       const std::vector<std::byte> trap = arch::x86_64::trap_bytes(site.pad_bytes, kTrapPort);
       const std::uint64_t offset = site.pad.value - range.gva.value;
       std::copy(trap.begin(), trap.end(), bytes.subspan(offset).begin());
@@ -389,6 +404,7 @@ Result<Planted> X86Machine::plant(const VcpuState& state) {
                                               bare.instruction.value, name_of(bare.why)));
     }
   }
+  if (leave_return_ > sites) return no_such_return(leave_return_, sites);
   std::sort(planted_.begin(), planted_.end());
   return planted;
 }
@@ -432,6 +448,7 @@ Result<arch::x86_64::Boot> plan(const EngineConfig& config, const std::string& w
 
 Status X86Machine::set_up(const System& system, const EngineConfig& config) {
   doorbell_ = doorbell_of(config.arch);
+  leave_return_ = config.leave_return;
   if (auto set = set_cpuid(system); !set) return set;
   const auto khz = call(vcpu_.fd(), KVM_GET_TSC_KHZ, 0UL, "KVM_GET_TSC_KHZ");
   const std::string words = command_line(config, khz ? static_cast<std::uint64_t>(khz.value()) : 0);

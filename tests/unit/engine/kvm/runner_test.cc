@@ -1,0 +1,176 @@
+#include "vmm/engine/kvm/runner.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "tests/unit/engine/kvm/watched_guest.h"
+
+namespace sealvisor::engine::kvm {
+namespace {
+
+using event::Kind;
+using testing::HasSubstr;
+
+/// Stops as it is told to, and then fails.
+class ScriptedMachine final : public Machine {
+ public:
+  explicit ScriptedMachine(VcpuState now) : now_(now) {}
+
+  Result<MachineExit> run() override {
+    if (script.empty()) return Error{ExitCode::HostLacks, "KVM_RUN: Bad address", EFAULT};
+    MachineExit exit = std::move(script.front());
+    script.pop_front();
+    user_mode_ = exit.kind == ExitKind::UserReturn || (exit.kind == ExitKind::Stepped && in_user);
+    return exit;
+  }
+  Result<VcpuState> state() override { return now_; }
+  Result<VcpuState> user_state() override { return now_; }
+  Result<Planted> plant(const VcpuState& /*state*/) override { return Planted{3, 1 << 20, {}}; }
+  Status protect(const std::vector<arch::Frame>& /*frames*/) override { return {}; }
+  Status can_guard(const VcpuState& /*state*/) const override {
+    return Error{ExitCode::HostLacks, "walks count as writes"};
+  }
+  Status guard(std::span<const arch::Frame> /*on*/, std::span<const arch::Frame> /*off*/) override {
+    return {};
+  }
+  Status can_step() const override {
+    if (!steps) return Error{ExitCode::HostLacks, "no step here"};
+    return {};
+  }
+  Status step(bool on) override {
+    asked.push_back(on);
+    return {};
+  }
+  Result<bool> in_user_mode() override { return user_mode_; }
+  Status type(std::string_view /*bytes*/) override { return {}; }
+  std::string take_console() override { return {}; }
+  std::vector<ExitCount> exits() const override { return {}; }
+  std::vector<std::string> limits() const override { return {}; }
+  void kick() override {}
+
+  std::deque<MachineExit> script;
+  bool steps = true;
+  bool in_user = false;  ///< Where a step ends.
+  std::vector<bool> asked;
+
+ private:
+  VcpuState now_;
+  bool user_mode_ = true;
+};
+
+MachineExit exit_of(ExitKind kind) {
+  MachineExit exit;
+  exit.kind = kind;
+  exit.size = 8;
+  return exit;
+}
+
+class Runs : public WatchedGuest {
+ protected:
+  Runs() { config.arch = GetParam(); }
+
+  Result<Outcome> run() {
+    Runner runner(config, machine, ram, memory, recorder, nullptr);
+    if (auto begun = runner.begin(); !begun) return begun.error();
+    return runner.run();
+  }
+
+  EngineConfig config;
+  ScriptedMachine machine{state(tables(10))};
+};
+INSTANTIATE_TEST_SUITE_P(BothArchs, Runs, testing::ValuesIn(arch::kAllArchs), test::ArchName{});
+
+TEST_P(Runs, ToTheGuestsReset) {
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::UserReturn),
+                    exit_of(ExitKind::Reset)};
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(outcome.value().end, End::GuestReset);
+  EXPECT_EQ(outcome.value().lane, "audited");
+  EXPECT_FALSE(outcome.value().stepped);
+  EXPECT_EQ(recorder.seen.back().kind, Kind::RunEnd);
+}
+
+TEST_P(Runs, AHostThatFailsBeforeAnythingIsWatchedIsAnError) {
+  machine.script = {exit_of(ExitKind::Handled)};
+  const auto outcome = run();
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().code, ExitCode::HostLacks);
+  EXPECT_THAT(outcome.error().message, HasSubstr("KVM_RUN"));
+}
+
+TEST_P(Runs, AHostThatFailsLaterLosesNothing) {
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::UserReturn)};
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(outcome.value().end, End::EngineDied);
+  EXPECT_THAT(outcome.value().text, HasSubstr("KVM_RUN: Bad address"));
+  EXPECT_THAT(recorder.kinds(), testing::Contains(Kind::UserEntry));
+  EXPECT_EQ(recorder.seen.back().kind, Kind::RunEnd) << "what was gathered is whole";
+}
+
+TEST_P(Runs, SaysWhyItCannotBeExact) {
+  config.mechanism = Mechanism::Exact;
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  const auto outcome = run();
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().message, "no exact mechanism here: walks count as writes");
+}
+
+TEST_P(Runs, CountsEntriesByStepWhereAskedTo) {
+  config.step_check = true;
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  for (std::uint64_t i = 0; i < StepCheck::kEvery; ++i) {
+    machine.script.push_back(exit_of(ExitKind::UserReturn));
+  }
+  for (int i = 0; i < 10; ++i) machine.script.push_back(exit_of(ExitKind::Stepped));
+  machine.script.push_back(exit_of(ExitKind::UserReturn));
+  machine.script.push_back(exit_of(ExitKind::Reset));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  ASSERT_TRUE(outcome.value().stepped);
+  EXPECT_EQ(outcome.value().stepped->instructions, 12U);
+  EXPECT_EQ(outcome.value().stepped->entries, 1U);
+  EXPECT_EQ(outcome.value().stepped->untrapped, 0U);
+  EXPECT_EQ(machine.asked, std::vector<bool>{true});
+  EXPECT_THAT(recorder.kinds(), testing::Not(testing::Contains(Kind::Limit)));
+}
+
+TEST_P(Runs, AnEntryWithoutATrapMakesTheWatchIncomplete) {
+  config.step_check = true;
+  machine.in_user = true;
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  for (std::uint64_t i = 0; i < StepCheck::kEvery; ++i) {
+    machine.script.push_back(exit_of(ExitKind::UserReturn));
+  }
+  machine.script.push_back(exit_of(ExitKind::Handled));  // in the kernel
+  machine.script.push_back(exit_of(ExitKind::Stepped));  // in user mode
+  machine.script.push_back(exit_of(ExitKind::Reset));
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  ASSERT_TRUE(outcome.value().stepped);
+  EXPECT_EQ(outcome.value().stepped->entries, 1U);
+  EXPECT_EQ(outcome.value().stepped->untrapped, 1U);
+  const auto limit = std::find_if(recorder.seen.begin(), recorder.seen.end(),
+                                  [](const auto& event) { return event.kind == Kind::Limit; });
+  ASSERT_NE(limit, recorder.seen.end());
+  EXPECT_EQ(limit->aux, static_cast<std::uint64_t>(event::Limit::UntrappedReturn));
+}
+
+TEST_P(Runs, NeedsAHostThatCanStepForThat) {
+  config.step_check = true;
+  machine.steps = false;
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  const auto outcome = run();
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().message, "no step here");
+}
+
+}  // namespace
+}  // namespace sealvisor::engine::kvm
