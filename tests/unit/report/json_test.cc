@@ -19,8 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kHere = fs::path(__FILE__).parent_path();
-const fs::path kSchema = kHere / "../../../docs/report.schema.json";
+const fs::path kSource = SEALVISOR_SOURCE_DIR;
+const fs::path kHere = kSource / "tests/unit/report";
+const fs::path kSchema = kSource / "docs/report.schema.json";
 
 /// A document in a folder of its own, which ends with it.
 class Document {
@@ -142,7 +143,7 @@ TEST(ReportJson, BytesThatAreNoTextDoNotBreakIt) {
 }
 
 TEST(KnownFindingsFile, OfTheTreeIsGood) {
-  const std::ifstream file(kHere / "../../../docs/known-findings.json");
+  const std::ifstream file(kSource / "docs/known-findings.json");
   std::stringstream text;
   text << file.rdbuf();
   const auto read = parse_known_findings(text.str(), "docs/known-findings.json");
