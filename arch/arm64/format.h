@@ -21,7 +21,8 @@ struct Registers {
 /// Satisfies PagingFormat. Level 1 here is "level 3" of the Arm ARM, level 4 its "level 0".
 ///
 /// The access flag is not a permission: an entry without it faults once and the kernel sets it, so
-/// it counts as a translation. The contiguous bit is a TLB hint and changes nothing.
+/// it counts as a translation. The contiguous bit is a TLB hint and changes nothing: what a CPU
+/// makes of a run whose entries do not fit together is a matter of its TLB, out of scope.
 ///
 /// Register state that can only narrow what EL0 does is left out, so that nothing reachable is
 /// missed: SCTLR_EL1.WXN, TCR_EL1.E0PD0/1 and TBID0/1, permission overlays (FEAT_S1POE).

@@ -50,4 +50,8 @@ std::optional<std::string> elf_soname(std::span<const std::byte> bytes) {
   return std::nullopt;
 }
 
+bool is_vdso_soname(std::string_view soname) {
+  return soname == "linux-vdso.so.1" || soname == "linux-gate.so.1";
+}
+
 }  // namespace sealvisor::image

@@ -5,11 +5,18 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace sealvisor::image {
 
 /// The DT_SONAME of an ELF file in memory (32- or 64-bit); nullopt if `bytes` is no ELF file, is
 /// cut short, or has none. `bytes` comes from the guest: anything goes.
 [[nodiscard]] std::optional<std::string> elf_soname(std::span<const std::byte> bytes);
+
+/// Whether `soname` is one that Linux gives to a vdso: exactly, for user space can name a library
+/// nearly so. Source: the -soname of arch/x86/entry/vdso/Makefile (64-bit, x32: linux-vdso.so.1;
+/// 32-bit: linux-gate.so.1) and of arch/arm64/kernel/vdso/Makefile and vdso32/Makefile
+/// (linux-vdso.so.1).
+[[nodiscard]] bool is_vdso_soname(std::string_view soname);
 
 }  // namespace sealvisor::image

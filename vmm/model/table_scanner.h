@@ -66,6 +66,7 @@ class TableScanner {
   struct Link {
     arch::Frame frame{};
     unsigned level = 0;
+    // NOLINTNEXTLINE(modernize-use-nullptr): the 0 that it means is the compiler's own
     friend auto operator<=>(const Link&, const Link&) = default;
   };
   /// Who links tables: a root for its user half, or the upper half, which all roots share.

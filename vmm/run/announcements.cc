@@ -76,8 +76,7 @@ void Announcements::learn(const protocol::MappingClaim& claim, const std::string
   mapping.claims_sealed = claim.sealed != 0;
   mapping.identified_by.emplace_back("announcement");
   const bool vdso = name.starts_with("[vdso]");
-  const bool known_soname =
-      seen.soname.starts_with("linux-vdso") || seen.soname.starts_with("linux-gate");
+  const bool known_soname = image::is_vdso_soname(seen.soname);
   if (vdso && known_soname) mapping.identified_by.emplace_back("content");
   if (kernel_ && !seen.user_copy) mapping.identified_by.emplace_back("kernel image");
   if (const auto anchor = anchors_.find(name); anchor != anchors_.end() && seen.frames[0]) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guest/protocol/doorbell.h"
@@ -48,7 +49,7 @@ class Announcements {
   Announcements(const memory::GuestMemory& memory, model::Identities& identities)
       : memory_(memory), identities_(identities) {}
 
-  void set_kernel_range(KernelRange range) { kernel_ = range; }
+  void set_kernel_range(KernelRange range) { kernel_ = std::move(range); }
   /// The kernel keeps the first page of `mapping` in `frame`, as its `symbol` says.
   void set_anchor(const std::string& mapping, std::string symbol, arch::Frame frame) {
     anchors_.insert_or_assign(mapping, SymbolFrame{std::move(symbol), frame});

@@ -79,9 +79,8 @@ void Session::on_event(const Event& original) {
       if (event.part == 0) ++counts_.content_writes;
       if (tampering_) tampering_->on_write(event);
       const auto page = identities_.find(arch::frame_of(Gpa{event.gpa}));
-      if (page && event.old_value != event.new_value) {
-        judged(seal::judge_content(identities_, *page, event));
-      }
+      if (!page) break;
+      if (const auto violation = seal::judge_content(identities_, *page, event)) judged(*violation);
       break;
     }
     case Kind::Limit:

@@ -119,14 +119,16 @@ std::vector<Violation> judge_gone(const Identities& identities, const model::Add
   return violations;
 }
 
-Violation judge_content(const Identities& identities, model::MappingPage page,
-                        const event::Event& write) {
-  return {
+std::optional<Violation> judge_content(const Identities& identities, model::MappingPage page,
+                                       const event::Event& write) {
+  const model::SystemMapping& mapping = identities.all()[page.mapping];
+  if (!mapping.code || write.old_value == write.new_value) return std::nullopt;
+  return Violation{
       "S5", 0, page, arch::Gva{0},
       fmt::format("{} page {}: a store changed its code at frame offset {:#x} from {:#x} to "
                   "{:#x} (pc {:#x})",
-                  identities.all()[page.mapping].name, page.page, write.gpa & (arch::kPageSize - 1),
-                  write.old_value, write.new_value, write.pc)};
+                  mapping.name, page.page, write.gpa & (arch::kPageSize - 1), write.old_value,
+                  write.new_value, write.pc)};
 }
 
 std::vector<Violation> judge_inheritance(const Identities& identities,

@@ -10,6 +10,8 @@
 // S7 teardown     a removal is pending until user mode runs, or the address space ends: only looks
 //                 taken when user mode runs are judged here
 // S8 inheritance  a forked child has its parent's mappings, same place, same frames
+//
+// tests/unit/seal/policy_test.cc has them all in one table, each held and broken.
 #pragma once
 
 #include <cstdint>
@@ -50,9 +52,11 @@ struct Violation {
                                                 const model::AddressSpace& space,
                                                 const model::Placement& placement);
 
-/// S5: a store to a code frame of a system mapping.
-[[nodiscard]] Violation judge_content(const model::Identities& identities, model::MappingPage page,
-                                      const event::Event& write);
+/// S5: `write`, a store to a frame of a system mapping. nullopt: it changes nothing, or the mapping
+/// holds no code: data as [vvar]'s changes all the time.
+[[nodiscard]] std::optional<Violation> judge_content(const model::Identities& identities,
+                                                     model::MappingPage page,
+                                                     const event::Event& write);
 
 /// S8: `parent` as it was at the fork, `child` after it touched every page.
 [[nodiscard]] std::vector<Violation> judge_inheritance(const model::Identities& identities,

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from . import recipe as rc
 from .progress import FIRST_ESTIMATE, STEP_ESTIMATE, Counts, Progress, duration
-from .source import apply_series, fetch, say, write_atomically
+from .source import apply_series, fetch, say
 
 NEEDED = {"make": "make", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl", "patch": "patch",
-          "xz": "xz-utils", "tar": "tar", "gcc": "gcc", "lz4": "lz4", "dpkg-deb": "dpkg"}
+          "xz": "xz-utils", "tar": "tar", "gcc": "gcc", "lz4": "lz4", "dpkg-deb": "dpkg",
+          "setpriv": "util-linux"}
 TWIN_SYMBOL = "MSEAL_SYSTEM_MAPPINGS"
 TWIN_MACRO = "VM_SEALED_SYSMAP"
 
@@ -29,14 +30,14 @@ def build(recipe, arch, update=False):
             say(f"{recipe.name} {arch} is built")
             return place
     check_tools()
-    with locked():
+    with locked() as lock:
         home = prepare(recipe, update)
         # Someone else may have built it while this one waited for the lock.
         place, _ = rc.find_build(recipe, arch)
         if place:
             say(f"{recipe.name} {arch} is built")
             return place
-        return compile_and_file(recipe, arch, home)
+        return compile_and_file(recipe, arch, home, lock)
 
 
 def prepared_source(recipe):
@@ -66,7 +67,8 @@ def check_tools():
 
 @contextlib.contextmanager
 def locked():
-    """One build at a time per cache; also clears what a killed build left."""
+    """One build at a time per cache; also clears what a killed build left. Gives the lock's file:
+    what is still at work in the cache after this process was killed must hold it."""
     cache = rc.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w", encoding="ascii") as lock:
@@ -78,20 +80,22 @@ def locked():
         for pattern in ("kernels/.new-*", "trees/.new-*", "trees/*/.patch-*"):
             for left in cache.glob(pattern):
                 shutil.rmtree(left, ignore_errors=True)
-        yield
+        yield lock
 
 
 class Tree:
     """The output folder of one source and architecture; recipes that name no other share it."""
 
-    def __init__(self, home, arch, log, name=""):
-        self.source, self.arch, self.log = home / "src", arch, log
+    def __init__(self, home, arch, log, lock, name=""):
+        self.source, self.arch, self.log, self.lock = home / "src", arch, log, lock
         self.out = home / (f"{arch}-{name}" if name else arch)
         self.out.mkdir(exist_ok=True)
         compiler = rc.cross_prefix(arch) + "gcc"
         wrap = "ccache " if shutil.which("ccache") else ""
-        self.command = ["make", "-C", str(self.source), f"O={self.out}", f"ARCH={arch}",
-                        f"CROSS_COMPILE={rc.cross_prefix(arch)}", f"CC={wrap}{compiler}", f"HOSTCC={wrap}gcc",
+        # It ends when this process does; until it has, it holds the lock, and no other make starts.
+        self.command = ["setpriv", "--pdeathsig", "TERM", "make", "-C", str(self.source),
+                        f"O={self.out}", f"ARCH={arch}", f"CROSS_COMPILE={rc.cross_prefix(arch)}",
+                        f"CC={wrap}{compiler}", f"HOSTCC={wrap}gcc",
                         # Not used, and their versions would end up in the configuration.
                         "RUSTC=false", "PAHOLE=false"]
         if arch == "arm64":
@@ -110,7 +114,8 @@ class Tree:
         """Run make; every line goes to the log and to `on_line`."""
         child = subprocess.Popen([*self.command, f"-j{jobs}", *targets], env={**self.env, **extra},
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 text=True, errors="replace", start_new_session=True)
+                                 text=True, errors="replace", start_new_session=True,
+                                 pass_fds=(self.lock.fileno(),))
         try:
             for line in child.stdout:
                 self.log.write(line)
@@ -224,7 +229,7 @@ def kernel_objects(out):
             yield from folder.rglob(".*.o.cmd")
 
 
-def compile_and_file(recipe, arch, home):
+def compile_and_file(recipe, arch, home, lock):
     """Compile in the shared tree, then file the result under its key in one rename."""
     facts = rc.build_facts(recipe, arch, rc.resolved_source(recipe))
     key = rc.key_of(facts)
@@ -233,7 +238,7 @@ def compile_and_file(recipe, arch, home):
     started = time.monotonic()
     say(f"building {recipe.name} {arch} from {facts['source']['package']} {facts['source']['version']}")
     with open(logs / f"{recipe.name}-{arch}.log", "w", encoding="utf-8") as log:
-        tree = Tree(home, arch, log, recipe.tree)
+        tree = Tree(home, arch, log, lock, recipe.tree)
         tree.configure(recipe.fragment_files(arch))
         twin = switch_twin(tree)
         compiled = tree.out / "vmlinux"
@@ -275,7 +280,7 @@ def file_result(recipe, tree, facts, key, seconds):
     release = (tree.out / "include/config/kernel.release").read_text().strip()
     record = {"recipe": recipe.name, "key": key, **facts, "release": release,
               "config_sha256": sums["config"], "files": sums, "seconds": round(seconds, 1)}
-    write_atomically(temporary / "build.json", json.dumps(record, indent=2) + "\n")
+    rc.write_atomically(temporary / "build.json", json.dumps(record, indent=2) + "\n")
     place = rc.kernel_dir(key)
     if place.exists():  # it has no build.json, or it would have been used
         shutil.rmtree(place)

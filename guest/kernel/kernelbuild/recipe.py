@@ -87,6 +87,12 @@ def names():
     return sorted(found, key=lambda n: (order.get(n, 9), n))
 
 
+def write_atomically(path, text):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -127,9 +133,7 @@ def tool_version(tool):
                            env={**os.environ, "LC_ALL": "C"})
     version = shown.stdout.partition("\n")[0]
     note.parent.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_suffix(f".{os.getpid()}")
-    temporary.write_text(version)
-    os.replace(temporary, note)
+    write_atomically(note, version)
     return version
 
 

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .recipe import HERE, Problem, cache_dir
+from .progress import Share
+from .recipe import HERE, Problem, cache_dir, write_atomically
 
 # Folders of which no kernel here compiles anything. Their Kconfig files and
 # makefiles stay, for the configuration is still read as a whole. The loopback
@@ -30,9 +31,34 @@ def run(command, what, **options):
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL, **options)
     if done.returncode:
-        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise Problem(f"{what} failed (exit {done.returncode}): {' '.join(map(str, command))}\n{tail}", 3)
+        raise failure(command, what, done.returncode, done.stderr or done.stdout)
     return done.stdout
+
+
+def failure(command, what, status, output):
+    tail = "\n".join(output.strip().splitlines()[-8:])
+    return Problem(f"{what} failed (exit {status}): {' '.join(map(str, command))}\n{tail}", 3)
+
+
+def run_long(command, what, told, whole, **options):
+    """Run a command whose standard error tells, in lines that match `told`, how much of `whole`
+    is done."""
+    share, rest = Share(what, whole), []
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, errors="replace", **options) as child:
+        try:
+            for line in child.stderr:
+                match = re.match(told, line)
+                if match:
+                    share.at(float(match.group(1)))
+                else:
+                    rest.append(line)
+        except BaseException:
+            child.terminate()
+            raise
+    if child.returncode:
+        raise failure(command, what, child.returncode, "".join(rest))
+    share.finish("done")
 
 
 class Apt:
@@ -72,9 +98,18 @@ class Apt:
         return match and match.group(1)
 
     def download(self, package, version, folder):
-        run(["apt-get", *self.options, "-qq", "download", f"{package}={version}"],
-            f"downloading {package}", cwd=folder)
-        return next(Path(folder).glob(f"{package}_*.deb"))
+        run_long(["apt-get", *self.options, "-qq", "-o", "APT::Status-Fd=2", "download",
+                  f"{package}={version}"],
+                 f"downloading {package}", r"dlstatus:\d+:([\d.]+):", 100.0, cwd=folder)
+        return the_one(folder, f"{package}_*.deb", f"downloading {package} {version}")
+
+
+def the_one(folder, pattern, what):
+    """The file in `folder` that matches."""
+    found = list(Path(folder).glob(pattern))
+    if len(found) != 1:
+        raise Problem(f"{what} gave {len(found)} files {pattern}, expected one", 3)
+    return found[0]
 
 
 def host_archive():
@@ -124,28 +159,42 @@ def fetch(recipe, present):
             say(f"downloading {package} {version}")
             deb = apt.download(package, version, scratch)
             say(f"unpacking {package} {version}")
-            run(["dpkg-deb", "-x", deb, f"{scratch}/deb"], "unpacking the package")
+            run(["dpkg-deb", "-x", deb, f"{scratch}/deb"], f"unpacking the package {package}")
             deb.unlink()
-            unpack(next(Path(scratch, "deb/usr/src").glob("linux-source-*.tar.*")), Path(scratch, "tree"))
-            os.rename(next(Path(scratch, "tree").iterdir()), home / "src")
+            opened = f"opening {package} {version}"
+            tarball = the_one(Path(scratch, "deb/usr/src"), "linux-source-*.tar.*", opened)
+            unpack(tarball, Path(scratch, "tree"), f"unpacking {package}")
+            os.rename(the_one(Path(scratch, "tree"), "*", opened), home / "src")
     source = {"package": package, "version": version, "tree": str(home)}
     note.parent.mkdir(exist_ok=True)
     write_atomically(note, json.dumps(source, indent=2) + "\n")
     return source
 
 
-def unpack(tarball, into):
+# tar tells each time that it has read this many records of 10 KiB.
+RECORDS = 2000
+
+
+def unpack(tarball, into, what):
     into.mkdir()
-    unpacker = {"xz": "xz -T0", "zst": "zstd", "gz": "gzip", "bz2": "bzip2"}[tarball.suffix[1:]]
+    packers = {"xz": "xz -T0", "zst": "zstd", "gz": "gzip", "bz2": "bzip2"}
+    unpacker = packers.get(tarball.suffix[1:])
+    if unpacker is None:
+        raise Problem(f"{what}: {tarball.name} is packed in a way that is not known "
+                      f"(known: {', '.join(packers)})", 3)
     leave = ["--exclude=*/boot/dts/*.dts", "--exclude=*/boot/dts/*.dtsi", "--exclude=*/boot/dts/*.dtso"]
     leave += [f"--exclude=*/{folder}/*.{end}" for folder in UNUSED_CODE for end in ("c", "h", "S")]
-    run(["tar", "-x", "-I", unpacker, *leave, "-f", tarball, "-C", into], "unpacking the source")
+    whole = unpacked_size(tarball)
+    run_long(["tar", "-x", "-I", unpacker, f"--checkpoint={RECORDS}", "--checkpoint-action=echo=record %u",
+              *leave, "-f", tarball, "-C", into], what, r"tar: record (\d+)$", whole and whole / 10240)
 
 
-def write_atomically(path, text):
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def unpacked_size(tarball):
+    """Bytes, or None where the format does not tell."""
+    if tarball.suffix != ".xz":
+        return None
+    totals = run(["xz", "--robot", "--list", tarball], f"looking into {tarball.name}").splitlines()[-1]
+    return int(totals.split("\t")[4])
 
 
 def touched_by(patch):

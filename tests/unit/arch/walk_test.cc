@@ -1,5 +1,7 @@
 #include "arch/walk.h"
 
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -303,6 +305,112 @@ TEST(ArmWalk, PermissionsCombineOverAllLevels) {
     ASSERT_EQ(walk.end, WalkEnd::Leaf);
     ASSERT_EQ(walk.permissions, (Permissions{data, data && write, exec, 0})) << choice;
   }
+}
+
+/// The hint that 16 neighbours translate alike (Arm ARM D8.7).
+constexpr std::uint64_t kContiguous = 1ULL << 52;
+constexpr std::size_t kRun = 16;
+
+/// 64 KiB at gva 0x210000 as Linux maps it with the hint: 16 pages, r-x, over frames 0x90 on.
+FakeMemory arm_run() {
+  FakeMemory memory;
+  memory.set(1, 0, 0x2003);
+  memory.set(2, 0, 0x3003);
+  memory.set(3, 1, 0x4003);
+  for (std::size_t i = 0; i < kRun; ++i) {
+    memory.set(4, 16 + i, (0x90 + i) << 12 | 0x7C3 | kContiguous);
+  }
+  return memory;
+}
+/// What a walk of arm_run() finds: each page for itself.
+std::vector<LeafMapping> arm_run_leaves() {
+  std::vector<LeafMapping> leaves;
+  for (std::uint64_t i = 0; i < kRun; ++i) {
+    leaves.push_back({Gva{0x21'0000 + i * kPageSize}, Gpa{(0x90 + i) << 12}, kPageSize, kRx,
+                      Gpa{0x4080 + 8 * i}, (0x90 + i) << 12 | 0x7C3 | kContiguous, 1});
+  }
+  return leaves;
+}
+
+TEST(ArmWalk, ARunWithTheContiguousHintIsSixteenPages) {
+  const FakeMemory memory = arm_run();
+  Recorder seen;
+  EXPECT_EQ(visit(kArm, memory, Frame{1}, Half::Lower, seen), (VisitSummary{4, false}));
+  EXPECT_EQ(seen.lines.size(), 4 + kRun) << "nothing but tables and leaves";
+  EXPECT_EQ(seen.leaves, arm_run_leaves());
+  for (const LeafMapping& leaf : arm_run_leaves()) {
+    const Walk walk = arch::walk(kArm, memory, Frame{1}, Gva{leaf.gva.value + 0x123});
+    EXPECT_EQ(walk.output, Gpa{leaf.gpa.value + 0x123});
+    EXPECT_EQ(walk.size, kPageSize);
+    EXPECT_EQ(walk.permissions, kRx);
+    EXPECT_EQ(walk.last(), (WalkStep{leaf.slot, leaf.value, 1}));
+  }
+}
+
+TEST(ArmWalk, ARunOfBlocksIsSixteenBlocks) {
+  FakeMemory memory;
+  memory.set(1, 0, 0x2003);
+  memory.set(2, 0, 0x3003);
+  std::vector<LeafMapping> expected;
+  for (std::uint64_t i = 0; i < kRun; ++i) {
+    const std::uint64_t entry = 0x4000'0000 + i * 0x20'0000 + 0x741 + kUxn + kContiguous;
+    memory.set(3, kRun + i, entry);
+    expected.push_back({Gva{(kRun + i) * 0x20'0000}, Gpa{0x4000'0000 + i * 0x20'0000}, 0x20'0000,
+                        kRw, Gpa{0x3080 + 8 * i}, entry, 2});
+  }
+  Recorder seen;
+  EXPECT_EQ(visit(kArm, memory, Frame{1}, Half::Lower, seen), (VisitSummary{3, false}));
+  EXPECT_EQ(seen.leaves, expected);
+}
+
+// A run whose entries do not fit together is a mistake of the kernel's; a CPU may then use any of
+// them for all 16 (D8.7, constrained unpredictable). The walk tells what each entry says.
+TEST(ArmWalk, ABrokenRunIsWhatEachEntrySays) {
+  FakeMemory memory = arm_run();
+  std::vector<LeafMapping> expected = arm_run_leaves();
+  const auto write = [&](std::size_t i, std::uint64_t entry) {
+    memory.set(4, 16 + i, entry);
+    expected[i].value = entry;
+  };
+  write(2, 0xBAD000 | 0x7C3 | kContiguous);  // not the neighbours' memory
+  expected[2].gpa = Gpa{0xBAD000};
+  write(5, 0x95000 | 0x7C3);                       // no hint
+  write(7, 0x97000 | 0x743 | kUxn | kContiguous);  // other permissions
+  expected[7].permissions = kRw;
+  memory.set(4, 16 + 11, 0);                              // absent
+  memory.set(4, 16 + 12, 0x9C000 | 0x7C2 | kContiguous);  // not valid
+  memory.set(4, 16 + 13, 0x9D000 | 0x7C1 | kContiguous);  // reserved encoding
+  expected.erase(expected.begin() + 11, expected.begin() + 14);
+  Recorder seen;
+  visit(kArm, memory, Frame{1}, Half::Lower, seen);
+  EXPECT_EQ(seen.leaves, expected);
+  EXPECT_THAT(seen.lines, testing::IsSupersetOf(
+                              {"non-present 0x21c000 slot 0x40e0 value 0x1000000009c7c2 level 1",
+                               "malformed 0x21d000 slot 0x40e8 value 0x1000000009d7c1 level 1"}));
+  EXPECT_EQ(seen.lines.size(), 4 + kRun - 1) << "and one is absent";
+  EXPECT_EQ(walk(kArm, memory, Frame{1}, Gva{0x21'2000}).output, Gpa{0xBAD000});
+  EXPECT_EQ(walk(kArm, memory, Frame{1}, Gva{0x21'7000}).permissions, kRw);
+  EXPECT_EQ(walk(kArm, memory, Frame{1}, Gva{0x21'B000}).end, WalkEnd::Absent);
+  EXPECT_EQ(walk(kArm, memory, Frame{1}, Gva{0x21'C000}).end, WalkEnd::NonPresent);
+  EXPECT_EQ(walk(kArm, memory, Frame{1}, Gva{0x21'D000}).end, WalkEnd::Malformed);
+}
+
+TEST(ArmWalk, ARunThatDoesNotStartWhereRunsStartIsWhatEachEntrySays) {
+  // The hint counts from multiples of 64 KiB: two half runs, each over memory that no run has.
+  FakeMemory memory;
+  memory.set(1, 0, 0x2003);
+  memory.set(2, 0, 0x3003);
+  memory.set(3, 1, 0x4003);
+  std::vector<LeafMapping> expected;
+  for (std::uint64_t i = 0; i < kRun; ++i) {
+    const std::uint64_t entry = (0x93 + i) << 12 | 0x7C3 | kContiguous;
+    memory.set(4, 8 + i, entry);
+    expected.push_back({Gva{0x20'8000 + i * kPageSize}, Gpa{(0x93 + i) << 12}, kPageSize, kRx,
+                        Gpa{0x4040 + 8 * i}, entry, 1});
+  }
+  Recorder seen;
+  visit(kArm, memory, Frame{1}, Half::Lower, seen);
+  EXPECT_EQ(seen.leaves, expected);
 }
 
 // Hostile tables.

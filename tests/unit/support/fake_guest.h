@@ -39,8 +39,9 @@ struct May {
 
 inline arch::AnyFormat format_for(Arch arch) {
   if (arch == Arch::X86_64) {
-    // CR0.PG; CR4.PAE; EFER.LMA, NXE.
-    return arch::x86_64::format_from({.cr0 = 1ULL << 31, .cr3 = 0, .cr4 = 1ULL << 5, .efer = 0xC00})
+    // CR0.PG; CR4.PAE, PKE; EFER.LMA, NXE.
+    return arch::x86_64::format_from(
+               {.cr0 = 1ULL << 31, .cr3 = 0, .cr4 = 1ULL << 5 | 1ULL << 22, .efer = 0xC00})
         .value();
   }
   // T0SZ = T1SZ = 16, TG0 = TG1 = 4 KiB: what Linux uses for 48 bits.
@@ -121,9 +122,11 @@ class FakeGuest final : public model::EventSink {
   Frame new_table() { return Frame{next_table++}; }
 
   /// The slot of the level-1 entry of `gva` under `root`; makes tables on the way.
-  Gpa leaf_slot(Frame root, Gva gva) {
+  Gpa leaf_slot(Frame root, Gva gva) { return slot_at(root, gva, 1); }
+  /// The same for the entry at `lowest`, 1 to 4.
+  Gpa slot_at(Frame root, Gva gva, unsigned lowest) {
     Frame table = root;
-    for (unsigned level = 4; level > 1; --level) {
+    for (unsigned level = 4; level > lowest; --level) {
       const Gpa slot = table.slot((gva.value >> arch::level_shift(level)) & 511);
       std::uint64_t entry = 0;
       (void)memory.read_entry(slot, entry);
@@ -133,7 +136,12 @@ class FakeGuest final : public model::EventSink {
       }
       table = arch::frame_of(arch::decode(format, entry, level, arch::Half::Lower).output);
     }
-    return table.slot((gva.value >> 12) & 511);
+    return table.slot((gva.value >> arch::level_shift(lowest)) & 511);
+  }
+  [[nodiscard]] std::uint64_t entry_at(Gpa slot) const {
+    std::uint64_t entry = 0;
+    EXPECT_TRUE(memory.read_entry(slot, entry));
+    return entry;
   }
   void map(Frame root, Gva gva, Frame frame, May may = {}) {
     store(leaf_slot(root, gva), leaf_entry(arch, frame.gpa(), may));
