@@ -28,7 +28,7 @@ struct Counted {
   std::uint64_t untrapped = 0;
   std::uint64_t traps = 0;
   std::uint64_t told = 0;  ///< Traps that the VMM counted.
-  unsigned status = 99;    ///< Of `verify`.
+  std::uint64_t status = 99;    ///< Of `verify`.
 };
 
 /// `verify` in a host whose CPU counts. A failed test where it did not run to its end.

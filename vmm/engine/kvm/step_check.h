@@ -12,8 +12,8 @@ namespace sealvisor::engine::kvm {
 class StepCheck {
  public:
   /// A sample begins at each kEvery-th trap and is of kInstructions stops of the vCPU.
-  static constexpr std::uint64_t kEvery = 97;
-  static constexpr std::uint64_t kInstructions = 1500;
+  static constexpr std::uint64_t kEvery = 397;
+  static constexpr std::uint64_t kInstructions = 4000;
 
   /// What a stop meant.
   struct Meaning {

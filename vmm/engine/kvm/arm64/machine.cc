@@ -127,7 +127,10 @@ class Arm64Machine final : public Machine {
   std::vector<Gva> sites_;          // in address order
   std::uint32_t leave_return_ = 0;  ///< EngineConfig::leave_return.
   std::uint32_t debug_ = kDebug;    ///< Guest debug as it is when nothing is stepped over.
-  std::uint64_t upper_root_ = 0;    ///< TTBR1_EL1 when it was read last.
+  /// While each instruction is stepped: the guest's time, one tick for each. By the real clock it
+  /// would do nothing but take timer interrupts.
+  std::optional<std::uint64_t> stepping_at_;
+  std::uint64_t upper_root_ = 0;  ///< TTBR1_EL1 when it was read last.
   bool has_user32_ = false;
   bool has_mte2_ = false;
   bool has_nmi_ = false;
@@ -253,6 +256,9 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
 }
 
 Result<MachineExit> Arm64Machine::run() {
+  if (stepping_at_) {
+    if (auto set = vcpu_->set(arm64::kTimerCount, ++*stepping_at_); !set) return set.error();
+  }
   const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_->enter();
   kvm_run& run = vcpu_->run();
   if (error == EFAULT && !guard_.empty()) return on_guarded();
@@ -296,8 +302,7 @@ Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
     if (!pc) return pc.error();
     if (std::binary_search(sites_.begin(), sites_.end(), Gva{pc.value()})) return on_trap();
   }
-  if ((debug_ & KVM_GUESTDBG_SINGLESTEP) != 0 &&
-      decode::class_of(esr) == decode::ExceptionClass::StepLower) {
+  if (stepping_at_ && decode::class_of(esr) == decode::ExceptionClass::StepLower) {
     ++counter(counters_, Counted::Step);
     MachineExit exit;
     exit.kind = ExitKind::Stepped;
@@ -444,6 +449,12 @@ Status Arm64Machine::can_step() const {
 
 Status Arm64Machine::step(bool on) {
   debug_ = on ? kDebug | KVM_GUESTDBG_SINGLESTEP : kDebug;
+  stepping_at_.reset();
+  if (on) {
+    auto now = get(arm64::kTimerCount);
+    if (!now) return Status(now.error());
+    stepping_at_ = now.value();
+  }
   kvm_guest_debug debug{};
   debug.control = debug_;
   return vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG");
