@@ -148,9 +148,9 @@ Status Runner::begin_watch(const VcpuState& state) {
 
 Status Runner::check_by_step(ExitKind kind) {
   const bool stepping = step_check_.stepping();
-  // A trap tells the mode by itself, and nothing else counts outside of a sample.
+  // A trap tells the mode by itself.
   bool user_mode = kind == ExitKind::UserReturn;
-  if (!user_mode && !stepping) return {};
+  if (!user_mode && !step_check_.wants_all()) return {};
   if (!user_mode) {
     auto now = machine_.in_user_mode();
     if (!now) return now.error();

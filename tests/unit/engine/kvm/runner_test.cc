@@ -126,9 +126,6 @@ TEST_P(Runs, SaysWhyItCannotBeExact) {
 TEST_P(Runs, CountsEntriesByStepWhereAskedTo) {
   config.step_check = true;
   machine.script = {exit_of(ExitKind::Doorbell)};
-  for (std::uint64_t i = 0; i < StepCheck::kEvery; ++i) {
-    machine.script.push_back(exit_of(ExitKind::UserReturn));
-  }
   for (int i = 0; i < 10; ++i) machine.script.push_back(exit_of(ExitKind::Stepped));
   machine.script.push_back(exit_of(ExitKind::UserReturn));
   machine.script.push_back(exit_of(ExitKind::Reset));
@@ -146,9 +143,6 @@ TEST_P(Runs, AnEntryWithoutATrapMakesTheWatchIncomplete) {
   config.step_check = true;
   machine.in_user = true;
   machine.script = {exit_of(ExitKind::Doorbell)};
-  for (std::uint64_t i = 0; i < StepCheck::kEvery; ++i) {
-    machine.script.push_back(exit_of(ExitKind::UserReturn));
-  }
   machine.script.push_back(exit_of(ExitKind::Handled));  // in the kernel
   machine.script.push_back(exit_of(ExitKind::Stepped));  // in user mode
   machine.script.push_back(exit_of(ExitKind::Reset));

@@ -5,12 +5,10 @@
 namespace sealvisor::engine::kvm {
 namespace {
 
-/// Traps up to the one that begins a sample.
+/// The stop that begins the first sample: a message, from user mode.
 void begin(StepCheck& check) {
-  for (std::uint64_t i = 1; i < StepCheck::kEvery; ++i) {
-    ASSERT_FALSE(check.on_stop(ExitKind::UserReturn, true).step);
-  }
-  ASSERT_TRUE(check.on_stop(ExitKind::UserReturn, true).step);
+  ASSERT_TRUE(check.wants_all());
+  ASSERT_TRUE(check.on_stop(ExitKind::Doorbell, true).step);
 }
 
 TEST(StepCheck, StepsThroughSamplesOnly) {
@@ -23,7 +21,11 @@ TEST(StepCheck, StepsThroughSamplesOnly) {
   EXPECT_FALSE(check.stepping());
   EXPECT_EQ(check.counts().instructions, StepCheck::kInstructions);
   EXPECT_EQ(check.counts().entries, 0U);
-  begin(check);
+  EXPECT_FALSE(check.wants_all());
+  for (std::uint64_t i = 1; i < StepCheck::kEvery; ++i) {
+    ASSERT_FALSE(check.on_stop(ExitKind::UserReturn, true).step) << i;
+  }
+  EXPECT_TRUE(check.on_stop(ExitKind::UserReturn, true).step) << "the next sample";
 }
 
 TEST(StepCheck, CountsAnEntryThatATrapTold) {
@@ -48,11 +50,28 @@ TEST(StepCheck, FindsAnEntryThatNoTrapTold) {
   EXPECT_EQ(check.counts().untrapped, 2U);
 }
 
+TEST(StepCheck, ASampleEndsAfterAFewEntries) {
+  StepCheck check;
+  begin(check);
+  for (std::uint64_t i = 1; i <= StepCheck::kEntries; ++i) {
+    ASSERT_TRUE(check.on_stop(ExitKind::Stepped, false).step);
+    ASSERT_EQ(check.on_stop(ExitKind::UserReturn, true).step, i < StepCheck::kEntries);
+  }
+  EXPECT_EQ(check.counts().entries, StepCheck::kEntries);
+  EXPECT_EQ(check.counts().instructions, 2 * StepCheck::kEntries);
+}
+
 TEST(StepCheck, SaysNothingOfWhatIsOutsideOfASample) {
   StepCheck check;
+  begin(check);
+  for (std::uint64_t i = 0; i < StepCheck::kInstructions; ++i) {
+    static_cast<void>(check.on_stop(ExitKind::Stepped, true));
+  }
+  ASSERT_FALSE(check.stepping());
   EXPECT_FALSE(check.on_stop(ExitKind::Handled, false).untrapped);
   EXPECT_FALSE(check.on_stop(ExitKind::Handled, true).untrapped);
-  EXPECT_EQ(check.counts().instructions, 0U);
+  EXPECT_EQ(check.counts().instructions, StepCheck::kInstructions);
+  EXPECT_EQ(check.counts().entries, 0U);
 }
 
 }  // namespace
