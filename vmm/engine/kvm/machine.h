@@ -29,7 +29,7 @@ enum class ExitKind : std::uint8_t {
   ReadOnly,    ///< The guest stored to a read-only frame; not done yet. gpa, value, size.
   Stored,      ///< The guest stored to guarded frames, and it is done. pc, stores.
   Unfollowed,  ///< A store to the guarded frame gpa can't be followed; it is no longer guarded.
-  Stepped,     ///< After one instruction, where step() asked for it.
+  Stepped,     ///< After one instruction, between begin_steps() and end_steps().
   Reset,       ///< The guest reset or powered off. text says how.
   Broken,      ///< The guest can't go on. text says why.
 };
@@ -86,11 +86,13 @@ class Machine {
   /// in `off` no longer.
   [[nodiscard]] virtual Status guard(std::span<const arch::Frame> on,
                                      std::span<const arch::Frame> off) = 0;
-  /// Whether step() works here. Error, exit code HostLacks: why not.
+  /// Whether begin_steps() works here. Error, exit code HostLacks: why not.
   [[nodiscard]] virtual Status can_step() const = 0;
-  /// From now on run() ends after each instruction, with ExitKind::Stepped if with no other; or no
-  /// longer. Preconditions: can_step(), plant() was called.
-  [[nodiscard]] virtual Status step(bool on) = 0;
+  /// From now on run() ends after each instruction, with ExitKind::Stepped if with no other. False,
+  /// and nothing changed: a bad moment, to be tried again at a later stop. Preconditions:
+  /// can_step(), plant() was called.
+  [[nodiscard]] virtual Result<bool> begin_steps() = 0;
+  [[nodiscard]] virtual Status end_steps() = 0;
   /// Less than state(). Precondition: as there.
   [[nodiscard]] virtual Result<bool> in_user_mode() = 0;
   /// Bytes for the guest's serial line.

@@ -147,22 +147,24 @@ Status Runner::begin_watch(const VcpuState& state) {
 }
 
 Status Runner::check_by_step(ExitKind kind) {
+  const bool trapped = kind == ExitKind::UserReturn;
+  if (trapped) step_check_.on_trap();
   const bool stepping = step_check_.stepping();
-  // A trap tells the mode by itself.
-  bool user_mode = kind == ExitKind::UserReturn;
-  if (!user_mode && !step_check_.wants_all()) return {};
-  if (!user_mode) {
-    auto now = machine_.in_user_mode();
-    if (!now) return now.error();
-    user_mode = now.value();
+  if (!stepping && !step_check_.due()) return {};
+  auto user_mode = machine_.in_user_mode();
+  if (!user_mode) return user_mode.error();
+  if (!stepping) {
+    auto begun = machine_.begin_steps();
+    if (!begun) return begun.error();
+    if (begun.value()) step_check_.begin(user_mode.value());
+    return {};
   }
-  const StepCheck::Meaning meaning = step_check_.on_stop(kind, user_mode);
-  if (meaning.untrapped) {
+  if (!step_check_.on_stop(trapped, user_mode.value())) {
     auto state = machine_.state();
     if (!state) return state.error();
     watch_->on_limit(event::Limit::UntrappedReturn, arch::Gpa{}, state.value());
   }
-  return meaning.step == stepping ? Status() : machine_.step(meaning.step);
+  return step_check_.stepping() ? Status() : machine_.end_steps();
 }
 
 Status Runner::update_guards() {

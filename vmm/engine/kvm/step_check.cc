@@ -2,28 +2,26 @@
 
 namespace sealvisor::engine::kvm {
 
-StepCheck::Meaning StepCheck::on_stop(ExitKind kind, bool user_mode) {
-  const bool trapped = kind == ExitKind::UserReturn;
-  if (trapped) ++returns_;
-  Meaning meaning;
-  if (stepping_) {
-    ++counts_.instructions;
-    if (user_mode && !user_mode_) {
-      ++counts_.entries;
-      --entries_left_;
-      meaning.untrapped = !trapped;
-      if (meaning.untrapped) ++counts_.untrapped;
-    }
-    if (--left_ == 0 || entries_left_ == 0) stepping_ = false;
-  } else if (!begun_ || (trapped && returns_ % kEvery == 0)) {
-    begun_ = true;
-    stepping_ = true;
-    left_ = kInstructions;
-    entries_left_ = kEntries;
-  }
+void StepCheck::begin(bool user_mode) {
+  due_ = false;
+  stepping_ = true;
+  instructions_left_ = kInstructions;
+  entries_left_ = kEntries;
   user_mode_ = user_mode;
-  meaning.step = stepping_;
-  return meaning;
+}
+
+bool StepCheck::on_stop(bool trapped, bool user_mode) {
+  const bool entered = user_mode && !user_mode_;
+  user_mode_ = user_mode;
+  ++counts_.instructions;
+  --instructions_left_;
+  if (entered) {
+    ++counts_.entries;
+    --entries_left_;
+    if (!trapped) ++counts_.untrapped;
+  }
+  if (instructions_left_ == 0 || entries_left_ == 0) stepping_ = false;
+  return !entered || trapped;
 }
 
 }  // namespace sealvisor::engine::kvm

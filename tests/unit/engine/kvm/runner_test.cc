@@ -43,10 +43,11 @@ class ScriptedMachine final : public Machine {
     if (!steps) return Error{ExitCode::HostLacks, "no step here"};
     return {};
   }
-  Status step(bool on) override {
-    asked.push_back(on);
-    return {};
+  Result<bool> begin_steps() override {
+    asked.push_back(good_moment);
+    return std::exchange(good_moment, true);
   }
+  Status end_steps() override { return {}; }
   Result<bool> in_user_mode() override { return user_mode_; }
   Status type(std::string_view /*bytes*/) override { return {}; }
   std::string take_console() override { return {}; }
@@ -56,7 +57,8 @@ class ScriptedMachine final : public Machine {
 
   std::deque<MachineExit> script;
   bool steps = true;
-  bool in_user = false;  ///< Where a step ends.
+  bool good_moment = true;  ///< For the first sample.
+  bool in_user = false;     ///< Where a step ends.
   std::vector<bool> asked;
 
  private:
@@ -155,6 +157,17 @@ TEST_P(Runs, AnEntryWithoutATrapMakesTheWatchIncomplete) {
                                   [](const auto& event) { return event.kind == Kind::Limit; });
   ASSERT_NE(limit, recorder.seen.end());
   EXPECT_EQ(limit->aux, static_cast<std::uint64_t>(event::Limit::UntrappedReturn));
+}
+
+TEST_P(Runs, WaitsForAGoodMomentToStep) {
+  config.step_check = true;
+  machine.good_moment = false;
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::UserReturn),
+                    exit_of(ExitKind::Stepped), exit_of(ExitKind::Reset)};
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(machine.asked, (std::vector<bool>{false, true}));
+  EXPECT_EQ(outcome.value().stepped->instructions, 2U);
 }
 
 TEST_P(Runs, NeedsAHostThatCanStepForThat) {

@@ -91,7 +91,8 @@ class Arm64Machine final : public Machine {
     return guard_.change(on, off);
   }
   [[nodiscard]] Status can_step() const override;
-  [[nodiscard]] Status step(bool on) override;
+  [[nodiscard]] Result<bool> begin_steps() override;
+  [[nodiscard]] Status end_steps() override;
   [[nodiscard]] Result<bool> in_user_mode() override;
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
@@ -110,6 +111,7 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<MachineExit> on_debug(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_trap();
   [[nodiscard]] Result<MachineExit> hand_back(const kvm_run& run);
+  [[nodiscard]] Status set_debug(std::uint32_t control);
   [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const { return vcpu_->get(id); }
 
   Vm vm_;
@@ -416,11 +418,7 @@ Result<Planted> Arm64Machine::plant(const VcpuState& state) {
   if (!more) return more.error();
   has_mte2_ = decode::has_mte2(more.value());
   has_nmi_ = decode::has_nmi(more.value());
-  kvm_guest_debug debug{};
-  debug.control = kDebug;
-  if (auto on = vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG"); !on) {
-    return on.error();
-  }
+  if (auto on = set_debug(kDebug); !on) return on.error();
   return planted;
 }
 
@@ -447,17 +445,32 @@ Status Arm64Machine::can_step() const {
                "are stepped"};
 }
 
-Status Arm64Machine::step(bool on) {
-  debug_ = on ? kDebug | KVM_GUESTDBG_SINGLESTEP : kDebug;
-  stepping_at_.reset();
-  if (on) {
-    auto now = get(arm64::kTimerCount);
-    if (!now) return Status(now.error());
-    stepping_at_ = now.value();
-  }
+Status Arm64Machine::set_debug(std::uint32_t control) {
+  debug_ = control;
   kvm_guest_debug debug{};
-  debug.control = debug_;
+  debug.control = control;
   return vcpu_->operate(KVM_SET_GUEST_DEBUG, &debug, "KVM_SET_GUEST_DEBUG");
+}
+
+/// How far off the next timer interrupt must be, in ticks of the guest's clock (1 GHz at most):
+/// what passes while one instruction is stepped, and a sample besides.
+constexpr std::uint64_t kQuietTicks = 50'000;
+
+Result<bool> Arm64Machine::begin_steps() {
+  auto now = get(arm64::kTimerCount);
+  if (!now) return now.error();
+  auto next = get(arm64::kTimerCompare);
+  if (!next) return next.error();
+  // Stepped into an interrupt, the guest would do little else: one comes with each instruction.
+  if (next.value() - now.value() < kQuietTicks || next.value() < now.value()) return false;
+  stepping_at_ = now.value();
+  if (auto on = set_debug(kDebug | KVM_GUESTDBG_SINGLESTEP); !on) return on.error();
+  return true;
+}
+
+Status Arm64Machine::end_steps() {
+  stepping_at_.reset();
+  return set_debug(kDebug);
 }
 
 Result<bool> Arm64Machine::in_user_mode() {

@@ -67,9 +67,11 @@ inline constexpr std::uint64_t kEsrEl1 = system(3, 0, 5, 2, 0);
 inline constexpr std::uint64_t kFarEl1 = system(3, 0, 6, 0, 0);
 inline constexpr std::uint64_t kVbarEl1 = system(3, 0, 12, 0, 0);
 inline constexpr std::uint64_t kMdscrEl1 = system(2, 0, 0, 2, 2);
-/// The guest's virtual counter. KVM's name for it has the numbers of CNTV_CVAL_EL0
-/// (arch/arm64/include/uapi/asm/kvm.h, "the encodings were accidentally swapped").
+/// The guest's virtual counter, and what its timer compares with it. KVM's names for them have the
+/// numbers of CNTV_CVAL_EL0 and CNTVCT_EL0: arch/arm64/include/uapi/asm/kvm.h says that they were
+/// swapped by mistake.
 inline constexpr std::uint64_t kTimerCount = system(3, 3, 14, 3, 2);
+inline constexpr std::uint64_t kTimerCompare = system(3, 3, 14, 0, 2);
 // What the CPU has.
 inline constexpr std::uint64_t kIdAa64Pfr0El1 = system(3, 0, 0, 4, 0);
 inline constexpr std::uint64_t kIdAa64Pfr1El1 = system(3, 0, 0, 4, 1);

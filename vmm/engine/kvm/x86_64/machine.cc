@@ -123,7 +123,8 @@ class X86Machine final : public Machine {
     return guard_.change(on, off);
   }
   [[nodiscard]] Status can_step() const override;
-  [[nodiscard]] Status step(bool /*on*/) override { return can_step(); }
+  [[nodiscard]] Result<bool> begin_steps() override { return can_step().error(); }
+  [[nodiscard]] Status end_steps() override { return can_step(); }
   [[nodiscard]] Result<bool> in_user_mode() override {
     return vcpu_.run().s.regs.sregs.cs.dpl == kUserPrivilege;
   }

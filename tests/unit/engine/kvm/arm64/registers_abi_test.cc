@@ -41,6 +41,7 @@ static_assert(kFarEl1 == ARM64_SYS_REG(3, 0, 6, 0, 0));
 static_assert(kVbarEl1 == ARM64_SYS_REG(3, 0, 12, 0, 0));
 static_assert(kMdscrEl1 == ARM64_SYS_REG(2, 0, 0, 2, 2));
 static_assert(kTimerCount == KVM_REG_ARM_TIMER_CNT);
+static_assert(kTimerCompare == KVM_REG_ARM_TIMER_CVAL);
 static_assert(kIdAa64Pfr0El1 == ARM64_SYS_REG(3, 0, 0, 4, 0));
 static_assert(kIdAa64Mmfr4El1 == ARM64_SYS_REG(3, 0, 0, 7, 4));
 // The last register that the encoding can name.
