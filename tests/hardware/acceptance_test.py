@@ -265,7 +265,7 @@ class Acceptance(unittest.TestCase):
                 ("exact-stores", "known_stores", None, "0 known stores"),
                 ("exact-entries", "known_entries", 7999, "7999 known entries"),
                 ("audited-entries", "known_entries_counted", 9014, "9014 entries were counted"),
-                ("audited-entries", "stepped_entries", 99, "99 entries to user mode by single"),
+                ("audited-entries", "stepped_entries", 39, "39 entries to user mode by single"),
                 ("exact-entries", "stepped_untrapped", 1, "1 of them without a trap"),
                 ("exact-tamper-entry", "known_changes_judged", 999, "999 of 1000 known violations"),
                 ("audited-tamper-code", "known_changes", None, "33 of None known violations")):
