@@ -55,7 +55,8 @@ struct EngineConfig {
   bool watch = true;                            ///< False: no interception (benchmark only).
   bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
   bool witness = false;
-  /// tcg: of the stores from this number on, one is missed (options.h of the plugin). A control.
+  /// tcg: of the stores from this instruction on, one is missed (options.h of the plugin). A
+  /// control.
   std::uint64_t drop_store = 0;
   bool interactive = false;  ///< Console on the caller's terminal, and to on_console too.
   /// interactive: input that does not come from a terminal waits until the console has shown this,
