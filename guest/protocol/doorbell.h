@@ -33,8 +33,9 @@ inline constexpr std::size_t kNameSize = 32;
 inline constexpr std::uint32_t kMaxPages = 64;
 /// Most system mappings that one process may announce.
 inline constexpr std::uint32_t kMaxMappings = 16;
-/// Most messages in one run; more is a flood (exit code 4).
-inline constexpr std::uint64_t kMaxMessages = 1'000'000;
+/// Most messages in one run; more is a flood (exit code 4). A thousand processes send less than a
+/// fifth of it.
+inline constexpr std::uint64_t kMaxMessages = 100'000;
 /// Tokens from here on name fork pairs, each used once in a run.
 inline constexpr std::uint64_t kFirstForkToken = std::uint64_t{1} << 32;
 

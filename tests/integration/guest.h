@@ -1,9 +1,11 @@
 // Real guests for tests: finds kernels, agent and plugin, builds plans, runs.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "vmm/event/event.h"
 #include "vmm/report/report.h"
 #include "vmm/run/run.h"
 
@@ -16,6 +18,14 @@ namespace sealvisor::test {
 
 /// Runs it; fails the test if no guest ran. `run` gets what it found.
 void run_guest(const run::RunRequest& request, report::Run& run);
+
+/// Appends the events of a trace (docs/how-it-works.md, "Evidence"). Fails the test if it is none,
+/// or is not whole.
+void read_trace(const std::filesystem::path& path, std::vector<event::Event>& events);
+
+/// Runs it with a trace, and reads that: all of its events, in order. Fails the test if no guest
+/// ran or the trace is not one.
+void trace_guest(run::RunRequest request, std::vector<event::Event>& events);
 
 /// The cell, or nullptr.
 [[nodiscard]] const report::Cell* find_cell(const report::Run& run, const std::string& mapping,

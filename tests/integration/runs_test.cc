@@ -8,6 +8,7 @@
 
 #include "tests/integration/guest.h"
 #include "vmm/app/lies.h"
+#include "vmm/model/paging.h"
 
 namespace sealvisor::test {
 namespace {
@@ -110,6 +111,7 @@ void expect_life(const report::Run& run) {
   expect_clean(run);
   EXPECT_EQ(run.counts.violations, 0U);
   EXPECT_GE(run.counts.table_writes, 100'000U);
+  EXPECT_LT(run.counts.doorbells, protocol::kMaxMessages / 5) << "far from what counts as a flood";
   const auto life = std::find_if(run.lives.begin(), run.lives.end(), [](const report::Life& one) {
     return one.name == "life/thousand";
   });
@@ -197,6 +199,57 @@ void expect_skips_found_out(const report::Run& run) {
   }
 }
 
+/// What the event stream shows of the tables that user mode ran on.
+class Roots {
+ public:
+  explicit Roots(arch::Arch arch) : arch_(arch) {}
+
+  void see(const event::Event& event) {
+    if (event.kind == event::Kind::RootLoad) {
+      const std::uint64_t frame = event.gpa >> arch::kPageShift;
+      const bool upper = (event.flags & event::kUpperHalf) != 0;
+      if (upper) ++upper_loads_;
+      (upper ? upper_ : lower_)[frame] = event.level;
+    }
+    if (event.kind != event::Kind::UserEntry) return;
+    ++entries_;
+    const std::uint64_t root = model::root_of(arch_, event.root).number;
+    levels_.insert(lower_.contains(root) ? lower_[root] : 0);
+    // x86-64: the kernel's root lies in front of the user's (6.12: PTI_PGTABLE_SWITCH_BIT). That it
+    // was loaded too tells it from a frame that merely is odd.
+    if (root % 2 == 1 && lower_.contains(root - 1)) ++beside_a_kernel_root_;
+    user_upper_.insert(model::root_of(arch_, event.aux).number);
+  }
+
+  [[nodiscard]] const std::set<unsigned>& levels() const { return levels_; }
+
+  /// Whether the kernel's tables and user mode's were apart at each entry.
+  [[nodiscard]] bool isolated() const {
+    if (entries_ == 0) return false;
+    if (arch_ == arch::Arch::X86_64) return beside_a_kernel_root_ == entries_;
+    // arm64: TTBR1 is switched on each way in and out (6.12: arch/arm64/kernel/entry.S,
+    // tramp_map_kernel, tramp_unmap_kernel), and user mode has that of the trampoline alone.
+    return upper_loads_ > entries_ && user_upper_.size() == 1 && upper_.size() > 1;
+  }
+
+ private:
+  arch::Arch arch_;
+  std::map<std::uint64_t, unsigned> lower_;  // frame -> top level
+  std::map<std::uint64_t, unsigned> upper_;
+  std::set<unsigned> levels_;
+  std::set<std::uint64_t> user_upper_;
+  std::uint64_t entries_ = 0;
+  std::uint64_t upper_loads_ = 0;
+  std::uint64_t beside_a_kernel_root_ = 0;
+};
+
+void expect_plain_tables(const Roots& roots) {
+  EXPECT_EQ(roots.levels(), std::set<unsigned>{4});
+  EXPECT_FALSE(roots.isolated());
+}
+void expect_five_levels(const Roots& roots) { EXPECT_EQ(roots.levels(), std::set<unsigned>{5}); }
+void expect_isolation(const Roots& roots) { EXPECT_TRUE(roots.isolated()); }
+
 /// One row: what to run and what must come out of it.
 struct Row {
   const char* name;
@@ -204,6 +257,8 @@ struct Row {
   std::vector<std::string> scenarios;
   std::function<void(run::RunRequest&)> prepare;
   std::function<void(const report::Run&)> check;
+  std::function<void(const Roots&)> check_roots{};
+  std::optional<arch::Arch> only{};  ///< Runs on this architecture alone.
 };
 
 void nothing(run::RunRequest& /*request*/) {}
@@ -223,11 +278,29 @@ void without_one_change(run::RunRequest& request) {
 }
 void with_witness(run::RunRequest& request) { request.witness = true; }
 
+/// As a bzImage: only its own start-up code turns 5 levels on (6.12:
+/// arch/x86/boot/compressed/pgtable_64.c), which the PVH entry of vmlinux passes over.
+void with_five_levels(run::RunRequest& request) {
+  request.kernel_image = request.kernel_image.parent_path() / "image";
+  request.cpu_model = "max,rdrand=off,rdseed=off,la57=on,erms=off,fsrm=off";
+}
+void with_isolation(run::RunRequest& request) {
+  request.kernel_arguments = request.arch == arch::Arch::X86_64 ? "pti=on" : "kpti=1";
+}
+
 const std::vector<std::string> kCells = {"munmap/*", "mremap/*", "mprotect/*", "mmap-fixed/*"};
 
 const Row kRows[] = {
-    {"SealedTwinHolds", "lts-sealed", kCells, nothing, expect_sealed},
-    {"UnsealedTwinChanges", "lts-unsealed", kCells, nothing, expect_unsealed},
+    {"SealedTwinHolds", "lts-sealed", kCells, nothing, expect_sealed, expect_plain_tables},
+    {"UnsealedTwinChanges", "lts-unsealed", kCells, nothing, expect_unsealed, expect_plain_tables},
+    {"SealedWithFiveLevels", "lts-sealed", kCells, with_five_levels, expect_sealed,
+     expect_five_levels, arch::Arch::X86_64},
+    {"UnsealedWithFiveLevels", "lts-unsealed", kCells, with_five_levels, expect_unsealed,
+     expect_five_levels, arch::Arch::X86_64},
+    {"SealedWithPageTableIsolation", "lts-sealed", kCells, with_isolation, expect_sealed,
+     expect_isolation},
+    {"UnsealedWithPageTableIsolation", "lts-unsealed", kCells, with_isolation, expect_unsealed,
+     expect_isolation},
     {"LyingKernelIsFoundOut", "lying", kCells, nothing, expect_lies},
     {"ProcessLife", "lts-sealed", {"life/*"}, nothing, expect_life},
     {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
@@ -253,22 +326,40 @@ const Row kRows[] = {
     {"SkippingAgent", "lts-sealed", {"lie/skip", "munmap/*"}, nothing, expect_skips_found_out},
 };
 
-class Runs : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {};
-INSTANTIATE_TEST_SUITE_P(
-    Table, Runs, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
-    [](const testing::TestParamInfo<std::tuple<arch::Arch, Row>>& one) {
-      return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
-    });
+using ArchRow = std::tuple<arch::Arch, Row>;
+
+std::vector<ArchRow> rows_of_both() {
+  std::vector<ArchRow> all;
+  for (const arch::Arch arch : arch::kAllArchs) {
+    for (const Row& row : kRows) {
+      if (row.only.value_or(arch) == arch) all.emplace_back(arch, row);
+    }
+  }
+  return all;
+}
+
+class Runs : public testing::TestWithParam<ArchRow> {};
+INSTANTIATE_TEST_SUITE_P(Table, Runs, testing::ValuesIn(rows_of_both()),
+                         [](const testing::TestParamInfo<ArchRow>& one) {
+                           return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
+                                  std::get<1>(one.param).name;
+                         });
 
 TEST_P(Runs, ComesOutAsItMust) {
   const auto& [arch, row] = GetParam();
   run::RunRequest request = request_for(arch, row.recipe, row.scenarios);
   row.prepare(request);
+  Roots roots(arch);
+  request.mutate = [&roots, mutate = request.mutate](event::Event& event) {
+    if (mutate) mutate(event);
+    roots.see(event);
+  };
   report::Run run;
   run_guest(request, run);
   if (HasFatalFailure()) return;
   ASSERT_NE(row.check, nullptr);
   row.check(run);
+  if (row.check_roots) row.check_roots(roots);
 }
 
 /// The same exact count on a CPU with single-instruction atomics (FEAT_LSE).

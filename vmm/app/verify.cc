@@ -68,8 +68,10 @@ Result<Prepared> prepare_image(const VerifyOptions& options, const Places& place
   request.expectations = false;
   request.kernel_image = machine.kernel;
   request.symbols = machine.symbols;
-  // A vmlinux that was not stripped brings its own.
-  if (request.symbols.empty() && image::SymbolTable::load(machine.kernel)) {
+  if (!request.symbols.empty()) {
+    if (auto loaded = image::SymbolTable::load(request.symbols); !loaded) return loaded.error();
+  } else if (image::SymbolTable::load(machine.kernel)) {
+    // A vmlinux that was not stripped brings its own.
     request.symbols = machine.kernel;
   }
   Prepared prepared;

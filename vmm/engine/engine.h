@@ -55,7 +55,8 @@ struct EngineConfig {
   bool watch = true;                            ///< False: no interception (benchmark only).
   bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
   bool witness = false;
-  /// tcg: of the stores from this number on, one is missed (options.h of the plugin). A control.
+  /// tcg: of the stores from this instruction on, one is missed (options.h of the plugin). A
+  /// control.
   std::uint64_t drop_store = 0;
   /// kvm: count entries to user mode by single step too, in samples (Outcome::stepped).
   bool step_check = false;

@@ -16,9 +16,10 @@ namespace {
 
 constexpr const char* kThreatModel =
     "guest user space, and for the controls the guest kernel, are hostile; the VMM, the engine and "
-    "the host are trusted; stale TLB entries and DMA are out of scope";
-constexpr const char* kNotForced =
-    "nothing forced: no ptrace or /proc/PID/mem write, no time namespace entered";
+    "the host are trusted; stale TLB entries and DMA are out of scope; nothing was forced: no "
+    "ptrace or /proc/PID/mem write, no time namespace entered";
+/// Most of a guest's ending that the conclusion, one line, repeats.
+constexpr std::size_t kMostEnding = 100;
 
 std::string label(const Run& run) {
   return fmt::format("{} {}", arch::name_of(run.arch), run.recipe);
@@ -170,7 +171,9 @@ bool has_new_finding(const Run& run) {
 
 std::string summary_of(const Run& run) {
   std::vector<std::string> parts;
-  if (!run.ending.good) parts.push_back("the guest failed: " + run.ending.text);
+  if (!run.ending.good) {
+    parts.push_back((run.ending.interrupted ? "" : "the guest failed: ") + run.ending.text);
+  }
   const auto add = [&](std::size_t count, std::string_view what) {
     if (count != 0) parts.push_back(fmt::format("{} {}", count, what));
   };
@@ -220,15 +223,6 @@ int rank(const Finding& finding) {
   return finding.known ? documented + order : order;
 }
 
-/// "x86_64 lts-sealed 52, arm64 lts-sealed 52".
-template <typename Text>
-std::string list_runs(const std::vector<const Run*>& runs, Text text) {
-  std::vector<std::string> parts;
-  parts.reserve(runs.size());
-  for (const Run* run : runs) parts.push_back(fmt::format("{} {}", label(*run), text(*run)));
-  return join(parts, ", ");
-}
-
 template <typename Count>
 std::size_t sum(const std::vector<const Run*>& runs, Count count) {
   std::size_t total = 0;
@@ -243,13 +237,9 @@ std::vector<std::string> confirmed(const Report& report) {
   std::vector<const Run*> unknown;
   std::vector<const Run*> controls;
   std::uint64_t lives = 0;
-  std::uint64_t spaces = 0;
   for (const Run& run : report.runs) {
     if (!run.good) continue;
-    for (const Life& life : run.lives) {
-      ++lives;
-      spaces += life.address_spaces;
-    }
+    lives += run.lives.size();
     if (run.cells.size() == count_verdict(run, Verdict::Skipped)) continue;
     auto& group = run.control         ? controls
                   : !run.expectations ? unknown
@@ -259,41 +249,47 @@ std::vector<std::string> confirmed(const Report& report) {
   }
   std::vector<std::string> sentences;
   const auto held = [](const Run& run) { return count_verdict(run, Verdict::Held); };
+  const auto as_expected = [](const Run& run) { return count_verdict(run, Verdict::AsExpected); };
   if (!sealed.empty()) {
-    sentences.push_back(fmt::format(
-        "sealed: refused and unchanged in {} ({}; {})", count_of(sum(sealed, held), "cell"),
-        list_runs(sealed, [&](const Run& run) { return std::to_string(held(run)); }), kNotForced));
+    sentences.push_back(fmt::format("sealed: {} refused and unchanged, nothing forced",
+                                    count_of(sum(sealed, held), "cell")));
   }
-  const auto changed_of = [](const Run& run) {
-    return fmt::format("{} of {}", count_changed(run), count_verdict(run, Verdict::AsExpected));
-  };
   if (!unsealed.empty()) {
-    sentences.push_back(fmt::format("not sealed: as expected, {} seen to change from outside ({})",
-                                    count_of(sum(unsealed, count_changed), "cell"),
-                                    list_runs(unsealed, changed_of)));
+    sentences.push_back(fmt::format("not sealed: {} of {} seen to change, as expected",
+                                    sum(unsealed, count_changed),
+                                    count_of(sum(unsealed, as_expected), "cell")));
   }
   if (!unknown.empty()) {
-    sentences.push_back(fmt::format(
-        "own image: the kernel did what it claims, {} seen to "
-        "change ({}; {})",
-        count_of(sum(unknown, count_changed), "cell"), list_runs(unknown, changed_of), kNotForced));
+    sentences.push_back(
+        fmt::format("own image: the kernel did what it claims, {} of {} seen to change, nothing "
+                    "forced",
+                    sum(unknown, count_changed), count_of(sum(unknown, as_expected), "cell")));
   }
   if (!controls.empty()) {
-    const auto caught = [](const Run& run) { return count_lies(run, true); };
-    const std::size_t total = sum(controls, caught);
-    sentences.push_back(total == 0 ? "control: none of the documented lies was tried"
-                                   : fmt::format("control: exactly the {} caught ({})",
-                                                 count_of(total, "documented lie"),
-                                                 list_runs(controls, [&](const Run& run) {
-                                                   return std::to_string(caught(run));
-                                                 })));
+    const std::size_t caught = sum(controls, [](const Run& run) { return count_lies(run, true); });
+    sentences.push_back(caught == 0 ? "control: none of the documented lies was tried"
+                                    : fmt::format("control: exactly the {} caught",
+                                                  count_of(caught, "documented lie")));
   }
   if (lives != 0) {
-    sentences.push_back(fmt::format("0 violations in {} without cells ({})",
-                                    count_of(lives, "scenario"),
-                                    count_of(spaces, "address space")));
+    sentences.push_back(
+        fmt::format("0 violations in {} without cells", count_of(lives, "scenario")));
   }
   return sentences;
+}
+
+/// The first of several, and how many more there are: the conclusion is one line.
+void add_first(std::vector<std::string>& sentences, const std::vector<std::string>& all) {
+  if (all.empty()) return;
+  sentences.push_back(
+      all.size() == 1 ? all.front() : fmt::format("{}, and {} more", all.front(), all.size() - 1));
+}
+
+std::string ending_of(const Run& run) {
+  std::string text = run.ending.text;
+  if (text.size() > kMostEnding) text = text.substr(0, kMostEnding) + "...";
+  return fmt::format("{}: {} ({})", label(run),
+                     run.ending.interrupted ? "stopped" : "the guest failed", text);
 }
 
 std::vector<std::string> failures(const Report& report) {
@@ -306,21 +302,21 @@ std::vector<std::string> failures(const Report& report) {
     sentences.push_back(
         fmt::format("{}, the first {}", count_of(fresh.size(), "new finding"), fresh.front()->id));
   }
+  std::vector<std::string> endings;
+  std::vector<std::string> untrusted;
   for (const Run& run : report.runs) {
-    if (!run.ending.good) {
-      sentences.push_back(fmt::format("{}: the guest failed ({})", label(run), run.ending.text));
-    }
+    if (!run.ending.good) endings.push_back(ending_of(run));
     if (run.counts.mismatches != 0) {
-      sentences.push_back(
-          fmt::format("{}: {} between memory and events, so nothing it shows is "
-                      "trusted",
-                      label(run), count_of(run.counts.mismatches, "difference")));
+      untrusted.push_back(fmt::format("{} is not trusted: {} between memory and events", label(run),
+                                      count_of(run.counts.mismatches, "difference")));
     }
   }
+  std::vector<std::string> missing;
   for (const NotRun& not_run : report.not_run) {
-    sentences.push_back(
+    missing.push_back(
         fmt::format("{} {}: did not run", arch::name_of(not_run.arch), not_run.recipe));
   }
+  for (const auto* all : {&endings, &untrusted, &missing}) add_first(sentences, *all);
   if (report.runs.empty() && report.not_run.empty()) sentences.emplace_back("nothing was run");
   return sentences;
 }
@@ -335,6 +331,7 @@ std::string lanes(const Report& report) {
   return join(names, ", ");
 }
 
+/// One line, whatever happened: what went wrong first, then what was confirmed all the same.
 std::string conclusion_of(const Report& report) {
   const std::vector<std::string> bad = failures(report);
   std::vector<std::string> good = confirmed(report);
@@ -347,7 +344,7 @@ std::string conclusion_of(const Report& report) {
   std::size_t unobserved = 0;
   for (const Run& run : report.runs) unobserved += count_verdict(run, Verdict::Unobserved);
   if (unobserved != 0) {
-    text += fmt::format("; {} unobserved, of which nothing is said", count_of(unobserved, "cell"));
+    text += fmt::format("; {} unobserved", count_of(unobserved, "cell"));
   }
   if (!report.runs.empty()) text += "; " + lanes(report);
   text += ".";

@@ -178,6 +178,7 @@ struct Ending {
   bool good = false;         ///< The agent said goodbye and the machine reset.
   std::string text;          ///< "agent finished", "kernel panic", "deadline of 60 s passed" ...
   std::string console_tail;  ///< Last lines, when not good.
+  bool interrupted = false;  ///< Not good because somebody ended it (SIGINT, SIGTERM).
 };
 
 /// What the engine did, in numbers.

@@ -320,7 +320,9 @@ std::string ending_text(const Run& run, const TextOptions& options) {
     return options.colours ? paint(text, Colour::Red) : std::string(text);
   };
   std::string text =
-      paint_if(fmt::format("  the guest failed: {}", printable(run.ending.text))) + "\n";
+      paint_if(fmt::format("  {}{}", run.ending.interrupted ? "" : "the guest failed: ",
+                           printable(run.ending.text))) +
+      "\n";
   std::string_view rest = run.ending.console_tail;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
@@ -424,7 +426,7 @@ std::string blind_spots_text(const Report& report, const TextOptions& options) {
 }  // namespace
 
 std::string render_text(const Report& report, const TextOptions& options) {
-  std::string text = findings_text(report, options);
+  std::string text;
   for (const Run& run : report.runs) text += run_text(run, options) + "\n";
   for (const NotRun& not_run : report.not_run) {
     text += paragraph(fmt::format("== {} {}: did not run: ", arch::name_of(not_run.arch),
@@ -432,12 +434,14 @@ std::string render_text(const Report& report, const TextOptions& options) {
                       printable(not_run.error.message), options.width);
     text += "\n";
   }
+  text += findings_text(report, options);
   text += blind_spots_text(report, options);
-  const bool good = report.exit_code == ExitCode::AsExpected;
-  const std::string conclusion = paragraph("", printable(report.conclusion), options.width);
-  text += options.colours ? paint(conclusion, good ? Colour::Green : Colour::Red) : conclusion;
   text += paragraph("threat model: ", report.threat_model, options.width);
-  return text;
+  const bool good = report.exit_code == ExitCode::AsExpected;
+  // Not broken: whoever looks for the outcome finds it in the last line.
+  const std::string conclusion = printable(report.conclusion);
+  text += options.colours ? paint(conclusion, good ? Colour::Green : Colour::Red) : conclusion;
+  return text + "\n";
 }
 
 }  // namespace sealvisor::report

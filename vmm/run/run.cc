@@ -187,6 +187,7 @@ Result<report::Run> run_one(const RunRequest& request) {
     run.start_to_init = std::chrono::duration<double>(*first - how.started).count();
   }
   run.ending.text = ending_text(how, session.finished(), bridge.console());
+  run.ending.interrupted = !run.ending.good && how.end == End::Interrupted;
   if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);
   if (trace) {
     if (auto closed = trace->close(); !closed) {

@@ -45,8 +45,8 @@ struct RunRequest {
   std::filesystem::path trace_dir;                        ///< Empty: no trace is kept.
   bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
   bool witness = false;       ///< Audit mode with the second witness.
-  /// The engine misses one store: the first from this number on, counted from 1, that changes a
-  /// watched frame. A negative control only; 0 in every real run.
+  /// The engine misses one store: the first from this instruction of the run on (Event::icount)
+  /// that changes a watched frame. A negative control only; 0 in every real run.
   std::uint64_t drop_store = 0;
   bool step_check = false;  ///< kvm: entries to user mode are counted by single step too.
   /// kvm: the return to user mode of this number, counted from 1, gets no trap. A negative control

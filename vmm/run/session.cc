@@ -87,7 +87,7 @@ void Session::on_event(const Event& original) {
       limits_.insert(static_cast<event::Limit>(event.aux));
       break;
     case Kind::RootLoad:
-      if ((event.flags & event::kUpperHalf) == 0) current_root_ = arch::frame_of(Gpa{event.gpa});
+      on_root_load(event);
       break;
     case Kind::Sync:
       rewalk_copies(arch::frame_of(Gpa{event.gpa}));
@@ -180,16 +180,41 @@ void Session::rewalk_copies(Frame root) {
   copies_.clear();
 }
 
+void Session::on_root_load(const Event& event) {
+  const Frame root = arch::frame_of(Gpa{event.gpa});
+  const bool upper = (event.flags & event::kUpperHalf) != 0;
+  if (!upper) current_root_ = root;
+  if (upper != (request_.arch == arch::Arch::Arm64) || isolated_) return;
+  std::erase(recent_roots_, root);
+  recent_roots_.insert(recent_roots_.begin(), root);
+  if (recent_roots_.size() > kRecentRoots) recent_roots_.pop_back();
+}
+
+std::optional<Frame> Session::kernel_root() const {
+  if (!isolated_ || request_.arch == arch::Arch::Arm64) return isolated_;
+  // Each process has a root for each mode, side by side. 6.12: arch/x86/include/asm/pgtable.h,
+  // PTI_PGTABLE_SWITCH_BIT.
+  return Frame{current_root_.number & ~std::uint64_t{1}};
+}
+
 void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope scope) {
   if (!spaces_.format()) return;
   model::Rewalk result =
       model::rewalk(*spaces_.format(), memory, mirror_, root, Half::Lower, scope);
-  if (scope == arch::Scope::All && spaces_.upper_root()) {
-    const model::Rewalk upper = model::rewalk(*spaces_.format(), memory, mirror_,
-                                              *spaces_.upper_root(), Half::Upper, scope);
-    result.tables += upper.tables;
-    result.mismatches += upper.mismatches;
-    if (result.first.empty()) result.first = upper.first;
+  const auto add = [&](Frame other, Half half) {
+    const model::Rewalk more =
+        model::rewalk(*spaces_.format(), memory, mirror_, other, half, scope);
+    result.tables += more.tables;
+    result.mismatches += more.mismatches;
+    if (result.first.empty()) result.first = more.first;
+  };
+  if (scope == arch::Scope::All) {
+    const auto upper = spaces_.upper_root();
+    if (upper) add(*upper, Half::Upper);
+    const auto kernel = kernel_root();
+    if (kernel && kernel != upper && *kernel != root) {
+      add(*kernel, upper ? Half::Upper : Half::Lower);
+    }
   }
   ++counts_.rewalks;
   counts_.rewalked_tables += result.tables;
@@ -364,6 +389,9 @@ constexpr auto kAnchors = std::to_array<Anchor>({
     {"[vdso] (32-bit)", "vdso_image_32", true},
 });
 
+/// What the kernel has at linux_banner (6.12: init/version-timestamp.c).
+constexpr std::string_view kBanner = "Linux version ";
+
 // Sections of the image that are never freed. 6.12: include/asm-generic/vmlinux.lds.h;
 // arch/x86/kernel/vmlinux.lds.S, which has the data pages of the vdso between __vvar_page and its
 // init memory; arch/x86/mm/init.c, free_kernel_image_pages, and arch/x86/mm/init_64.c,
@@ -378,24 +406,41 @@ constexpr auto kKeptSections = std::to_array<std::pair<const char*, const char*>
 
 }  // namespace
 
+bool Session::shows(Frame root, const char* symbol, std::string_view text) const {
+  const auto address = symbols_->address_of(symbol);
+  if (!address) return true;
+  const auto there = arch::walk(*spaces_.format(), memory_, root, Gva{*address});
+  std::array<char, kBanner.size()> bytes{};
+  return there.end == arch::WalkEnd::Leaf &&
+         memory_.read(there.output, std::as_writable_bytes(std::span(bytes))) &&
+         std::string_view(bytes.data(), bytes.size()).starts_with(text);
+}
+
+bool Session::choose_kernel_root(Frame& root) {
+  // With page-table isolation user mode has tables that show less: on x86-64 no data of the kernel,
+  // and its text and constants only without PCID (6.12: arch/x86/mm/pti.c, pti_clone_kernel_text);
+  // on arm64 a trampoline. The kernel's own were loaded just before.
+  const auto is_kernels = [&](Frame candidate) {
+    return shows(candidate, "linux_banner", kBanner) && shows(candidate, "_sdata", "");
+  };
+  if (is_kernels(root)) return true;
+  const auto other = std::find_if(recent_roots_.begin(), recent_roots_.end(), is_kernels);
+  if (other == recent_roots_.end()) return shows(root, "linux_banner", kBanner);
+  root = *other;
+  isolated_ = root;
+  return true;
+}
+
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
-  const Frame root = spaces_.upper_root().value_or(current_root_);
+  Frame root = spaces_.upper_root().value_or(current_root_);
   // Symbols of another kernel would name the wrong functions and places.
-  constexpr std::string_view kBanner = "Linux version ";
-  if (const auto banner = symbols_->address_of("linux_banner")) {
-    const auto there = arch::walk(*spaces_.format(), memory_, root, Gva{*banner});
-    std::array<char, kBanner.size()> bytes{};
-    const bool fits = there.end == arch::WalkEnd::Leaf &&
-                      memory_.read(there.output, std::as_writable_bytes(std::span(bytes))) &&
-                      std::string_view(bytes.data(), bytes.size()) == kBanner;
-    if (!fits) {
-      course_.finding("identity", "symbols",
-                      fmt::format("the symbols are not of this kernel, or it is not to be seen: no "
-                                  "'{}' at linux_banner, {:#x}",
-                                  kBanner, *banner));
-      return;
-    }
+  if (!choose_kernel_root(root)) {
+    course_.finding("identity", "symbols",
+                    fmt::format("the symbols are not of this kernel, or it is not to be seen: no "
+                                "'{}' at linux_banner, {:#x}",
+                                kBanner, symbols_->address_of("linux_banner").value_or(0)));
+    return;
   }
   KernelRange range;
   for (const auto& [first_name, last_name] : kKeptSections) {

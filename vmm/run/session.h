@@ -57,6 +57,7 @@ class Session {
 
  private:
   void on_user_entry(const event::Event& event);
+  void on_root_load(const event::Event& event);
   void on_doorbell(const event::Event& event, Commands& commands);
   void dispatch(const protocol::Message& message, const event::Event& event,
                 model::AddressSpace& space);
@@ -82,6 +83,14 @@ class Session {
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
   void finish_controls(const report::Run& run);
   void find_kernel_range();
+  /// Whether `text` is to be read where the symbol is, under `root`. True if there is no such
+  /// symbol.
+  [[nodiscard]] bool shows(arch::Frame root, const char* symbol, std::string_view text) const;
+  /// Puts the kernel's own root in the place of one that does not show it whole. False: no root
+  /// does that was loaded, and this one not even the banner.
+  [[nodiscard]] bool choose_kernel_root(arch::Frame& root);
+  /// With page-table isolation: the kernel's own root beside the one that user mode runs on now.
+  [[nodiscard]] std::optional<arch::Frame> kernel_root() const;
   void resolve_transients(std::uint64_t space, const model::Look& look);
   [[nodiscard]] Totals totals() const;
   [[nodiscard]] arch::Frame code_root(const event::Event& event) const;
@@ -105,6 +114,11 @@ class Session {
   std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;        // space id -> token
   std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;  // since the last look
   arch::Frame current_root_{};
+  /// Loaded last, newest first, each once; arm64: of the upper half.
+  static constexpr std::size_t kRecentRoots = 8;
+  std::vector<arch::Frame> recent_roots_;
+  /// Page-table isolation was found: the root that showed the kernel when user mode's did not.
+  std::optional<arch::Frame> isolated_;
   std::string release_;
   std::string first_mismatch_;
   std::string paging_refused_;

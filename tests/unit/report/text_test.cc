@@ -84,19 +84,37 @@ TEST(ReportText, PutsNewFindingsFirstAndCountsDocumentedLies) {
   report::Run run = samples::sealed_run();
   run.findings = {{"x86_64/lts-sealed/[vdso]/munmap/whole/S1", "S1", "it is gone", false, ""}};
   const std::string text = render_text(conclude({samples::lying_run(), run}, {}, {}));
-  EXPECT_TRUE(text.starts_with("FINDINGS\n  NEW   x86_64/lts-sealed/[vdso]/munmap/whole/S1\n"))
-      << text.substr(0, 200);
+  EXPECT_THAT(text, HasSubstr("FINDINGS\n  NEW   x86_64/lts-sealed/[vdso]/munmap/whole/S1\n"));
   EXPECT_THAT(text, HasSubstr("control   3 findings, all where this recipe"));
   EXPECT_THAT(line_with(text, "lying/"), HasSubstr("no line has")) << "lies are not listed";
   EXPECT_THAT(text, HasSubstr("violation (lie)"));
 }
 
-TEST(ReportText, EndsWithTheConclusionAndTheThreatModel) {
-  const Report report = conclude({samples::sealed_run()}, {}, {});
-  const std::string text = render_text(report);
-  EXPECT_LT(text.find("what these runs cannot see"), text.find("AS EXPECTED: "));
-  EXPECT_LT(text.find("AS EXPECTED: "), text.find("threat model: "));
-  EXPECT_EQ(text.find("== ", text.find("AS EXPECTED: ")), std::string::npos);
+TEST(ReportText, GoesFromTablesToTheConclusionInOneLine) {
+  report::Run run = samples::sealed_run();
+  run.findings = {{"x86_64/lts-sealed/[vdso]/munmap/whole/S1", "S1", "it is gone", false, ""}};
+  const NotRun missing{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "kernel is not built", 0}};
+  const Report report = conclude({run, samples::unsealed_run()}, {missing}, {});
+  const std::string text = render_text(report, {false, 100, 2});
+  std::size_t last = 0;
+  for (const char* part : {"== x86_64 lts-sealed", "operation/form", "\n  counts ", "\n  outcome ",
+                           "== x86_64 lts-unsealed", "\n  counts ", "== arm64 lying: did not run",
+                           "\nFINDINGS\n", "\nwhat these runs cannot see\n", "\nthreat model: "}) {
+    const std::size_t found = text.find(part, last);
+    ASSERT_NE(found, std::string::npos) << part << " is not behind what must come before it:\n"
+                                        << text;
+    last = found;
+  }
+  EXPECT_GT(report.conclusion.size(), 100U) << "else a line that is broken would not show";
+  EXPECT_TRUE(text.ends_with("\n" + report.conclusion + "\n")) << text;
+}
+
+TEST(ReportText, AnInterruptedRunIsNotCalledAFailedGuest) {
+  report::Run run = samples::failed_run();
+  run.ending = {false, "interrupted: signal 15 (Terminated)", "", true};
+  const std::string text = render_text(conclude({run}, {}, {}));
+  EXPECT_THAT(text, HasSubstr("\n  interrupted: signal 15 (Terminated)\n"));
+  EXPECT_THAT(text, Not(HasSubstr("the guest failed")));
 }
 
 TEST(ReportText, SaysABlindSpotOnceAndForWhom) {
@@ -131,8 +149,11 @@ TEST(ReportText, FitsItsWidth) {
   run.cells.back().expectation->errnos = {1, 13, 22, 14};
   run.findings = {{std::string(60, 'i') + "/S1", "S1", std::string(400, 't'), false, ""}};
   for (const std::size_t width : {std::size_t{100}, std::size_t{120}}) {
-    for (const std::string& line :
-         lines_of(render_text(conclude({run, samples::lying_run()}, {}, {}), {false, width, 2}))) {
+    std::vector<std::string> lines =
+        lines_of(render_text(conclude({run, samples::lying_run()}, {}, {}), {false, width, 2}));
+    ASSERT_THAT(lines.back(), HasSubstr("AS EXPECTED: ")) << "the conclusion: as long as it is";
+    lines.pop_back();
+    for (const std::string& line : lines) {
       EXPECT_LE(line.size(), width) << line;
       EXPECT_TRUE(line.empty() || line.back() != ' ') << "'" << line << "'";
     }

@@ -234,16 +234,16 @@ void Monitor::note_untranslated(const Site& site) {
 void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,
                          std::uint32_t whole, std::uint32_t part, std::uint32_t parts) {
   ++watched_stores_;
-  if (options_.drop != 0 && misses(arch::frame_of(Gpa{phys}))) return;
+  if (options_.drop != 0 && misses(site, arch::frame_of(Gpa{phys}))) return;
   const model::StoreSource from = source(site);
   tracker_.stored({Gpa{phys}, bytes, whole, part, parts}, from);
   sync_cache();
   arm();
 }
 
-bool Monitor::misses(Frame frame) {
+bool Monitor::misses(const Site& site, Frame frame) {
   arch::Table now{};
-  if (watched_stores_ < options_.drop || !ram_.read_table(frame, now) ||
+  if (icount(site) < options_.drop || !ram_.read_table(frame, now) ||
       tracker_.differing_slots(frame, now) == 0) {
     return false;
   }

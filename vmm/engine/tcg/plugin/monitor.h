@@ -86,7 +86,7 @@ class Monitor {
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
   /// Whether this store is the one that the control `drop` makes the monitor miss.
-  [[nodiscard]] bool misses(arch::Frame frame);
+  [[nodiscard]] bool misses(const Site& site, arch::Frame frame);
   /// A store whose place QEMU could not tell: said once, for it makes the watch incomplete.
   void note_untranslated(const Site& site);
   void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
