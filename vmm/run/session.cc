@@ -382,9 +382,15 @@ constexpr auto kKeptSections = std::to_array<std::pair<const char*, const char*>
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
   const Frame root = spaces_.upper_root().value_or(current_root_);
+  // All at once: each pass over the table is of a megabyte.
+  std::vector<std::string_view> names = {"linux_banner"};
+  for (const auto& [first, last] : kKeptSections) names.insert(names.end(), {first, last});
+  for (const Anchor& anchor : kAnchors) names.emplace_back(anchor.symbol);
+  const auto addresses = symbols_->addresses_of(names);
+  auto next = addresses.begin();
   // Symbols of another kernel would name the wrong functions and places.
   constexpr std::string_view kBanner = "Linux version ";
-  if (const auto banner = symbols_->address_of("linux_banner")) {
+  if (const auto banner = *next++) {
     const auto there = arch::walk(*spaces_.format(), memory_, root, Gva{*banner});
     std::array<char, kBanner.size()> bytes{};
     const bool fits = there.end == arch::WalkEnd::Leaf &&
@@ -399,9 +405,9 @@ void Session::find_kernel_range() {
     }
   }
   KernelRange range;
-  for (const auto& [first_name, last_name] : kKeptSections) {
-    const auto first = symbols_->address_of(first_name);
-    const auto last = symbols_->address_of(last_name);
+  for (std::size_t i = 0; i < kKeptSections.size(); ++i) {
+    const auto first = *next++;
+    const auto last = *next++;
     if (!first || !last || *last <= *first) continue;
     // Each section is one contiguous piece of memory on both architectures.
     const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
@@ -413,7 +419,7 @@ void Session::find_kernel_range() {
   if (range.parts.empty()) return;
   announcements_.set_kernel_range(range);
   for (const Anchor& anchor : kAnchors) {
-    auto address = symbols_->address_of(anchor.symbol);
+    auto address = *next++;
     if (!address) continue;
     if (anchor.pointer) {
       const auto pointer = arch::walk(*spaces_.format(), memory_, root, Gva{*address});

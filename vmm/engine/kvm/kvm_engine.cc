@@ -20,6 +20,7 @@
 #include "vmm/engine/kvm/capabilities.h"
 #include "vmm/engine/kvm/exact.h"
 #include "vmm/engine/kvm/host.h"
+#include "vmm/engine/kvm/instruction_counter.h"
 #include "vmm/engine/kvm/io_thread.h"
 #include "vmm/engine/kvm/kick.h"
 #include "vmm/engine/kvm/sandbox.h"
@@ -64,6 +65,10 @@ class Runner {
   void show_console();
   void finish(End end, std::string text);
   void describe(Outcome& outcome) const;
+  /// Exits so far by kind, `prefix` before each name.
+  [[nodiscard]] std::vector<Cost> exit_costs(const char* prefix) const;
+  /// The guest rang for the first time.
+  void note_init();
 
   const EngineConfig& config_;
   Machine& machine_;
@@ -79,6 +84,8 @@ class Runner {
   double microseconds_ = 0;        ///< Judging user mode.
   double store_microseconds_ = 0;  ///< Telling stores, and guarding.
   std::uint64_t stores_ = 0;
+  StartCost start_;
+  std::optional<InstructionCounter> counter_;  ///< Up to the first doorbell message.
   std::optional<Planted> planted_;
   std::unique_ptr<Watch> watch_;  ///< From the first doorbell on.
   Exact* exact_ = nullptr;        ///< watch_, if it is one.
@@ -99,7 +106,9 @@ Result<Outcome> Runner::run() {
   } else if (terminal_ != nullptr) {
     ready_.emplace(config_.console_ready);
   }
+  counter_ = InstructionCounter::open();
   if (auto confined = confine(Confined::Vcpu); !confined) return confined.error();
+  start_.cpu_seconds = thread_cpu_seconds() + io_.start_cpu_seconds();
   while (!end_) {
     auto exit = machine_.run();
     if (!exit) return exit.error();
@@ -134,6 +143,7 @@ Status Runner::handle(const MachineExit& exit) {
       if (auto request = io_.requested()) finish(request->end, std::move(request->text));
       break;
     case ExitKind::Doorbell:
+      if (!start_.exits) note_init();
       return on_doorbell(exit);
     case ExitKind::UserReturn: {
       auto state = machine_.user_state();
@@ -253,10 +263,23 @@ Status Runner::on_read_only(const MachineExit& exit) {
   return {};
 }
 
-void Runner::describe(Outcome& outcome) const {
+std::vector<Cost> Runner::exit_costs(const char* prefix) const {
+  std::vector<Cost> costs;
   for (const ExitCount& exit : machine_.exits()) {
-    outcome.costs.push_back({fmt::format("exits: {}", exit.name), exit.count, 0});
+    costs.push_back({fmt::format("{}{}", prefix, exit.name), exit.count, 0});
   }
+  return costs;
+}
+
+void Runner::note_init() {
+  start_.exits = exit_costs("");
+  if (counter_) start_.instructions = counter_->read();
+  counter_.reset();
+}
+
+void Runner::describe(Outcome& outcome) const {
+  outcome.start = start_;
+  outcome.costs = exit_costs("exits: ");
   outcome.limits = machine_.limits();
   if (!planted_) {
     outcome.lane = "audited";
@@ -344,6 +367,7 @@ Result<Outcome> KvmEngine::run_confined(Observer& observer, const Terminal* term
   if (auto handled = Kick::install_handler(); !handled) return handled.error();
   auto machine = make_machine(config_, system_, ram_, memory_);
   if (!machine) return machine.error();
+  if (config_.loaded) config_.loaded();
   Runner runner(config_, *machine.value(), ram_, memory_, observer, terminal);
   return runner.run();
 }
