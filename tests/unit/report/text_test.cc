@@ -50,7 +50,7 @@ TEST(ReportText, SaysWhatTheStartCost) {
   };
   EXPECT_EQ(start(),
             "  start     4.2 ms of the VMM's CPU to the first instruction; 1,021 exits to init; "
-            "1,234,567 instructions to init;");
+            "1,234,567 instructions to init; VMM:");
   run.start = {std::nullopt, std::nullopt, std::nullopt};
   EXPECT_EQ(start(), "  start     VMM: 5.5 MiB beside guest memory");
   run.resident_bytes.reset();
