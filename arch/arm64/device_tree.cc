@@ -169,8 +169,13 @@ void add_uart(Tree& tree, const MachineFacts& machine) {
 
 }  // namespace
 
-Result<std::vector<std::byte>> make_device_tree(const TreeFacts& facts) {
-  std::vector<std::byte> buffer(kMaxTreeBytes);
+namespace {
+
+/// What a tree of this machine takes; one with a long command line or seed may take more.
+constexpr std::size_t kUsualTreeBytes = 16384;
+
+/// Writes the tree to `buffer`, which it may not fit in. Returns libfdt's error or 0.
+int write_tree(const TreeFacts& facts, std::vector<std::byte>& buffer) {
   Tree tree(buffer);
   tree.begin("");
   tree.cell("#address-cells", 2);
@@ -185,7 +190,20 @@ Result<std::vector<std::byte>> make_device_tree(const TreeFacts& facts) {
   add_gic(tree, facts.machine);
   add_uart(tree, facts.machine);
   tree.end();
-  if (const int error = tree.finish(); error != 0) {
+  return tree.finish();
+}
+
+}  // namespace
+
+Result<std::vector<std::byte>> make_device_tree(const TreeFacts& facts) {
+  std::vector<std::byte> buffer(kUsualTreeBytes);
+  int error = write_tree(facts, buffer);
+  if (error == -FDT_ERR_NOSPACE) {
+    // Most of it is never used, and would be touched all the same.
+    buffer.assign(kMaxTreeBytes, std::byte{0});
+    error = write_tree(facts, buffer);
+  }
+  if (error != 0) {
     return Error{ExitCode::Usage,
                  fmt::format("device tree: does not fit in {} bytes, which is the most that an "
                              "arm64 kernel takes ({})",

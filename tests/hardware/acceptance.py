@@ -20,10 +20,10 @@ CONTROLS = {
 ORACLE = "store-oracle"
 UNIT = "unit tests"
 
-# Figures of the project's goals.
+# Figures of the project's goals: bench/budgets.h has the same, which acceptance_test.py compares.
 MOST_RESIDENT_BYTES = 8 << 20
 MOST_START_CPU_MS = 10
-MOST_EXITS_TO_INIT = 2000
+MOST_EXITS_TO_INIT = {"arm64": 100, "x86_64": 1000}
 MOST_SECONDS = 60  # all default scenarios on the three kernels, for one mechanism
 # The slowest that an emulated host was: real hardware has no reason to be slower.
 MOST_JUDGEMENT_MICROSECONDS = 250
@@ -222,7 +222,7 @@ def figures_of(name, run, resident):
         (name, "VMM CPU to the first guest instruction, ms", start.get("cpu_ms"),
          MOST_START_CPU_MS),
         (name, "exits to init", None if exits is None else sum(one["count"] for one in exits),
-         MOST_EXITS_TO_INIT),
+         MOST_EXITS_TO_INIT[run["arch"]]),
         (name, "microseconds for each judgement", mean_cost(run, "judgements of user mode"),
          MOST_JUDGEMENT_MICROSECONDS),
     ]

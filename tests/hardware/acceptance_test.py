@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -14,8 +15,11 @@ import acceptance  # noqa: E402
 from acceptance import Case, judge, run_name  # noqa: E402
 
 
+HERE = pathlib.Path(__file__).resolve().parent
+
+
 def load_sign_off():
-    path = pathlib.Path(__file__).resolve().parent / "sign-off"
+    path = HERE / "sign-off"
     loader = importlib.machinery.SourceFileLoader("sign_off", str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("sign_off", loader))
     loader.exec_module(module)
@@ -323,6 +327,16 @@ class Acceptance(unittest.TestCase):
             judgement = judge(case)
             self.assertTrue(judgement.accepted)
             self.assertIn(words, "\n".join(judgement.notes))
+
+    def test_figures_are_those_of_the_budgets(self):
+        with open(HERE / "../../bench/budgets.h", encoding="utf-8") as file:
+            budgets = dict(re.findall(r"^inline constexpr .* (k\w+) = (\d+);$", file.read(), re.M))
+        self.assertEqual({name: int(value) for name, value in budgets.items()}, {
+            "kMostExitsToInitArm64": acceptance.MOST_EXITS_TO_INIT["arm64"],
+            "kMostExitsToInitX86": acceptance.MOST_EXITS_TO_INIT["x86_64"],
+            "kMostResidentBytes": acceptance.MOST_RESIDENT_BYTES,
+            "kMostStartCpuMs": acceptance.MOST_START_CPU_MS,
+            "kMostVerifySeconds": acceptance.MOST_SECONDS})
 
     def test_memory_that_was_sampled_stands_in(self):
         case = good_case()

@@ -24,6 +24,7 @@
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/write_file.h"
+#include "vmm/base/cpu_time.h"
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
@@ -290,6 +291,10 @@ int verify(const VerifyOptions& options) {
   tools.workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
   auto prepared = prepare(options, places.value(), tools);
   if (!prepared) return fail(prepared.error());
+  const double shared_cpu = process_cpu_seconds();
+  for (run::RunRequest& request : prepared.value().requests) {
+    request.shared_cpu_seconds = shared_cpu;
+  }
   if (auto made = make_trace_dir(options.trace); !made) return fail(made.error());
   if (auto there = check_json_place(options.json); !there) return fail(there.error());
 

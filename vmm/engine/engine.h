@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -62,6 +63,9 @@ struct EngineConfig {
   bool step_check = false;
   /// kvm: the return to user mode of this number, counted from 1, gets no trap. A control.
   std::uint32_t leave_return = 0;
+  /// Called once in run(), before the guest runs: `kernel` and `initramfs` are in its memory, and
+  /// are not read again. Empty: nobody wants to know. kvm only.
+  std::function<void()> loaded;
   bool interactive = false;  ///< Console on the caller's terminal, and to on_console too.
   /// interactive: input that does not come from a terminal waits until the console has shown this,
   /// and its end is passed on as Ctrl-D. Empty: neither.
@@ -103,6 +107,19 @@ struct StepCount {
   std::uint64_t untrapped = 0;  ///< Of these, the ones that no trap told.
 };
 
+/// What the guest's start cost.
+struct StartCost {
+  /// CPU of the threads of run(), user and system, up to the guest's first instruction; tcg:
+  /// without QEMU's.
+  double cpu_seconds = 0;
+  /// kvm: exits by kind, from the first KVM_RUN up to the first doorbell message, which is the last
+  /// of them. nullopt: tcg, or the guest never rang.
+  std::optional<std::vector<Cost>> exits;
+  /// Instructions that the guest had run at its first doorbell message. nullopt: nobody counted
+  /// them, or the guest never rang.
+  std::optional<std::uint64_t> instructions;
+};
+
 /// How a run ended.
 enum class End : std::uint8_t {
   GuestReset,  ///< The guest reset or powered off, as the agent does.
@@ -129,6 +146,7 @@ struct Outcome {
   std::vector<std::string> limits;  ///< What this engine could not watch in this run.
   std::vector<Cost> costs;
   std::optional<StepCount> stepped;  ///< Where EngineConfig::step_check asked for it.
+  StartCost start;
   std::chrono::steady_clock::time_point started{};
 };
 

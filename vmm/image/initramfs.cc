@@ -6,11 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -26,6 +28,9 @@ struct EntryFree {
 };
 using Writer = std::unique_ptr<struct archive, ArchiveFree>;
 using Entry = std::unique_ptr<struct archive_entry, EntryFree>;
+
+/// Read and written at once.
+constexpr int kBlock = 65536;
 
 /// 2026-01-01, the date at which every guest starts.
 constexpr std::time_t kTime = 1767225600;
@@ -61,24 +66,50 @@ Status check_path(const InitramfsItem& item, std::set<std::string>& seen,
   return {};
 }
 
-Result<std::string> read_source(const InitramfsItem& item) {
-  const std::string what =
-      fmt::format("initramfs entry '{}' from {}", item.path, item.source.string());
-  const Fd fd(::open(item.source.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+/// A file of the host that becomes an entry.
+struct Source {
+  Fd fd;
+  std::int64_t bytes = 0;
+  std::string what;  ///< For messages.
+};
+
+Result<Source> open_source(const InitramfsItem& item) {
+  Source source;
+  source.what = fmt::format("initramfs entry '{}' from {}", item.path, item.source.string());
+  source.fd = Fd(::open(item.source.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
-  if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return errno_error(ExitCode::Usage, what);
+  if (!source.fd.valid() || ::fstat(source.fd.get(), &status) != 0) {
+    return errno_error(ExitCode::Usage, source.what);
+  }
   if (!S_ISREG(status.st_mode)) {
-    return Error{ExitCode::Usage, what + ": is not a regular file"};
+    return Error{ExitCode::Usage, source.what + ": is not a regular file"};
   }
-  std::string contents;
-  std::array<char, 65536> block{};
-  for (;;) {
-    const ssize_t count = ::read(fd.get(), block.data(), block.size());
+  source.bytes = status.st_size;
+  return source;
+}
+
+Status write_bytes(struct archive* writer, const InitramfsItem& item, std::string_view bytes) {
+  if (bytes.empty() || archive_write_data(writer, bytes.data(), bytes.size()) ==
+                           static_cast<la_ssize_t>(bytes.size())) {
+    return {};
+  }
+  return archive_error(writer, item.path);
+}
+
+/// Piece by piece: to hold a whole file takes page faults, and memory that is never given back.
+Status write_source(struct archive* writer, const InitramfsItem& item, const Source& source) {
+  std::vector<char> block(kBlock);
+  for (std::int64_t left = source.bytes; left > 0;) {
+    const auto wanted = std::min<std::size_t>(block.size(), static_cast<std::size_t>(left));
+    const ssize_t count = ::read(source.fd.get(), block.data(), wanted);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error(ExitCode::Usage, what);
-    if (count == 0) return contents;
-    contents.append(block.data(), static_cast<std::size_t>(count));
+    if (count < 0) return errno_error(ExitCode::Usage, source.what);
+    if (count == 0) return Error{ExitCode::Usage, source.what + ": became shorter"};
+    const std::string_view bytes(block.data(), static_cast<std::size_t>(count));
+    if (auto written = write_bytes(writer, item, bytes); !written) return written;
+    left -= count;
   }
+  return {};
 }
 
 unsigned file_type(InitramfsItem::Kind kind) {
@@ -95,13 +126,12 @@ unsigned file_type(InitramfsItem::Kind kind) {
 }
 
 Status write_item(struct archive* writer, const InitramfsItem& item, std::int64_t inode) {
-  std::string from_file;
+  std::optional<Source> source;
   if (item.kind == InitramfsItem::Kind::File) {
-    auto read = read_source(item);
-    if (!read) return read.error();
-    from_file = std::move(read).value();
+    auto opened = open_source(item);
+    if (!opened) return opened.error();
+    source.emplace(std::move(opened).value());
   }
-  const std::string& contents = item.kind == InitramfsItem::Kind::File ? from_file : item.contents;
   const Entry entry(archive_entry_new());
   if (entry == nullptr) return refuse(item, "out of memory");
   archive_entry_set_pathname(entry.get(), item.path.c_str());
@@ -116,15 +146,12 @@ Status write_item(struct archive* writer, const InitramfsItem& item, std::int64_
     archive_entry_set_rdevmajor(entry.get(), item.major);
     archive_entry_set_rdevminor(entry.get(), item.minor);
   }
-  archive_entry_set_size(entry.get(), static_cast<std::int64_t>(contents.size()));
+  archive_entry_set_size(entry.get(),
+                         source ? source->bytes : static_cast<std::int64_t>(item.contents.size()));
   if (archive_write_header(writer, entry.get()) != ARCHIVE_OK) {
     return archive_error(writer, item.path);
   }
-  if (!contents.empty() && archive_write_data(writer, contents.data(), contents.size()) !=
-                               static_cast<la_ssize_t>(contents.size())) {
-    return archive_error(writer, item.path);
-  }
-  return {};
+  return source ? write_source(writer, item, *source) : write_bytes(writer, item, item.contents);
 }
 
 }  // namespace
@@ -172,6 +199,7 @@ Result<Initramfs> Initramfs::build(std::span<const InitramfsItem> items) {
   const Writer writer(archive_write_new());
   if (writer == nullptr) return Error{ExitCode::HostLacks, "initramfs: out of memory"};
   if (archive_write_set_format_cpio_newc(writer.get()) != ARCHIVE_OK ||
+      archive_write_set_bytes_per_block(writer.get(), kBlock) != ARCHIVE_OK ||
       archive_write_open_fd(writer.get(), fd.value().get()) != ARCHIVE_OK) {
     return archive_error(writer.get(), "starting the archive");
   }

@@ -1,95 +1,284 @@
 #include "vmm/image/symbols.h"
 
-#include <algorithm>
-#include <memory>
-
+#include <elf.h>
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <gelf.h>
-#include <libelf.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "vmm/base/fd.h"
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include <fmt/format.h>
 
 namespace sealvisor::image {
 
+namespace {
+
+/// Read at once: a whole number of symbols.
+constexpr std::size_t kSymbolsAtOnce = 1024;
+constexpr std::size_t kBytesAtOnce = kSymbolsAtOnce * sizeof(Elf64_Sym);
+/// Linux, include/linux/kallsyms.h, KSYM_NAME_LEN.
+constexpr std::size_t kLongestName = 512;
+/// More sections than any kernel has.
+constexpr std::size_t kMostSections = 4096;
+
+/// Fills `out` from `offset` on; false: there are fewer bytes, or they can't be read.
+bool read_at(const Fd& file, std::uint64_t offset, std::span<char> out) {
+  if (::lseek(file.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return false;
+  while (!out.empty()) {
+    const ssize_t got = ::read(file.get(), out.data(), out.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    out = out.subspan(static_cast<std::size_t>(got));
+  }
+  return true;
+}
+
+template <typename T>
+bool read_object(const Fd& file, std::uint64_t offset, T& to) {
+  return read_at(file, offset, {reinterpret_cast<char*>(&to), sizeof to});
+}
+
+/// Calls `each` with the symbols of a table in turn, until it returns false. False: unreadable.
+bool for_each_symbol(const Fd& file, std::uint64_t offset, std::uint64_t bytes,
+                     const std::function<bool(const Elf64_Sym&)>& each) {
+  std::vector<Elf64_Sym> some(kSymbolsAtOnce);
+  for (std::uint64_t left = bytes / sizeof(Elf64_Sym); left > 0;) {
+    const std::size_t count = std::min<std::uint64_t>(left, some.size());
+    if (!read_at(file, offset, {reinterpret_cast<char*>(some.data()), count * sizeof(Elf64_Sym)})) {
+      return false;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!each(some[i])) return true;
+    }
+    left -= count;
+    offset += count * sizeof(Elf64_Sym);
+  }
+  return true;
+}
+
+/// Whether it names a place in the kernel.
+bool is_named(const Elf64_Sym& symbol) {
+  const unsigned type = ELF64_ST_TYPE(symbol.st_info);
+  return symbol.st_name != 0 && symbol.st_shndx != SHN_UNDEF && type != STT_FILE &&
+         type != STT_SECTION;
+}
+
+bool is_function(const Elf64_Sym& symbol) {
+  return is_named(symbol) && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC;
+}
+
+/// A place in the strings where one of the wanted names stands.
+struct Candidate {
+  std::uint32_t offset = 0;
+  std::size_t wanted = 0;  ///< Which one.
+};
+
+/// Finds all of them. The linker lets a name be the end of a longer one (ld's string merging), so
+/// each string is compared from its end.
+class NameSearch {
+ public:
+  explicit NameSearch(std::span<const std::string_view> names) : names_(names) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (names[i].empty() || names[i].size() > kLongestName) continue;
+      by_last_.at(static_cast<unsigned char>(names[i].back())).push_back(i);
+    }
+  }
+
+  /// In order of their offsets; empty if the strings can't be read.
+  [[nodiscard]] std::vector<Candidate> run(const Fd& file, std::uint64_t offset,
+                                           std::uint64_t bytes) {
+    // What was read last stays before what is read next: a name may lie across.
+    std::string text;
+    for (std::uint64_t done = 0; done < bytes;) {
+      text.erase(0, text.size() - std::min(text.size(), kLongestName));
+      const std::size_t kept = text.size();
+      const std::size_t count = std::min<std::uint64_t>(bytes - done, kBytesAtOnce);
+      text.resize(kept + count);
+      if (!read_at(file, offset + done, std::span(text).subspan(kept))) return {};
+      look(text, kept, done - kept);
+      done += count;
+    }
+    std::sort(found_.begin(), found_.end(),
+              [](const Candidate& a, const Candidate& b) { return a.offset < b.offset; });
+    return std::move(found_);
+  }
+
+ private:
+  /// `text`, of which [0, kept) was looked at before, begins at `base` of the strings.
+  void look(const std::string& text, std::size_t kept, std::uint64_t base) {
+    for (std::size_t end = text.find('\0', kept); end != std::string::npos;
+         end = text.find('\0', end + 1)) {
+      if (end == 0) continue;
+      for (const std::size_t i : by_last_[static_cast<unsigned char>(text[end - 1])]) {
+        const std::string_view name = names_[i];
+        if (end < name.size()) continue;
+        const std::size_t start = end - name.size();
+        if (std::memcmp(text.data() + start, name.data(), name.size()) != 0) continue;
+        found_.push_back({static_cast<std::uint32_t>(base + start), i});
+      }
+    }
+  }
+
+  std::span<const std::string_view> names_;
+  std::array<std::vector<std::size_t>, 256> by_last_;
+  std::vector<Candidate> found_;
+};
+
+}  // namespace
+
 Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
-  const Fd fd(::open(vmlinux.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return errno_error(ExitCode::Usage, "symbols " + vmlinux.string());
   const auto refuse = [&](const char* why) {
     return Error{ExitCode::Usage, fmt::format("symbols {}: {}", vmlinux.string(), why)};
   };
-  if (elf_version(EV_CURRENT) == EV_NONE) return refuse("libelf is of another version");
-  const std::unique_ptr<Elf, decltype(&elf_end)> elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr),
-                                                     &elf_end);
-  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return refuse("not an ELF file");
   SymbolTable table;
-  GElf_Ehdr file_header{};
-  if (gelf_getehdr(elf.get(), &file_header) == nullptr) return refuse("unreadable ELF header");
-  if (file_header.e_machine == EM_X86_64) table.arch_ = arch::Arch::X86_64;
-  if (file_header.e_machine == EM_AARCH64) table.arch_ = arch::Arch::Arm64;
-  for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
-       section = elf_nextscn(elf.get(), section)) {
-    GElf_Shdr header{};
-    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
-    Elf_Data* data = elf_getdata(section, nullptr);
-    Elf_Scn* strings = elf_getscn(elf.get(), header.sh_link);
-    const Elf_Data* names = strings == nullptr ? nullptr : elf_getdata(strings, nullptr);
-    if (data == nullptr || header.sh_entsize == 0 || names == nullptr || names->d_buf == nullptr) {
-      return refuse("unreadable symbol table");
-    }
-    const std::size_t base = table.names_.size();
-    table.names_.append(static_cast<const char*>(names->d_buf), names->d_size).push_back('\0');
-    const std::size_t count = data->d_size / header.sh_entsize;
-    table.symbols_.reserve(table.symbols_.size() + count);
-    table.functions_.reserve(table.functions_.size() + count);
-    for (std::size_t i = 0; i < count; ++i) {
-      GElf_Sym symbol{};
-      if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr) break;
-      if (symbol.st_name >= names->d_size || symbol.st_shndx == SHN_UNDEF) continue;
-      const Symbol named{symbol.st_value, symbol.st_size, base + symbol.st_name};
-      const unsigned type = GELF_ST_TYPE(symbol.st_info);
-      if (table.name_of(named).empty() || type == STT_FILE || type == STT_SECTION) continue;
-      table.symbols_.push_back(named);
-      if (type == STT_FUNC) table.functions_.push_back(named);
-    }
+  // Not blocking: a FIFO is refused rather than waited for.
+  table.file_ = Fd(::open(vmlinux.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (!table.file_.valid() || ::fstat(table.file_.get(), &status) != 0) {
+    return errno_error(ExitCode::Usage, "symbols " + vmlinux.string());
   }
-  if (table.functions_.empty()) return refuse("no symbol table with functions");
-  std::sort(table.functions_.begin(), table.functions_.end(),
-            [&](const Symbol& a, const Symbol& b) {
-              if (a.address != b.address) return a.address < b.address;
-              return table.name_of(a) < table.name_of(b);
-            });
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  Elf64_Ehdr header{};
+  if (!S_ISREG(status.st_mode) || !read_object(table.file_, 0, header) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
+    return refuse("not an ELF file");
+  }
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB) {
+    return refuse("not a 64-bit little-endian ELF file");
+  }
+  if (header.e_machine == EM_X86_64) table.arch_ = arch::Arch::X86_64;
+  if (header.e_machine == EM_AARCH64) table.arch_ = arch::Arch::Arm64;
+
+  std::vector<Elf64_Shdr> sections(std::min<std::size_t>(header.e_shnum, kMostSections));
+  if (header.e_shoff == 0 || header.e_shoff > size || sections.empty() ||
+      header.e_shentsize != sizeof(Elf64_Shdr) ||
+      !read_at(table.file_, header.e_shoff,
+               {reinterpret_cast<char*>(sections.data()), sections.size() * sizeof(Elf64_Shdr)})) {
+    return refuse("unreadable section headers");
+  }
+  const auto section = std::find_if(sections.begin(), sections.end(), [](const Elf64_Shdr& one) {
+    return one.sh_type == SHT_SYMTAB;
+  });
+  if (section == sections.end()) return refuse("no symbol table with functions");
+  const auto inside = [size](const Elf64_Shdr& one) {
+    return one.sh_offset <= size && one.sh_size <= size - one.sh_offset;
+  };
+  // A name's offset has 32 bits.
+  if (section->sh_entsize != sizeof(Elf64_Sym) || section->sh_link >= sections.size() ||
+      !inside(*section) || !inside(sections[section->sh_link]) ||
+      sections[section->sh_link].sh_size > std::numeric_limits<std::uint32_t>::max()) {
+    return refuse("unreadable symbol table");
+  }
+  table.table_ = {section->sh_offset, section->sh_size};
+  table.names_ = {sections[section->sh_link].sh_offset, sections[section->sh_link].sh_size};
+  bool has_function = false;
+  const bool readable = for_each_symbol(table.file_, table.table_.offset, table.table_.bytes,
+                                        [&](const Elf64_Sym& symbol) {
+                                          has_function = is_function(symbol);
+                                          return !has_function;
+                                        });
+  if (!readable) return refuse("unreadable symbol table");
+  if (!has_function) return refuse("no symbol table with functions");
   return table;
 }
 
-const SymbolTable::Symbol* SymbolTable::find(std::uint64_t address) const {
-  auto next = std::upper_bound(
-      functions_.begin(), functions_.end(), address,
-      [](std::uint64_t value, const Symbol& function) { return value < function.address; });
-  if (next == functions_.begin()) return nullptr;
-  const Symbol& function = *std::prev(next);
-  // Assembly functions may have no size: they reach to the next one.
-  const bool inside = function.size == 0 || address - function.address < function.size;
-  return inside ? &function : nullptr;
+const std::vector<SymbolTable::Function>& SymbolTable::functions() const {
+  if (functions_) return *functions_;
+  std::vector<Function>& functions = functions_.emplace();
+  const auto each_function = [this](const std::function<void(const Elf64_Sym&)>& what) {
+    return for_each_symbol(file_, table_.offset, table_.bytes, [&](const Elf64_Sym& symbol) {
+      if (is_function(symbol) && symbol.st_name < names_.bytes) what(symbol);
+      return true;
+    });
+  };
+  // Counted first: a vector that grows takes up to three times as much memory while it does.
+  std::size_t count = 0;
+  if (!each_function([&](const Elf64_Sym&) { ++count; })) return functions;
+  functions.reserve(count);
+  static_cast<void>(each_function([&](const Elf64_Sym& symbol) {
+    functions.push_back({symbol.st_value,
+                         static_cast<std::uint32_t>(std::min<std::uint64_t>(
+                             symbol.st_size, std::numeric_limits<std::uint32_t>::max())),
+                         symbol.st_name});
+  }));
+  std::sort(functions.begin(), functions.end(), [](const Function& a, const Function& b) {
+    return a.address != b.address ? a.address < b.address : a.name < b.name;
+  });
+  return functions;
 }
 
-std::optional<std::string_view> SymbolTable::function(std::uint64_t address) const {
-  const Symbol* found = find(address);
-  if (found == nullptr) return std::nullopt;
-  return name_of(*found);
+std::size_t SymbolTable::size() const { return functions().size(); }
+
+std::string SymbolTable::name_at(std::uint32_t offset) const {
+  std::string name(std::min<std::uint64_t>(kLongestName, names_.bytes - offset), '\0');
+  if (!read_at(file_, names_.offset + offset, name)) return {};
+  name.resize(std::min(name.find('\0'), name.size()));
+  return name;
+}
+
+std::optional<SymbolTable::Found> SymbolTable::find(std::uint64_t address) const {
+  auto next = std::upper_bound(
+      functions().begin(), functions().end(), address,
+      [](std::uint64_t value, const Function& function) { return value < function.address; });
+  if (next == functions().begin()) return std::nullopt;
+  const std::uint64_t start = std::prev(next)->address;
+  // Of several names for one place the same one each time: the last by name.
+  std::string name;
+  std::uint32_t size = 0;
+  while (next != functions().begin() && std::prev(next)->address == start) {
+    --next;
+    std::string other = name_at(next->name);
+    if (other < name) continue;
+    name = std::move(other);
+    size = next->size;
+  }
+  // Assembly functions may have no size: they reach to the next one.
+  if (name.empty() || (size != 0 && address - start >= size)) return std::nullopt;
+  return Found{start, std::move(name)};
+}
+
+std::optional<std::string> SymbolTable::function(std::uint64_t address) const {
+  auto found = find(address);
+  if (!found) return std::nullopt;
+  return std::move(found->name);
 }
 
 std::optional<std::string> SymbolTable::describe(std::uint64_t address) const {
-  const Symbol* found = find(address);
-  if (found == nullptr) return std::nullopt;
-  return fmt::format("{}+{:#x}", name_of(*found), address - found->address);
+  const auto found = find(address);
+  if (!found) return std::nullopt;
+  return fmt::format("{}+{:#x}", found->name, address - found->start);
+}
+
+std::vector<std::optional<std::uint64_t>> SymbolTable::addresses_of(
+    std::span<const std::string_view> names) const {
+  std::vector<std::optional<std::uint64_t>> addresses(names.size());
+  const std::vector<Candidate> candidates =
+      NameSearch(names).run(file_, names_.offset, names_.bytes);
+  if (candidates.empty()) return addresses;
+  const auto at = [&](std::uint32_t offset) {
+    return std::lower_bound(
+        candidates.begin(), candidates.end(), offset,
+        [](const Candidate& one, std::uint32_t value) { return one.offset < value; });
+  };
+  static_cast<void>(
+      for_each_symbol(file_, table_.offset, table_.bytes, [&](const Elf64_Sym& symbol) {
+        for (auto found = at(symbol.st_name);
+             found != candidates.end() && found->offset == symbol.st_name; ++found) {
+          auto& address = addresses[found->wanted];
+          if (!address && is_named(symbol)) address = symbol.st_value;
+        }
+        return true;
+      }));
+  return addresses;
 }
 
 std::optional<std::uint64_t> SymbolTable::address_of(std::string_view name) const {
-  for (const Symbol& symbol : symbols_) {
-    if (name_of(symbol) == name) return symbol.address;
-  }
-  return std::nullopt;
+  return addresses_of({&name, 1}).front();
 }
 
 }  // namespace sealvisor::image

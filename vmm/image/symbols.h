@@ -4,47 +4,69 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "arch/arch.h"
+#include "vmm/base/fd.h"
 #include "vmm/base/result.h"
 
 namespace sealvisor::image {
 
-/// The symbol table of an ELF file (vmlinux), read once with libelf. Addresses are link-time ones:
+/// The symbol table of a 64-bit little-endian ELF file (vmlinux). Addresses are link-time ones:
 /// right for a guest that boots with nokaslr.
+///
+/// load() looks at headers only. What is asked for is read then, through the file that stays open,
+/// with lseek(2) and read(2) alone: that is what a confined thread may do. Names are never kept: a
+/// kernel has megabytes of them, and few are asked for. A file that can't be read any more has no
+/// symbols. Not for two threads at once.
 class SymbolTable {
  public:
-  /// Errors: unreadable, no ELF file, no symbol table (exit code Usage, the path is named).
+  /// Errors: unreadable, no ELF file of that kind, truncated, no symbol table with functions (exit
+  /// code Usage, the path is named).
   [[nodiscard]] static Result<SymbolTable> load(const std::filesystem::path& vmlinux);
 
   /// "function+0x12" for an address inside a known function; nullopt elsewhere.
   [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const;
   /// The name of the function that holds `address`.
-  [[nodiscard]] std::optional<std::string_view> function(std::uint64_t address) const;
-  /// Looks through all symbols: for the few that a run asks for.
+  [[nodiscard]] std::optional<std::string> function(std::uint64_t address) const;
+  /// Of each of `names` its address, in one pass over the table; of several symbols of a name the
+  /// first one's. Names that are empty, or of no symbol, have none.
+  [[nodiscard]] std::vector<std::optional<std::uint64_t>> addresses_of(
+      std::span<const std::string_view> names) const;
   [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const;
   /// The architecture of the file; nullopt: one that sealvisor does not verify.
   [[nodiscard]] std::optional<arch::Arch> arch() const { return arch_; }
-  [[nodiscard]] std::size_t size() const { return functions_.size(); }
+  /// Functions.
+  [[nodiscard]] std::size_t size() const;
 
  private:
-  struct Symbol {
-    std::uint64_t address = 0;
-    std::uint64_t size = 0;
-    std::size_t name = 0;  ///< Where it begins in names_.
+  /// A part of the file.
+  struct Part {
+    std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;
   };
-  [[nodiscard]] const Symbol* find(std::uint64_t address) const;
-  [[nodiscard]] std::string_view name_of(const Symbol& symbol) const {
-    return names_.c_str() + symbol.name;
-  }
+  struct Function {
+    std::uint64_t address = 0;
+    std::uint32_t size = 0;
+    std::uint32_t name = 0;  ///< Where it begins in names_.
+  };
+  struct Found {
+    std::uint64_t start = 0;
+    std::string name;
+  };
+
+  [[nodiscard]] const std::vector<Function>& functions() const;
+  [[nodiscard]] std::optional<Found> find(std::uint64_t address) const;
+  [[nodiscard]] std::string name_at(std::uint32_t offset) const;
 
   std::optional<arch::Arch> arch_;
-  std::string names_;              // as in the file: each ends in a NUL
-  std::vector<Symbol> functions_;  // sorted by address
-  std::vector<Symbol> symbols_;    // all but files and sections
+  Fd file_;
+  Part table_;  ///< Whole entries.
+  Part names_;
+  mutable std::optional<std::vector<Function>> functions_;  ///< In address order; read on demand.
 };
 
 }  // namespace sealvisor::image

@@ -23,7 +23,7 @@ Result<GuestMemory> GuestMemory::create(arch::Arch arch, std::uint64_t bytes) {
                  fmt::format("guest memory of {} bytes: expected {} to {} MiB in steps of 2 MiB",
                              bytes, kLeast / kMiB, kMost / kMiB)};
   }
-  auto fd = memory_file("sealvisor-ram", bytes, true);
+  auto fd = memory_file(kRamFile, bytes, true);
   if (!fd) return fd.error();
   auto mapping = Mapping::map(fd.value(), bytes, PROT_READ, "guest RAM");
   if (!mapping) return mapping.error();

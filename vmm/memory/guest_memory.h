@@ -12,6 +12,9 @@
 
 namespace sealvisor::memory {
 
+/// Name of the memory file that is guest RAM: mappings of it are told by it.
+inline constexpr const char* kRamFile = "sealvisor-ram";
+
 /// Where RAM begins: 0 on the x86-64 microvm machine, 1 GiB on arm64's virt machine (QEMU,
 /// hw/arm/virt.c, VIRT_MEM).
 [[nodiscard]] arch::Gpa ram_base(arch::Arch arch);

@@ -94,6 +94,10 @@ void Spaces::note_relevance(const Event& event) {
 std::vector<MappingChange> Spaces::on_event(const Event& event) {
   std::vector<MappingChange> changes;
   const Frame frame = arch::frame_of(Gpa{event.gpa});
+  if (event.kind == Kind::TableAdded || event.kind == Kind::TableRemoved ||
+      event.kind == Kind::EntryFound || event.kind == Kind::SlotWrite) {
+    ++changes_;
+  }
   switch (event.kind) {
     case Kind::RootLoad:
       if ((event.flags & event::kUpperHalf) != 0) {
@@ -278,7 +282,10 @@ AddressSpace* Spaces::look(Frame root, Look& look) {
   if (space == nullptr || !format_) return space;
   if (space->seen_epoch != epoch_ || space->seen_upper_epoch != upper_epoch_) {
     search(*space, look);
+  } else if (space->seen_changes == changes_) {
+    return space;
   }
+  space->seen_changes = changes_;
   for (std::size_t i = 0; i < space->placements.size(); ++i) {
     const auto pages = static_cast<std::uint32_t>(space->placements[i].pages.size());
     for (std::uint32_t page = 0; page < pages; ++page) walk_page(*space, i, page, look);

@@ -67,6 +67,7 @@ struct AddressSpace {
   std::vector<Elsewhere> elsewhere;
   std::uint64_t seen_epoch = 0;
   std::uint64_t seen_upper_epoch = 0;
+  std::uint64_t seen_changes = 0;
 
   [[nodiscard]] const Placement* placement(std::size_t mapping) const;
 };
@@ -166,6 +167,7 @@ class Spaces {
   std::uint64_t next_id_ = 1;
   std::uint64_t epoch_ = 1;
   std::uint64_t upper_epoch_ = 1;
+  std::uint64_t changes_ = 1;  ///< Of tables: what a look found stands until the next one.
 };
 
 }  // namespace sealvisor::model

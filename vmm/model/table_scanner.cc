@@ -91,12 +91,8 @@ void TableScanner::scan_upper(std::uint64_t raw_upper, const StoreSource& source
     const unsigned level = arch::top_level(*format_, Half::Lower);
     compare(root->second, *current_, level, Half::Upper,
             {arch::user_slots(*format_, Half::Lower), kTableEntries});
-    const arch::Table content = root->second.shadow;
-    for (std::size_t i = arch::user_slots(*format_, Half::Lower); i < kTableEntries; ++i) {
-      if (const auto next = child(content[i], level, Half::Upper)) {
-        visit(upper_, *next, level - 1, {});
-      }
-    }
+    visit_below(upper_, root->second, level,
+                {arch::user_slots(*format_, Half::Lower), kTableEntries});
   } else {
     const Frame root = root_of(arch::Arch::Arm64, raw_upper);
     if (!ram_.contains(root)) return;
@@ -170,6 +166,8 @@ void TableScanner::compare(Held& held, Frame frame, unsigned level, Half half, R
     event.old_value = held.shadow[i];
     event.new_value = now[i];
     held.shadow[i] = now[i];
+    ++held.changes;
+    held.filled.reset();
     sink_.emit(event);
   }
 }
@@ -191,15 +189,28 @@ void TableScanner::visit(Owner& owner, Frame frame, unsigned level, Range range)
     compare(*held, frame, level, owner.half, range);
     held->compared = scan_;
   }
-  if (level <= 1) return;
-  // A copy: what is linked below may move what is held.
-  const arch::Table content = held->shadow;
-  for (std::size_t i = range.first; i < range.last; ++i) {
-    if (content[i] == 0) continue;
-    if (const auto next = child(content[i], level, owner.half)) {
+  if (level > 1) visit_below(owner, *held, level, range);
+}
+
+void TableScanner::visit_below(Owner& owner, Held& held, unsigned level, Range range) {
+  // Taken out of `held`, which stays where it is, for `owner` links it: what is linked below may be
+  // this very table, and its first comparison in this scan.
+  std::vector<std::uint16_t> filled;
+  if (held.filled) {
+    filled = *std::exchange(held.filled, std::nullopt);
+  } else {
+    for (std::size_t i = 0; i < kTableEntries; ++i) {
+      if (held.shadow[i] != 0) filled.push_back(static_cast<std::uint16_t>(i));
+    }
+  }
+  const std::uint64_t changes = held.changes;
+  for (const std::uint16_t i : filled) {
+    if (i < range.first || i >= range.last) continue;
+    if (const auto next = child(held.shadow[i], level, owner.half)) {
       visit(owner, *next, level - 1, {});
     }
   }
+  if (held.changes == changes) held.filled = std::move(filled);
 }
 
 void TableScanner::unlink(const Owner& owner, const Link& link) {

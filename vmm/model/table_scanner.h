@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "arch/any_format.h"
 #include "arch/walk.h"
@@ -61,6 +62,9 @@ class TableScanner {
     arch::Table seen{};          ///< As it was read last, the hardware's own bits with it.
     std::uint32_t uses = 0;      ///< Links to it.
     std::uint64_t compared = 0;  ///< Scan in which all of it was compared last.
+    std::uint64_t changes = 0;   ///< Of the shadow, so far.
+    /// Slots of the shadow that are not 0, in order: few are in most tables. nullopt: not known.
+    std::optional<std::vector<std::uint16_t>> filled;
   };
   /// A table at one level.
   struct Link {
@@ -85,6 +89,8 @@ class TableScanner {
   void begin(const StoreSource& source);
   /// Visits the tables from `frame` down; entries of it outside `range` are not looked at.
   void visit(Owner& owner, arch::Frame frame, unsigned level, Range range);
+  /// Visits the tables that `held` links in `range`.
+  void visit_below(Owner& owner, Held& held, unsigned level, Range range);
   void compare(Held& held, arch::Frame frame, unsigned level, arch::Half half, Range range);
   /// The table, linked by `owner` at `level`. nullptr: outside RAM, unreadable, or past the bound.
   Held* link(Owner& owner, arch::Frame frame, unsigned level);

@@ -183,6 +183,19 @@ Json json_of(const Cost& cost) {
   return {{"name", cost.name}, {"count", cost.count}, {"microseconds", cost.microseconds}};
 }
 
+Json json_of(const Start& start) {
+  Json exits = nullptr;
+  if (start.exits) {
+    exits = Json::array();
+    for (const Cost& exit : *start.exits) {
+      exits.push_back({{"name", exit.name}, {"count", exit.count}});
+    }
+  }
+  return {{"cpu_ms", or_null(start.cpu_ms)},
+          {"exits", std::move(exits)},
+          {"instructions", or_null(start.instructions)}};
+}
+
 Json json_of(const Run& run) {
   return {
       {"arch", arch::name_of(run.arch)},
@@ -208,6 +221,8 @@ Json json_of(const Run& run) {
       {"seconds", run.seconds},
       {"cpu_seconds", run.cpu_seconds},
       {"start_to_init", run.start_to_init},
+      {"start", json_of(run.start)},
+      {"resident_bytes", or_null(run.resident_bytes)},
       {"good", run.good},
       {"summary", run.summary},
   };

@@ -188,6 +188,20 @@ struct Cost {
   double microseconds = 0;  ///< In all, in the VMM; 0: not measured.
 };
 
+/// What the start of a guest cost. "Init": the agent's first message, before anything else.
+struct Start {
+  /// CPU of the VMM itself, user and system, up to the guest's first instruction (the first
+  /// KVM_RUN; tcg: QEMU is told to go on, and QEMU's own time is not in it): all of the process up
+  /// to where it prepares its first guest, which all its guests have in common, and from there on
+  /// this guest's threads. nullopt: not measured.
+  std::optional<double> cpu_ms;
+  /// kvm: exits by kind from the first KVM_RUN to init, which is the last of them.
+  std::optional<std::vector<Cost>> exits;
+  /// Instructions that the guest had run at init. kvm: nullopt unless the host has a counter and
+  /// lets the user have it.
+  std::optional<std::uint64_t> instructions;
+};
+
 struct Run {
   arch::Arch arch{};
   std::string recipe;        ///< Or the path of the user's image.
@@ -212,8 +226,15 @@ struct Run {
   double seconds = 0;        ///< Wall time.
   double cpu_seconds = 0;    ///< QEMU and VMM.
   double start_to_init = 0;  ///< Wall seconds from start to the first message of the agent.
-  bool good = false;         ///< This run came out as its recipe says it must.
-  std::string summary;       ///< One line.
+  Start start;
+  /// Memory of the VMM's process beside guest memory: what is resident of all its mappings but
+  /// those of guest RAM (smaps, Rss), its program and libraries included, QEMU's process not. As it
+  /// is at the end of this guest, with all evidence still there: the heap does not shrink while a
+  /// guest of kvm runs, so that this is its peak. What earlier guests of the process left, and
+  /// others that run beside it, is in it. nullopt: can't be told.
+  std::optional<std::uint64_t> resident_bytes;
+  bool good = false;    ///< This run came out as its recipe says it must.
+  std::string summary;  ///< One line.
 };
 
 /// A run that was asked for and could not start: no guest ran, nothing is said about it.

@@ -297,6 +297,29 @@ std::string costs_text(const Run& run, const TextOptions& options) {
   return paragraph("  exits     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
 }
 
+/// One line of what the start took and what the VMM holds; empty: nothing is known.
+std::string start_text(const Run& run, const TextOptions& options) {
+  std::vector<std::string> parts;
+  if (run.start.cpu_ms) {
+    parts.push_back(
+        fmt::format("{:.1f} ms of the VMM's CPU to the first instruction", *run.start.cpu_ms));
+  }
+  if (run.start.exits) {
+    std::uint64_t exits = 0;
+    for (const Cost& exit : *run.start.exits) exits += exit.count;
+    parts.push_back(fmt::format("{} exits to init", grouped(exits)));
+  }
+  if (run.start.instructions) {
+    parts.push_back(fmt::format("{} instructions to init", grouped(*run.start.instructions)));
+  }
+  if (run.resident_bytes) {
+    parts.push_back(fmt::format("VMM: {:.1f} MiB beside guest memory",
+                                static_cast<double>(*run.resident_bytes) / (1 << 20)));
+  }
+  if (parts.empty()) return "";
+  return paragraph("  start     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
+}
+
 std::string mappings_text(const Run& run, const TextOptions& options) {
   std::vector<std::string> parts;
   for (const MappingInfo& mapping : run.mappings) {
@@ -357,6 +380,7 @@ std::string run_text(const Run& run, const TextOptions& options) {
   }
   text += ending_text(run, options);
   text += paragraph("  machine   ", printable(machine), options.width);
+  text += start_text(run, options);
   if (!run.mechanism.empty()) {
     text += paragraph("  watch     ", printable(run.mechanism), options.width);
   }

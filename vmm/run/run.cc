@@ -8,6 +8,7 @@
 
 #include "guest/scenario/plan_text.h"
 #include "vmm/base/cpu_time.h"
+#include "vmm/base/resident.h"
 #include "vmm/engine/engine.h"
 #include "vmm/evidence/trace_writer.h"
 #include "vmm/image/initramfs.h"
@@ -38,6 +39,7 @@ class Bridge final : public engine::Observer {
     session_.on_table_copy(event, table);
   }
   engine::StopReply on_stopped(const event::Event& event) override {
+    if (event.kind == event::Kind::Doorbell && !first_doorbell_) first_doorbell_ = event.icount;
     Commands commands = session_.on_stopped(event);
     return {std::move(commands.watch_content), std::move(commands.give_up)};
   }
@@ -46,11 +48,14 @@ class Bridge final : public engine::Observer {
     if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
   }
   [[nodiscard]] const std::string& console() const { return console_; }
+  /// When the guest first rang, in instructions where the engine counts them.
+  [[nodiscard]] std::optional<std::uint64_t> first_doorbell() const { return first_doorbell_; }
 
  private:
   Session& session_;
   std::optional<evidence::TraceWriter>& trace_;
   std::string console_;
+  std::optional<std::uint64_t> first_doorbell_;
 };
 
 /// The caller's words for the kernel, and those that scenarios of the plan need.
@@ -106,6 +111,7 @@ Result<image::Initramfs> initramfs_for(const RunRequest& request) {
 }
 
 Result<report::Run> run_one(const RunRequest& request) {
+  const double cpu_first = thread_cpu_seconds();
   auto kernel = image::probe_kernel(request.kernel_image, request.arch);
   if (!kernel) return kernel.error();
   std::optional<image::SymbolTable> symbols;
@@ -121,13 +127,14 @@ Result<report::Run> run_one(const RunRequest& request) {
     }
     symbols.emplace(std::move(loaded).value());
   }
-  auto initramfs = initramfs_for(request);
-  if (!initramfs) return initramfs.error();
+  auto built = initramfs_for(request);
+  if (!built) return built.error();
+  std::optional<image::Initramfs> initramfs(std::move(built).value());
 
   engine::EngineConfig config;
   config.arch = request.arch;
   config.kernel = request.kernel_image;
-  config.initramfs = initramfs.value().path();
+  config.initramfs = initramfs->path();
   config.kernel_arguments = arguments_for(request);
   config.cpu_model = request.cpu_model;
   config.plugin = request.plugin;
@@ -138,6 +145,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.drop_store = request.drop_store;
   config.step_check = request.step_check;
   config.leave_return = request.leave_return;
+  config.loaded = [&initramfs] { initramfs.reset(); };
   auto engine = request.engine == engine::Kind::Kvm
                     ? engine::make_kvm_engine(config, request.memory_bytes)
                     : engine::make_tcg_engine(config, request.memory_bytes);
@@ -186,6 +194,17 @@ Result<report::Run> run_one(const RunRequest& request) {
   if (const auto first = session.first_message()) {
     run.start_to_init = std::chrono::duration<double>(*first - how.started).count();
   }
+  run.start.cpu_ms =
+      1e3 * (request.shared_cpu_seconds + cpu_before - cpu_first + how.start.cpu_seconds);
+  if (how.start.exits) {
+    run.start.exits.emplace();
+    for (const engine::Cost& cost : *how.start.exits) {
+      run.start.exits->push_back({cost.name, cost.count, cost.microseconds});
+    }
+  }
+  run.start.instructions =
+      request.engine == engine::Kind::Tcg ? bridge.first_doorbell() : how.start.instructions;
+  run.resident_bytes = resident_bytes(memory::kRamFile);
   run.ending.text = ending_text(how, session.finished(), bridge.console());
   run.ending.interrupted = !run.ending.good && how.end == End::Interrupted;
   if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);

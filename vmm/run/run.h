@@ -43,6 +43,8 @@ struct RunRequest {
   std::string kernel_arguments;  ///< Appended to the command line.
   std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
   std::filesystem::path trace_dir;                        ///< Empty: no trace is kept.
+  /// CPU of the process before it prepared its first guest, in report::Start::cpu_ms too.
+  double shared_cpu_seconds = 0;
   bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
   bool witness = false;       ///< Audit mode with the second witness.
   /// The engine misses one store: the first from this instruction of the run on (Event::icount)

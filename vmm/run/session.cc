@@ -406,8 +406,7 @@ constexpr auto kKeptSections = std::to_array<std::pair<const char*, const char*>
 
 }  // namespace
 
-bool Session::shows(Frame root, const char* symbol, std::string_view text) const {
-  const auto address = symbols_->address_of(symbol);
+bool Session::shows(Frame root, std::optional<std::uint64_t> address, std::string_view text) const {
   if (!address) return true;
   const auto there = arch::walk(*spaces_.format(), memory_, root, Gva{*address});
   std::array<char, kBanner.size()> bytes{};
@@ -416,16 +415,17 @@ bool Session::shows(Frame root, const char* symbol, std::string_view text) const
          std::string_view(bytes.data(), bytes.size()).starts_with(text);
 }
 
-bool Session::choose_kernel_root(Frame& root) {
+bool Session::choose_kernel_root(Frame& root, std::optional<std::uint64_t> banner,
+                                 std::optional<std::uint64_t> data) {
   // With page-table isolation user mode has tables that show less: on x86-64 no data of the kernel,
   // and its text and constants only without PCID (6.12: arch/x86/mm/pti.c, pti_clone_kernel_text);
   // on arm64 a trampoline. The kernel's own were loaded just before.
   const auto is_kernels = [&](Frame candidate) {
-    return shows(candidate, "linux_banner", kBanner) && shows(candidate, "_sdata", "");
+    return shows(candidate, banner, kBanner) && shows(candidate, data, "");
   };
   if (is_kernels(root)) return true;
   const auto other = std::find_if(recent_roots_.begin(), recent_roots_.end(), is_kernels);
-  if (other == recent_roots_.end()) return shows(root, "linux_banner", kBanner);
+  if (other == recent_roots_.end()) return shows(root, banner, kBanner);
   root = *other;
   isolated_ = root;
   return true;
@@ -434,18 +434,26 @@ bool Session::choose_kernel_root(Frame& root) {
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
   Frame root = spaces_.upper_root().value_or(current_root_);
+  // All at once: each pass over the table is of a megabyte.
+  std::vector<std::string_view> names = {"linux_banner", "_sdata"};
+  for (const auto& [first, last] : kKeptSections) names.insert(names.end(), {first, last});
+  for (const Anchor& anchor : kAnchors) names.emplace_back(anchor.symbol);
+  const auto addresses = symbols_->addresses_of(names);
+  auto next = addresses.begin();
+  const auto banner = *next++;
+  const auto data = *next++;
   // Symbols of another kernel would name the wrong functions and places.
-  if (!choose_kernel_root(root)) {
+  if (!choose_kernel_root(root, banner, data)) {
     course_.finding("identity", "symbols",
                     fmt::format("the symbols are not of this kernel, or it is not to be seen: no "
                                 "'{}' at linux_banner, {:#x}",
-                                kBanner, symbols_->address_of("linux_banner").value_or(0)));
+                                kBanner, banner.value_or(0)));
     return;
   }
   KernelRange range;
-  for (const auto& [first_name, last_name] : kKeptSections) {
-    const auto first = symbols_->address_of(first_name);
-    const auto last = symbols_->address_of(last_name);
+  for (std::size_t i = 0; i < kKeptSections.size(); ++i) {
+    const auto first = *next++;
+    const auto last = *next++;
     if (!first || !last || *last <= *first) continue;
     // Each section is one contiguous piece of memory on both architectures.
     const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
@@ -457,7 +465,7 @@ void Session::find_kernel_range() {
   if (range.parts.empty()) return;
   announcements_.set_kernel_range(range);
   for (const Anchor& anchor : kAnchors) {
-    auto address = symbols_->address_of(anchor.symbol);
+    auto address = *next++;
     if (!address) continue;
     if (anchor.pointer) {
       const auto pointer = arch::walk(*spaces_.format(), memory_, root, Gva{*address});

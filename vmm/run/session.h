@@ -83,12 +83,14 @@ class Session {
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
   void finish_controls(const report::Run& run);
   void find_kernel_range();
-  /// Whether `text` is to be read where the symbol is, under `root`. True if there is no such
-  /// symbol.
-  [[nodiscard]] bool shows(arch::Frame root, const char* symbol, std::string_view text) const;
-  /// Puts the kernel's own root in the place of one that does not show it whole. False: no root
-  /// does that was loaded, and this one not even the banner.
-  [[nodiscard]] bool choose_kernel_root(arch::Frame& root);
+  /// Whether `text` is to be read at `address` under `root`. True if there is no address.
+  [[nodiscard]] bool shows(arch::Frame root, std::optional<std::uint64_t> address,
+                           std::string_view text) const;
+  /// Puts the kernel's own root in the place of one that does not show it whole, which is where its
+  /// banner and its data are. False: no root does that was loaded, and this one not even the
+  /// banner.
+  [[nodiscard]] bool choose_kernel_root(arch::Frame& root, std::optional<std::uint64_t> banner,
+                                        std::optional<std::uint64_t> data);
   /// With page-table isolation: the kernel's own root beside the one that user mode runs on now.
   [[nodiscard]] std::optional<arch::Frame> kernel_root() const;
   void resolve_transients(std::uint64_t space, const model::Look& look);

@@ -101,6 +101,70 @@ TEST_F(SymbolsTest, FindsTheFunctionThatHoldsAnAddress) {
   EXPECT_EQ(table.value().address_of("nobody"), std::nullopt);
 }
 
+TEST_F(SymbolsTest, FindsNamesThatAreTheEndOfOthersAndTheFirstOfSeveral) {
+  std::string elf = elf_with({{"my_text", 0x1000, 0x10, STT_FUNC},
+                              {"twice", 0x2000, 0x10, STT_FUNC},
+                              {"twice", 0x3000, 0x10, STT_FUNC},
+                              {"_text", 0x4000, 0, STT_NOTYPE},
+                              {"twice", 0x5000, 0, STT_FILE}});
+  // As the linker merges strings: the name of the fourth is the end of the first one's.
+  const std::size_t entry = sizeof(Elf64_Ehdr) + 4 * sizeof(Elf64_Sym);
+  const Elf64_Word merged = 3;  // "my_text" begins at 1
+  std::memcpy(elf.data() + entry, &merged, sizeof merged);
+  const auto table = SymbolTable::load(file(elf));
+  ASSERT_TRUE(table) << table.error().message;
+  const std::string_view names[] = {"twice", "_text", "", "text", "my_text", "twice"};
+  const auto addresses = table.value().addresses_of(names);
+  ASSERT_EQ(addresses.size(), 6U);
+  EXPECT_EQ(addresses[0], 0x2000U);
+  EXPECT_EQ(addresses[1], 0x4000U);
+  EXPECT_EQ(addresses[2], std::nullopt);
+  EXPECT_EQ(addresses[3], std::nullopt) << "no symbol begins there";
+  EXPECT_EQ(addresses[4], 0x1000U);
+  EXPECT_EQ(addresses[5], 0x2000U);
+}
+
+TEST_F(SymbolsTest, OfSeveralNamesForOnePlaceItIsTheSameOneEachTime) {
+  const auto table = SymbolTable::load(file(elf_with({{"zeta", 0x1000, 0x20, STT_FUNC},
+                                                      {"alpha", 0x1000, 0x10, STT_FUNC},
+                                                      {"next", 0x2000, 0x10, STT_FUNC}})));
+  ASSERT_TRUE(table) << table.error().message;
+  EXPECT_EQ(table.value().describe(0x1018), "zeta+0x18");
+}
+
+/// More than is read at once, with names that lie across two pieces.
+TEST_F(SymbolsTest, ReadsALargeTableInPieces) {
+  constexpr std::size_t kCount = 5000;
+  std::vector<std::string> names;
+  std::vector<Symbol> symbols;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    names.push_back("function_with_a_name_of_its_own_" + std::to_string(i * i));
+  }
+  for (std::size_t i = 0; i < kCount; ++i) {
+    symbols.push_back({names[i].c_str(), 0x100000 - i * 0x10, 0x10, STT_FUNC});
+  }
+  const auto table = SymbolTable::load(file(elf_with(symbols)));
+  ASSERT_TRUE(table) << table.error().message;
+  EXPECT_EQ(table.value().size(), kCount);
+  const std::vector<std::string_view> wanted(names.begin(), names.end());
+  const auto addresses = table.value().addresses_of(wanted);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    ASSERT_EQ(addresses[i], symbols[i].address) << names[i];
+    ASSERT_EQ(table.value().describe(symbols[i].address + 1), names[i] + "+0x1");
+  }
+}
+
+TEST_F(SymbolsTest, AFileThatIsCutLaterHasNoSymbols) {
+  const std::filesystem::path path =
+      file(elf_with({{"early", 0x1000, 0x20, STT_FUNC}, {"_text", 0x1000, 0, STT_NOTYPE}}));
+  const auto table = SymbolTable::load(path);
+  ASSERT_TRUE(table) << table.error().message;
+  std::filesystem::resize_file(path, sizeof(Elf64_Ehdr));
+  EXPECT_EQ(table.value().address_of("_text"), std::nullopt);
+  EXPECT_EQ(table.value().describe(0x1000), std::nullopt);
+  EXPECT_EQ(table.value().size(), 0U);
+}
+
 TEST_F(SymbolsTest, NamesWhatCantBeRead) {
   const auto expect = [](const std::filesystem::path& path, const char* why) {
     const auto table = SymbolTable::load(path);
@@ -112,6 +176,16 @@ TEST_F(SymbolsTest, NamesWhatCantBeRead) {
   expect(folder_ / "absent", "No such file");
   expect(file("not an ELF file at all"), "not an ELF file");
   expect(file(""), "not an ELF file");
+  expect(folder_, "not an ELF file");
+  std::string narrow = elf_with({{"early", 0x1000, 0x20, STT_FUNC}});
+  narrow[EI_CLASS] = ELFCLASS32;
+  expect(file(narrow), "not a 64-bit little-endian ELF file");
+  expect(file(elf_with({{"data", 0x1000, 0x20, STT_OBJECT}})), "no symbol table with functions");
+  std::string far = elf_with({{"early", 0x1000, 0x20, STT_FUNC}});
+  const std::uint64_t huge = ~std::uint64_t{0} - 7;
+  const std::size_t section = far.size() - 2 * sizeof(Elf64_Shdr);
+  std::memcpy(far.data() + section + offsetof(Elf64_Shdr, sh_size), &huge, sizeof huge);
+  expect(file(far), "unreadable symbol table");
   expect(file(elf_with({{"early", 0x1000, 0x20, STT_FUNC}}, false)), "no symbol table");
 }
 

@@ -228,6 +228,31 @@ TEST_P(TableScanner, ATableThatLinksItselfIsVisitedOnceALevel) {
   EXPECT_EQ(guest.rewalk(root).mismatches, 0U);
 }
 
+TEST_P(TableScanner, ATableThatLinksItselfAndChangesIsFollowedWhole) {
+  const Frame root = process();
+  const bool one_root = GetParam() == Arch::X86_64;
+  const Frame upper = one_root ? root : guest.new_table();
+  guest.secret_store(upper.slot(300), table_entry(GetParam(), upper));
+  enter(root);
+  scan_upper(upper);
+  // Both halves of the table change, so that it is compared while what it links is visited.
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    const Frame below = guest.new_table();
+    guest.memory.tables[below][round] = leaf_entry(GetParam(), FakeGuest::kOther.gpa());
+    guest.secret_store(upper.slot(301 + round), table_entry(GetParam(), below));
+    scan_upper(upper);
+    guest.secret_store(upper.slot(200 + round), 0xa00);
+    enter(root);
+    scan_upper(upper);
+    EXPECT_EQ(guest.rewalk(root).mismatches, 0U) << round;
+    EXPECT_EQ(guest.mirror.broken_links(), 0U) << round;
+  }
+  guest.events.clear();
+  enter(root);
+  scan_upper(upper);
+  EXPECT_TRUE(guest.events.empty());
+}
+
 TEST_P(TableScanner, SharesATableWithTheUpperHalf) {
   const Frame root = process();
   const bool one_root = GetParam() == Arch::X86_64;

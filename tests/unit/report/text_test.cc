@@ -43,6 +43,20 @@ TEST(ReportText, ShowsTheFourVoicesSideBySide) {
   EXPECT_THAT(line_with(text, "life/fork"), HasSubstr("0 violations"));
 }
 
+TEST(ReportText, SaysWhatTheStartCost) {
+  report::Run run = samples::sealed_run();
+  const auto start = [&] {
+    return line_with(render_text(conclude({run}, {}, {}), {.width = 120}), "  start ");
+  };
+  EXPECT_EQ(start(),
+            "  start     4.2 ms of the VMM's CPU to the first instruction; 1,021 exits to init; "
+            "1,234,567 instructions to init; VMM:");
+  run.start = {std::nullopt, std::nullopt, std::nullopt};
+  EXPECT_EQ(start(), "  start     VMM: 5.5 MiB beside guest memory");
+  run.resident_bytes.reset();
+  EXPECT_THAT(start(), HasSubstr("no line has"));
+}
+
 TEST(ReportText, FormsThatCameOutDifferentlyKeepTheirRows) {
   report::Run run = samples::sealed_run();
   run.cells[1] = samples::violated("[vdso]", "munmap", "first-page");

@@ -49,11 +49,12 @@ class GuestRam {
   [[nodiscard]] Status let_write(arch::Frame frame, bool allowed);
 
  private:
-  GuestRam(Mapping mapping, Mapping for_kvm, arch::Gpa base)
-      : mapping_(std::move(mapping)), for_kvm_(std::move(for_kvm)), base_(base) {}
+  GuestRam(int file, Mapping mapping, Mapping for_kvm, arch::Gpa base)
+      : file_(file), mapping_(std::move(mapping)), for_kvm_(std::move(for_kvm)), base_(base) {}
   [[nodiscard]] Status load_file(std::span<const arch::FilePiece> pieces,
                                  const std::filesystem::path& path) const;
 
+  int file_;  ///< The memory's own.
   Mapping mapping_;
   Mapping for_kvm_;
   arch::Gpa base_;

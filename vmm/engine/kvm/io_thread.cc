@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
 
+#include "vmm/base/cpu_time.h"
 #include "vmm/base/signal_text.h"
 #include "vmm/engine/kvm/sandbox.h"
 
@@ -52,6 +53,7 @@ Status IoThread::start() {
     thread_ = std::thread([this, confined = std::move(confined)]() mutable {
       Status status = confine(Confined::Io);
       const bool good = status.ok();
+      start_cpu_seconds_ = thread_cpu_seconds();  // read behind the future
       confined.set_value(std::move(status));
       if (!good) return;
       try {

@@ -39,6 +39,8 @@ class IoThread {
 
   /// Takes over SIGINT and SIGTERM and starts the thread, which is confined when this returns.
   [[nodiscard]] Status start();
+  /// CPU time of the thread up to the end of start().
+  [[nodiscard]] double start_cpu_seconds() const { return start_cpu_seconds_; }
   /// Input that is held back until now (EngineConfig::console_ready) begins; `then_end`: what
   /// follows the last byte of an input that ends.
   void begin_input(std::string then_end);
@@ -73,6 +75,7 @@ class IoThread {
   std::string typed_;
   std::atomic<bool> paused_{false};  ///< Nothing is read until what was typed is taken.
   std::atomic<bool> quit_{false};
+  double start_cpu_seconds_ = 0;
   std::thread thread_;
 };
 

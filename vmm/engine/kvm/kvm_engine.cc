@@ -67,6 +67,7 @@ Result<Outcome> KvmEngine::run_confined(Observer& observer, const Terminal* term
   if (auto handled = Kick::install_handler(); !handled) return handled.error();
   auto machine = make_machine(config_, system_, ram_, memory_);
   if (!machine) return machine.error();
+  if (config_.loaded) config_.loaded();
   Runner runner(config_, *machine.value(), ram_, memory_, observer, terminal);
   if (auto begun = runner.begin(); !begun) return begun.error();
   if (auto confined = confine(Confined::Vcpu); !confined) return confined.error();

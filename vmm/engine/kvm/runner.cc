@@ -27,6 +27,7 @@ Status Runner::begin() {
   } else if (terminal_ != nullptr) {
     ready_.emplace(config_.console_ready);
   }
+  counter_ = InstructionCounter::open();
   return {};
 }
 
@@ -39,6 +40,7 @@ Status Runner::run_once() {
 
 Result<Outcome> Runner::run() {
   const auto started = std::chrono::steady_clock::now();
+  start_.cpu_seconds = thread_cpu_seconds() + io_.start_cpu_seconds();
   while (!end_) {
     auto done = run_once();
     if (done) continue;
@@ -75,6 +77,7 @@ Status Runner::handle(const MachineExit& exit) {
       if (auto request = io_.requested()) finish(request->end, std::move(request->text));
       break;
     case ExitKind::Doorbell:
+      if (!start_.exits) note_init();
       return on_doorbell(exit);
     case ExitKind::UserReturn: {
       auto state = machine_.user_state();
@@ -220,10 +223,23 @@ Status Runner::on_read_only(const MachineExit& exit) {
   return {};
 }
 
-void Runner::describe(Outcome& outcome) const {
+std::vector<Cost> Runner::exit_costs(const char* prefix) const {
+  std::vector<Cost> costs;
   for (const ExitCount& exit : machine_.exits()) {
-    outcome.costs.push_back({fmt::format("exits: {}", exit.name), exit.count, 0});
+    costs.push_back({fmt::format("{}{}", prefix, exit.name), exit.count, 0});
   }
+  return costs;
+}
+
+void Runner::note_init() {
+  start_.exits = exit_costs("");
+  if (counter_) start_.instructions = counter_->read();
+  counter_.reset();
+}
+
+void Runner::describe(Outcome& outcome) const {
+  outcome.start = start_;
+  outcome.costs = exit_costs("exits: ");
   outcome.limits = machine_.limits();
   if (!planted_) {
     outcome.lane = "audited";

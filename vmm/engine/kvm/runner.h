@@ -6,10 +6,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/exact.h"
 #include "vmm/engine/kvm/guest_ram.h"
+#include "vmm/engine/kvm/instruction_counter.h"
 #include "vmm/engine/kvm/io_thread.h"
 #include "vmm/engine/kvm/machine.h"
 #include "vmm/engine/kvm/step_check.h"
@@ -51,6 +53,10 @@ class Runner {
   void show_console();
   void finish(End end, std::string text);
   void describe(Outcome& outcome) const;
+  /// Exits so far by kind, `prefix` before each name.
+  [[nodiscard]] std::vector<Cost> exit_costs(const char* prefix) const;
+  /// The guest rang for the first time.
+  void note_init();
 
   const EngineConfig& config_;
   Machine& machine_;
@@ -66,6 +72,8 @@ class Runner {
   double microseconds_ = 0;        ///< Judging user mode.
   double store_microseconds_ = 0;  ///< Telling stores, and guarding.
   std::uint64_t stores_ = 0;
+  StartCost start_;
+  std::optional<InstructionCounter> counter_;  ///< Up to the first doorbell message.
   std::optional<Planted> planted_;
   std::unique_ptr<Watch> watch_;  ///< From the first doorbell on.
   Exact* exact_ = nullptr;        ///< watch_, if it is one.

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/cpu_time.h"
 #include "vmm/base/signal_text.h"
 #include "vmm/engine/tcg/qemu/command_line.h"
 
@@ -71,6 +72,7 @@ Loop::Loop(const EngineConfig& config, const QemuProgram& qemu, const memory::Gu
       pump_(event::Ring(ring_memory.bytes()), observer) {}
 
 Result<Outcome> Loop::run() {
+  cpu_before_ = thread_cpu_seconds();
   try {
     if (auto begun = begin(); !begun) return begun.error();
     io_.run();
@@ -134,6 +136,7 @@ Status Loop::start_child() {
   words_fd_ = std::move(words.value().reading);
   // QEMU was told to wait (-S): whatever runs in the guest runs after this. If it can't be sent,
   // QEMU is on its way out, and its end says why.
+  start_cpu_seconds_ = thread_cpu_seconds() - cpu_before_;
   if (auto sent = qmp_->post("cont"); !sent) text_ = sent.error().message;
   return {};
 }
@@ -401,6 +404,7 @@ Result<Outcome> Loop::conclude() {
   Outcome outcome;
   outcome.started = started_;
   outcome.wall_seconds = seconds(ended_ - started_);
+  outcome.start.cpu_seconds = start_cpu_seconds_;
   outcome.engine_cpu_seconds = exit_->cpu_seconds;
   outcome.version = text_of(qemu_.version);
   outcome.cpu_model = cpu_model(config_);

@@ -133,6 +133,8 @@ class Loop {
 
   std::chrono::steady_clock::time_point started_{};
   std::chrono::steady_clock::time_point ended_{};
+  double cpu_before_ = 0;  ///< Of this thread, when run() was called.
+  double start_cpu_seconds_ = 0;
   std::optional<End> end_;
   std::optional<ChildExit> exit_;
   std::string text_;

@@ -1,0 +1,33 @@
+#include "vmm/engine/kvm/instruction_counter.h"
+
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+namespace sealvisor::engine::kvm {
+
+std::optional<InstructionCounter> InstructionCounter::open() {
+  perf_event_attr wanted{};
+  wanted.type = PERF_TYPE_HARDWARE;
+  wanted.size = sizeof wanted;
+  wanted.config = PERF_COUNT_HW_INSTRUCTIONS;
+  wanted.exclude_host = 1;
+  wanted.exclude_hv = 1;
+  wanted.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING;
+  // This thread, on any CPU, in no group.
+  Fd fd(static_cast<int>(::syscall(SYS_perf_event_open, &wanted, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+  if (!fd.valid()) return std::nullopt;
+  return InstructionCounter(std::move(fd));
+}
+
+std::optional<std::uint64_t> InstructionCounter::read() const {
+  std::array<std::uint64_t, 3> values{};  // count, time enabled, time running
+  if (::read(fd_.get(), values.data(), sizeof values) != sizeof values) return std::nullopt;
+  if (values[1] != values[2]) return std::nullopt;
+  return values[0];
+}
+
+}  // namespace sealvisor::engine::kvm
