@@ -27,8 +27,8 @@ struct Counted {
   std::uint64_t entries = 0;
   std::uint64_t untrapped = 0;
   std::uint64_t traps = 0;
-  std::uint64_t told = 0;  ///< Traps that the VMM counted.
-  std::uint64_t status = 99;    ///< Of `verify`.
+  std::uint64_t told = 0;     ///< Traps that the VMM counted.
+  std::uint64_t status = 99;  ///< Of `verify`.
 };
 
 /// `verify` in a host whose CPU counts. A failed test where it did not run to its end.
