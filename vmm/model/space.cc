@@ -81,10 +81,13 @@ void Spaces::note_relevance(const Event& event) {
   bool relevant = false;
   if (entry.kind == arch::EntryKind::Leaf) {
     relevant = identities_.intersects(entry.output, entry.size);
-  } else if (entry.kind == arch::EntryKind::Table && event.kind == Kind::SlotWrite) {
+  } else if (entry.kind == arch::EntryKind::Table) {
     // A fresh table brings its entries as events of its own; one that was there already, or a
-    // changed permission on the way, does not.
-    relevant = event.old_value != 0 || mirror_.table(arch::frame_of(entry.output)) != nullptr;
+    // changed permission on the way, does not. What a root holds when it is loaded is searched with
+    // its address space.
+    const bool known = mirror_.table(arch::frame_of(entry.output)) != nullptr;
+    const bool root = event.level == arch::top_level(*format_, half);
+    relevant = event.kind == Kind::SlotWrite ? event.old_value != 0 || known : known && !root;
   }
   if (!relevant) return;
   ++epoch_;
@@ -106,6 +109,10 @@ std::vector<MappingChange> Spaces::on_event(const Event& event) {
       }
       current_ = frame;
       if (!spaces_.contains(frame)) {
+        if (spaces_.size() >= kMostSpaces) {
+          incomplete_ = "more address spaces than can be followed";
+          break;
+        }
         AddressSpace space;
         space.id = next_id_++;
         space.root = frame;
@@ -185,12 +192,17 @@ class Collector final : public arch::Visitor {
 
 void Spaces::search(AddressSpace& space, Look& look) {
   Collector collector(identities_);
-  const bool upper_changed = space.seen_upper_epoch != upper_epoch_;
+  const bool upper_changed =
+      space.seen_upper_epoch != upper_epoch_ || space.seen_upper_root != upper_root_;
   const bool one_root = arch_ == arch::Arch::X86_64;
-  arch::visit(*format_, mirror_, space.root, Half::Lower, collector,
-              {.scope = upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf});
+  const auto visit = [&](Frame root, Half half, arch::Scope scope) {
+    const auto summary = arch::visit(*format_, mirror_, root, half, collector, {.scope = scope});
+    if (summary.budget_exceeded) incomplete_ = "more ways through the tables than can be searched";
+  };
+  visit(space.root, Half::Lower,
+        upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf);
   if (upper_changed && !one_root && upper_root_) {
-    arch::visit(*format_, mirror_, *upper_root_, Half::Upper, collector, {});
+    visit(*upper_root_, Half::Upper, arch::Scope::All);
   }
   std::vector<Elsewhere> elsewhere;
   for (const Elsewhere& found : collector.found) {
@@ -218,6 +230,7 @@ void Spaces::search(AddressSpace& space, Look& look) {
   space.elsewhere = std::move(elsewhere);
   space.seen_epoch = epoch_;
   space.seen_upper_epoch = upper_epoch_;
+  space.seen_upper_root = upper_root_;
 }
 
 void Spaces::follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,
@@ -280,7 +293,8 @@ void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::ui
 AddressSpace* Spaces::look(Frame root, Look& look) {
   AddressSpace* space = find(root);
   if (space == nullptr || !format_) return space;
-  if (space->seen_epoch != epoch_ || space->seen_upper_epoch != upper_epoch_) {
+  if (space->seen_epoch != epoch_ || space->seen_upper_epoch != upper_epoch_ ||
+      space->seen_upper_root != upper_root_) {
     search(*space, look);
   } else if (space->seen_changes == changes_) {
     return space;

@@ -67,6 +67,7 @@ struct AddressSpace {
   std::vector<Elsewhere> elsewhere;
   std::uint64_t seen_epoch = 0;
   std::uint64_t seen_upper_epoch = 0;
+  std::optional<arch::Frame> seen_upper_root;  ///< Of the upper half, where that has its own.
   std::uint64_t seen_changes = 0;
 
   [[nodiscard]] const Placement* placement(std::size_t mapping) const;
@@ -136,6 +137,11 @@ class Spaces {
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
+  /// What a guest overstepped, so that from then on something may be missed; empty: nothing.
+  [[nodiscard]] const std::string& incomplete() const { return incomplete_; }
+
+  /// Most address spaces at once. A guest with the memory for it has some hundreds.
+  static constexpr std::size_t kMostSpaces = 16'384;
 
  private:
   struct PathUse {
@@ -164,6 +170,7 @@ class Spaces {
   // makes an upper-level change count as a change to the page (S6).
   std::unordered_map<std::uint64_t, std::vector<PathUse>> paths_;
   std::vector<SpaceEnd> ended_;
+  std::string incomplete_;
   std::uint64_t next_id_ = 1;
   std::uint64_t epoch_ = 1;
   std::uint64_t upper_epoch_ = 1;

@@ -163,9 +163,15 @@ std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& for
     std::vector<std::pair<Frame, Gva>> found;
   };
   Kernels kernels(*kernel_);
-  arch::visit(format, memory_, space.root, arch::Half::Lower, kernels,
-              {.scope = arch::Scope::UserHalf});
+  const auto summary = arch::visit(format, memory_, space.root, arch::Half::Lower, kernels,
+                                   {.scope = arch::Scope::UserHalf});
   std::vector<IdentityDoubt> doubts;
+  if (summary.budget_exceeded) {
+    doubts.push_back(
+        {"unannounced",
+         fmt::format("search: more than {} tables are on the ways through the user half",
+                     summary.tables)});
+  }
   std::vector<std::byte> page(arch::kPageSize);
   for (const auto& [frame, gva] : kernels.found) {
     if (identities_.find(frame) || reported_.contains(frame)) continue;

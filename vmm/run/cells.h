@@ -19,6 +19,9 @@ namespace sealvisor::run {
 
 /// Most changes that are kept in full for one cell; the rest are counted.
 inline constexpr std::size_t kMostChanges = 64;
+/// Bounds on what a hostile guest can make the VMM keep; what is past one is said, and not kept.
+inline constexpr std::size_t kMostFindings = 1000;
+inline constexpr std::size_t kMostViolations = 10'000;  ///< Of one cell.
 
 /// Totals at one moment; a scenario is the difference of two.
 struct Totals {

@@ -75,14 +75,10 @@ void Session::on_event(const Event& original) {
       stores_.on_write(event);
       if (tampering_) tampering_->on_write(event);
       break;
-    case Kind::ContentWrite: {
+    case Kind::ContentWrite:
       if (event.part == 0) ++counts_.content_writes;
       if (tampering_) tampering_->on_write(event);
-      const auto page = identities_.find(arch::frame_of(Gpa{event.gpa}));
-      if (!page) break;
-      if (const auto violation = seal::judge_content(identities_, *page, event)) judged(*violation);
       break;
-    }
     case Kind::Limit:
       limits_.insert(static_cast<event::Limit>(event.aux));
       break;
@@ -98,8 +94,9 @@ void Session::on_event(const Event& original) {
     default:
       break;
   }
+  if (const auto violation = seal::judge_content(identities_, event)) judged(*violation);
   for (const model::MappingChange& change : spaces_.on_event(event)) {
-    unresolved_.emplace_back(change.space, change.page);
+    if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
     if (course_.wants_change(change.space) && spaces_.format()) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
@@ -619,9 +616,10 @@ void Session::finish(report::Run& run) {
                     counts_.mismatches,
                     first_mismatch_.empty() ? mirror_.first_broken() : first_mismatch_));
   }
-  if (!limits_.empty()) {
-    std::vector<std::string_view> reached;
-    for (const event::Limit limit : limits_) reached.emplace_back(event::text_of(limit));
+  std::vector<std::string_view> reached;
+  for (const event::Limit limit : limits_) reached.emplace_back(event::text_of(limit));
+  if (!spaces_.incomplete().empty()) reached.emplace_back(spaces_.incomplete());
+  if (!reached.empty()) {
     add("monitor", "limit", fmt::format("the watch is incomplete: {}", fmt::join(reached, "; ")));
   }
   if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);

@@ -112,9 +112,12 @@ class Session {
   EntryControl entries_;
   report::Counts counts_;
   Totals totals_;
-  std::map<std::uint64_t, model::AddressSpace> fork_parents_;             // by token, at the fork
-  std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;        // space id -> token
-  std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;  // since the last look
+  std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
+  std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
+  /// Writes since the last look, for the count of transient ones: a kernel that never lets user
+  /// mode run gets no more of them counted.
+  static constexpr std::size_t kMostUnresolved = 65'536;
+  std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;
   arch::Frame current_root_{};
   /// Loaded last, newest first, each once; arm64: of the upper half.
   static constexpr std::size_t kRecentRoots = 8;

@@ -119,10 +119,15 @@ std::vector<Violation> judge_gone(const Identities& identities, const model::Add
   return violations;
 }
 
-std::optional<Violation> judge_content(const Identities& identities, model::MappingPage page,
-                                       const event::Event& write) {
+std::optional<Violation> judge_content(const Identities& identities, const event::Event& write) {
+  const bool store =
+      write.kind == event::Kind::ContentWrite || write.kind == event::Kind::SlotWrite;
+  if (!store || write.old_value == write.new_value) return std::nullopt;
+  const auto found = identities.find(arch::frame_of(arch::Gpa{write.gpa}));
+  if (!found) return std::nullopt;
+  const model::MappingPage page = *found;
   const model::SystemMapping& mapping = identities.all()[page.mapping];
-  if (!mapping.code || write.old_value == write.new_value) return std::nullopt;
+  if (!mapping.code) return std::nullopt;
   return Violation{
       "S5", 0, page, arch::Gva{0},
       fmt::format("{} page {}: a store changed its code at frame offset {:#x} from {:#x} to "

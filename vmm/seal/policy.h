@@ -52,11 +52,10 @@ struct Violation {
                                                 const model::AddressSpace& space,
                                                 const model::Placement& placement);
 
-/// S5: `write`, a store to a frame of a system mapping. nullopt: it changes nothing, or the mapping
-/// holds no code: data as [vvar]'s changes all the time.
+/// S5: whether `event` is a store that changed code of a system mapping, as content or as an entry
+/// of a table that the guest made of it. Data as [vvar]'s changes all the time.
 [[nodiscard]] std::optional<Violation> judge_content(const model::Identities& identities,
-                                                     model::MappingPage page,
-                                                     const event::Event& write);
+                                                     const event::Event& event);
 
 /// S8: `parent` as it was at the fork, `child` after it touched every page.
 [[nodiscard]] std::vector<Violation> judge_inheritance(const model::Identities& identities,

@@ -89,6 +89,81 @@ TEST_P(Spaces, FindsASecondTranslationThroughALinkedTable) {
   EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 3U);
 }
 
+/// A table that nobody knew, filled before it is linked, brings only its own entries: those of the
+/// table below, which is known, do not come again.
+TEST_P(Spaces, FindsASecondTranslationThroughAFreshTableThatLinksAKnownOne) {
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  const Gpa known = guest.slot_at(root, FakeGuest::kVdsoPlace, 3);
+  const Frame fresh = guest.new_table();
+  guest.store(fresh.slot(7), guest.entry_at(known));
+  ASSERT_FALSE(guest.tracker.is_watched(fresh));
+  guest.store(root.slot(3), table_entry(GetParam(), fresh));
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 3U);
+}
+
+TEST_P(Spaces, ALoadOfAnotherRootSearchesNothingButItsOwnSpace) {
+  const Frame root = guest.new_process();
+  // On x86-64 all roots link the kernel's tables in their upper entries.
+  const Frame shared = guest.new_table();
+  guest.store(root.slot(300), table_entry(GetParam(), shared));
+  guest.enter_user(root);
+  const std::uint64_t seen = guest.spaces.find(root)->seen_epoch;
+  const Frame other = guest.new_table();
+  guest.store(other.slot(300), table_entry(GetParam(), shared));
+  guest.load_root(other);
+  guest.enter_user(root);
+  EXPECT_EQ(guest.spaces.find(root)->seen_epoch, seen);
+}
+
+TEST_P(Spaces, SearchesTheUpperHalfOfAnotherRootOfIt) {
+  if (GetParam() != Arch::Arm64) return;  // one root for both halves
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  // A root of the upper half with a page of the vdso that user mode may read.
+  const Gva place{0xffff'8000'0000'0000};
+  const Frame upper = guest.new_table();
+  guest.map(upper, place, FakeGuest::kVdso);
+  guest.load_upper_root(upper);
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+  // Another one in its place, which shares the tables: none of its entries is new.
+  const Frame second = guest.new_table();
+  guest.store(second.slot(5), guest.entry_at(upper.slot((place.value >> 39) & 511)));
+  guest.load_upper_root(second);
+  const model::Look look = guest.enter_user(root);
+  ASSERT_EQ(look.new_elsewhere.size(), 1U);
+  EXPECT_EQ(look.new_elsewhere[0].gva.value, 0xffff'0000'0000'0000 + (5ULL << 39));
+}
+
+TEST_P(Spaces, AGuestWithMoreWaysThanCanBeSearchedIsNamed) {
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  EXPECT_TRUE(guest.spaces.incomplete().empty());
+  // Every entry of three levels leads to the same table: 512 * 512 * 512 ways.
+  Frame below = arch::frame_of(guest.leaf_slot(root, FakeGuest::kVdsoPlace));
+  for (unsigned level = 2; level <= 3; ++level) {
+    const Frame table = guest.new_table();
+    for (std::size_t i = 0; i < 512; ++i) {
+      guest.store(table.slot(i), table_entry(GetParam(), below));
+    }
+    below = table;
+  }
+  guest.store(root.slot(3), table_entry(GetParam(), below));
+  guest.enter_user(root);
+  EXPECT_NE(guest.spaces.incomplete().find("more ways"), std::string::npos);
+}
+
+TEST_P(Spaces, AGuestWithMoreRootsThanCanBeFollowedIsNamed) {
+  event::Event load{};
+  load.kind = event::Kind::RootLoad;
+  for (std::uint64_t i = 0; i <= model::Spaces::kMostSpaces; ++i) {
+    EXPECT_TRUE(guest.spaces.incomplete().empty());
+    load.gpa = (0x100000 + i) << 12;  // outside of RAM: no table is ever removed
+    guest.emit(load);
+  }
+  EXPECT_NE(guest.spaces.incomplete().find("more address spaces"), std::string::npos);
+}
+
 TEST_P(Spaces, FindsASecondTranslationInALargeLeaf) {
   const Frame root = guest.new_process();
   guest.enter_user(root);

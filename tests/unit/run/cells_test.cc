@@ -1,5 +1,6 @@
 #include "vmm/run/cells.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -97,6 +98,46 @@ TEST_F(Course, ASkipThatTheMonitorKnowsBetterIsAFinding) {
     ASSERT_EQ(run.findings.size(), 1U);
     EXPECT_NE(run.findings[0].text.find("skipped it"), std::string::npos);
   }
+}
+
+TEST_F(Course, AGuestOfOursHasRoomForEachForm) {
+  request_.plan[0].scenario = scenario::find("munmap/neighbour");
+  for (const bool expectations : {true, false}) {
+    request_.expectations = expectations;
+    course_.emplace(request_, guest_.identities);
+    protocol::Message begin = message(Type::CellBegin);
+    std::strcpy(begin.body.cell.mapping, "[vdso]");
+    std::strcpy(begin.body.cell.operation, "munmap");
+    std::strcpy(begin.body.cell.form, "neighbour");
+    course_->cell_begin(begin, space(), true);
+    protocol::Message skip = message(Type::CellEnd);
+    skip.body.cell_end.skipped = static_cast<std::uint32_t>(protocol::Skip::NoRoom);
+    course_->cell_end(skip);
+    report::Run run;
+    run.ending.good = true;
+    course_->finish(run);
+    EXPECT_EQ(run.cells[0].verdict, expectations ? Verdict::Unobserved : Verdict::Skipped);
+    EXPECT_EQ(run.findings.size(), expectations ? 1U : 0U);
+  }
+}
+
+TEST_F(Course, WhatAGuestCanFillIsBounded) {
+  begin();
+  const std::size_t most = run::kMostViolations;
+  for (std::size_t i = 0; i < most + 3; ++i) course_->violation(violation(0));
+  for (std::size_t i = 0; i < 2 * run::kMostFindings; ++i) {
+    course_->finding("monitor", "name-" + std::to_string(i), "made up");
+  }
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Violation);
+  EXPECT_LE(run.findings.size(), run::kMostFindings + 1);
+  const auto said = [&](const char* words) {
+    return std::any_of(run.findings.begin(), run.findings.end(), [&](const auto& finding) {
+      return finding.text.find(words) != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(said("more than 10000 violations in one cell"));
+  EXPECT_TRUE(said("more than 1000 findings"));
 }
 
 TEST_F(Course, ARangeThatIsNotTheFormsIsAFinding) {

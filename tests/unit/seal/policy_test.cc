@@ -99,12 +99,7 @@ class Watched {
   /// Everything that was found, stores to code included.
   [[nodiscard]] std::set<std::string> found() {
     for (const event::Event& event : guest.events) {
-      if (event.kind != event::Kind::ContentWrite) continue;
-      const auto page = guest.identities.find(arch::frame_of(Gpa{event.gpa}));
-      if (!page) continue;
-      if (const auto violation = seal::judge_content(guest.identities, *page, event)) {
-        add(*violation);
-      }
+      if (const auto violation = seal::judge_content(guest.identities, event)) add(*violation);
     }
     return broken_;
   }
@@ -242,6 +237,12 @@ const Case kCases[] = {
      [](Watched& on) { on.guest.store(FakeGuest::kVvar.slot(2), 0x1234); }},
     {"S5", "AStoreToCode", broken({"S5"}),
      [](Watched& on) { on.guest.store(FakeGuest::kVdso.slot(2), 0x90); }},
+    {"S5", "AStoreToCodeThatIsLinkedAsATable", broken({"S5"}),
+     [](Watched& on) {
+       on.guest.store(on.guest.slot_at(on.root, kElsewhere, 2),
+                      table_entry(on.arch, FakeGuest::kVdso));
+       on.guest.store(FakeGuest::kVdso.slot(2), leaf_entry(on.arch, FakeGuest::kOther.gpa()));
+     }},
     {"S5", "AStoreToCodeThatIsUndone", broken({"S5"}),
      [](Watched& on) {
        on.guest.store(Frame{FakeGuest::kVdso.number + 1}.slot(511), 0x90);
@@ -473,13 +474,19 @@ TEST_F(Policy, SaysWhichPageIsGone) {
 
 TEST_F(Policy, SaysWhereCodeChanged) {
   event::Event write{};
+  write.kind = event::Kind::ContentWrite;
   write.gpa = FakeGuest::kVdso.gpa().value + 0x10;
   write.old_value = 1;
   write.new_value = 2;
-  const auto violation = seal::judge_content(guest.identities, {0, 0}, write);
+  const auto violation = seal::judge_content(guest.identities, write);
   ASSERT_TRUE(violation.has_value());
   EXPECT_NE(violation->text.find("offset 0x10"), std::string::npos);
-  EXPECT_FALSE(seal::judge_content(guest.identities, {1, 0}, write).has_value()) << "no code";
+  write.kind = event::Kind::EntryFound;
+  EXPECT_FALSE(seal::judge_content(guest.identities, write).has_value()) << "no store";
+  write.kind = event::Kind::SlotWrite;
+  EXPECT_TRUE(seal::judge_content(guest.identities, write).has_value());
+  write.gpa = FakeGuest::kVvar.gpa().value;
+  EXPECT_FALSE(seal::judge_content(guest.identities, write).has_value()) << "no code";
 }
 
 TEST_F(Policy, SaysWhatAChildLacksAndWhereItIsInstead) {

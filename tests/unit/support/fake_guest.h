@@ -119,6 +119,17 @@ class FakeGuest final : public model::EventSink {
     emit(event);
     tracker.load_root(root, arch::Half::Lower, source());
   }
+  /// The root of the upper half (arm64).
+  void load_upper_root(Frame root) {
+    event::Event event{};
+    event.kind = event::Kind::RootLoad;
+    event.flags = event::kUpperHalf;
+    event.gpa = root.gpa().value;
+    event.root = root.gpa().value;
+    event.icount = ++icount;
+    emit(event);
+    tracker.load_root(root, arch::Half::Upper, source());
+  }
   Frame new_table() { return Frame{next_table++}; }
 
   /// The slot of the level-1 entry of `gva` under `root`; makes tables on the way.
