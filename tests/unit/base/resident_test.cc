@@ -45,7 +45,9 @@ TEST(Resident, SeesThisProcessButNotItsGuestMemory) {
   const auto with = resident_bytes("no such name");
   const auto without = resident_bytes("sealvisor-test-ram");
   ASSERT_TRUE(with && without);
-  EXPECT_GE(*with, *without + kBytes);
+  // They are taken one after the other, and pages of the process come and go.
+  constexpr std::size_t kSlack = 1 << 20;
+  EXPECT_GE(*with + kSlack, *without + kBytes);
   EXPECT_GT(*without, 0U);
 }
 
