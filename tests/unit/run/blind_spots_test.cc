@@ -43,6 +43,20 @@ TEST(BlindSpots, AreThoseOfTheArchitecture) {
   }
 }
 
+TEST(BlindSpots, NameTheStoresToCodeThatEndTheGuest) {
+  run::RunRequest request;
+  request.engine = engine::Kind::Kvm;
+  report::Run run;
+  for (const char* lane : {"exact", "audited"}) {
+    run.lane = lane;
+    request.arch = arch::Arch::Arm64;
+    EXPECT_THAT(run::blind_spots(request, run), Contains(HasSubstr("ends the guest as crashed")));
+    request.arch = arch::Arch::X86_64;
+    EXPECT_THAT(run::blind_spots(request, run),
+                Not(Contains(HasSubstr("ends the guest as crashed"))));
+  }
+}
+
 TEST(BlindSpots, NameTheEntriesThatWereNotCountedByStep) {
   run::RunRequest request;
   request.engine = engine::Kind::Kvm;

@@ -30,18 +30,28 @@ Status Device::set(std::uint32_t group, std::uint64_t attribute, const void* val
 
 int Vcpu::enter() const { return ::ioctl(fd_.get(), KVM_RUN, 0) == 0 ? 0 : errno; }
 
-Result<std::uint64_t> Vcpu::get(std::uint64_t id) const {
-  std::uint64_t value = 0;
+namespace {
+
+/// T has the size that `id` says.
+template <typename T>
+Result<T> get_one(const Fd& fd, std::uint64_t id) {
+  T value{};
   kvm_one_reg request{id, reinterpret_cast<std::uint64_t>(&value)};
-  auto done = call(fd_, KVM_GET_ONE_REG, &request, "KVM_GET_ONE_REG");
-  if (!done) {
-    return Error{done.error().code, fmt::format("register {:#x}: {}", id, done.error().message),
-                 done.error().sys_errno};
-  }
-  return value;
+  auto done = call(fd, KVM_GET_ONE_REG, &request, "KVM_GET_ONE_REG");
+  if (done) return value;
+  return Error{done.error().code, fmt::format("register {:#x}: {}", id, done.error().message),
+               done.error().sys_errno};
 }
 
-Status Vcpu::set(std::uint64_t id, std::uint64_t value) const {
+}  // namespace
+
+Result<std::uint64_t> Vcpu::get(std::uint64_t id) const { return get_one<std::uint64_t>(fd_, id); }
+
+Result<std::array<std::byte, 16>> Vcpu::get_vector(std::uint64_t id) const {
+  return get_one<std::array<std::byte, 16>>(fd_, id);
+}
+
+Status Vcpu::set(std::uint64_t id, std::uint64_t value) {
   kvm_one_reg request{id, reinterpret_cast<std::uint64_t>(&value)};
   auto done = call(fd_, KVM_SET_ONE_REG, &request, "KVM_SET_ONE_REG");
   if (done) return {};

@@ -4,6 +4,7 @@
 
 #include <linux/kvm.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +13,8 @@
 #include "arch/address.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"
+#include "vmm/engine/kvm/interrupt_lines.h"
+#include "vmm/engine/kvm/register_file.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -35,12 +38,14 @@ class Device {
   Fd fd_;
 };
 
-class Vcpu {
+class Vcpu final : public Registers {
  public:
   Vcpu(Fd fd, Mapping shared) : fd_(std::move(fd)), shared_(std::move(shared)) {}
 
   /// The page shared with the kernel: why KVM_RUN returned.
   [[nodiscard]] kvm_run& run() const { return *reinterpret_cast<kvm_run*>(shared_.data()); }
+  /// That page and those behind it, in which the data of port accesses is.
+  [[nodiscard]] std::span<std::byte> shared() const { return shared_.bytes(); }
   [[nodiscard]] const Fd& fd() const { return fd_; }
   /// Runs the guest to the next exit. Returns 0, or errno: EINTR and EAGAIN are no failures.
   [[nodiscard]] int enter() const;
@@ -49,16 +54,16 @@ class Vcpu {
     auto done = call(fd_, request, argument, what);
     return done ? Status() : Status(done.error());
   }
-  /// KVM_GET_ONE_REG and KVM_SET_ONE_REG of a 64-bit register.
-  [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const;
-  [[nodiscard]] Status set(std::uint64_t id, std::uint64_t value) const;
+  [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const override;
+  [[nodiscard]] Status set(std::uint64_t id, std::uint64_t value) override;
+  [[nodiscard]] Result<std::array<std::byte, 16>> get_vector(std::uint64_t id) const override;
 
  private:
   Fd fd_;
   Mapping shared_;
 };
 
-class Vm {
+class Vm final : public InterruptLines {
  public:
   Vm(Fd fd, std::size_t shared_bytes) : fd_(std::move(fd)), shared_bytes_(shared_bytes) {}
 
@@ -68,7 +73,7 @@ class Vm {
   /// Sets, changes or (no bytes) deletes a memory slot. `host` must stay mapped as long as the VM.
   [[nodiscard]] Status set_memory(std::uint32_t slot, std::uint32_t flags, arch::Gpa gpa,
                                   std::span<std::byte> host);
-  [[nodiscard]] Status set_irq(std::uint32_t line, bool level);
+  [[nodiscard]] Status set_irq(std::uint32_t line, bool level) override;
   [[nodiscard]] Result<Vcpu> create_vcpu(unsigned long id);
   [[nodiscard]] Result<Device> create_device(std::uint32_t type, const char* what);
   template <typename T>

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "vmm/base/result.h"
-#include "vmm/engine/kvm/api.h"
+#include "vmm/engine/kvm/interrupt_lines.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -15,24 +15,24 @@ namespace sealvisor::engine::kvm {
 template <typename Uart>
 class SerialLine {
  public:
-  /// `irq_line`: as Vm::set_irq() takes it.
+  /// `irq_line`: as InterruptLines::set_irq() takes it.
   explicit SerialLine(std::uint32_t irq_line) : irq_line_(irq_line) {}
 
   [[nodiscard]] Uart& uart() { return uart_; }
   /// To be called after each access of the guest's: takes what it sent, gives it what waits, and
   /// sets the interrupt.
-  [[nodiscard]] Status settle(Vm& vm) {
+  [[nodiscard]] Status settle(InterruptLines& lines) {
     output_ += uart_.take_output();
     if (!input_.empty()) input_.erase(0, uart_.feed(input_));
     const bool level = uart_.irq();
     if (level == level_) return {};
     level_ = level;
-    return vm.set_irq(irq_line_, level);
+    return lines.set_irq(irq_line_, level);
   }
   /// Bytes for the guest. What does not fit waits.
-  [[nodiscard]] Status type(Vm& vm, std::string_view bytes) {
+  [[nodiscard]] Status type(InterruptLines& lines, std::string_view bytes) {
     input_ += bytes;
-    return settle(vm);
+    return settle(lines);
   }
   /// What the guest sent since the last call.
   [[nodiscard]] std::string take_output() { return std::exchange(output_, {}); }

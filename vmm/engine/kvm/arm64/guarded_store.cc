@@ -14,7 +14,7 @@
 #include "vmm/engine/kvm/arm64/registers.h"
 #include "vmm/model/paging.h"
 
-namespace sealvisor::engine::kvm {
+namespace sealvisor::engine::kvm::arm64 {
 
 namespace {
 
@@ -23,12 +23,14 @@ using arch::Gpa;
 using arch::Gva;
 namespace decode = arch::arm64;
 
-/// Guest memory by the addresses of the stopped vCPU.
+/// Of a data abort's syndrome, WnR: Arm ARM DDI 0487, "ESR_EL2", ISS encoding for a Data Abort.
+constexpr std::uint64_t kWriteNotRead = 1ULL << 6;
+
+/// Guest memory by the addresses of the stopped vCPU. What goes to read-only frames is kept back.
 class GuestBytes final : public decode::StoreMemory {
  public:
-  GuestBytes(const GuestRam& ram, const Guard& guard, const arch::TableReader& memory,
-             const arch::AnyFormat& format, std::array<Frame, 2> roots)
-      : ram_(ram), guard_(guard), memory_(memory), format_(format), roots_(roots) {}
+  GuestBytes(const StoppedGuest& guest, const StoppingFrames& frames, std::array<Frame, 2> roots)
+      : guest_(guest), frames_(frames), roots_(roots) {}
 
   /// What `gva` translates to; nullopt: nothing.
   [[nodiscard]] std::optional<Gpa> translate(Gva gva) const {
@@ -37,51 +39,78 @@ class GuestBytes final : public decode::StoreMemory {
     const auto plain = static_cast<std::int64_t>(gva.value << 8) >> 8;
     const Gva address{static_cast<std::uint64_t>(plain)};
     const Frame root = roots_.at(plain < 0 ? 1 : 0);
-    const arch::Walk walk = arch::walk(format_, memory_, root, address);
+    const arch::Walk walk = arch::walk(guest_.format, guest_.memory, root, address);
     if (walk.end != arch::WalkEnd::Leaf) return std::nullopt;
     return walk.output;
   }
 
   [[nodiscard]] Status read(Gva gva, std::span<std::byte> bytes) override {
     places_.clear();
-    bool guarded = false;
+    bool stopped = false;
+    guarded_ = false;
     while (!bytes.empty()) {
       const std::uint64_t in_page = arch::kPageSize - gva.value % arch::kPageSize;
       const std::size_t part = std::min<std::uint64_t>(in_page, bytes.size());
       const auto gpa = translate(gva);
-      const auto from = gpa ? ram_.at(*gpa, part) : std::span<std::byte>();
+      const auto from = gpa ? guest_.ram.at(*gpa, part) : std::span<std::byte>();
       if (from.empty()) {
         return Error{ExitCode::GuestFailed, fmt::format("no memory at {:#x}", gva.value)};
       }
       std::memcpy(bytes.data(), from.data(), part);
       places_.push_back({*gpa, static_cast<std::uint32_t>(part)});
-      guarded = guarded || guard_.holds(arch::frame_of(*gpa));
+      const Frame frame = arch::frame_of(*gpa);
+      guarded_ = guarded_ || frames_.guard.holds(frame);
+      stopped = stopped || guarded_ || frames_.is_read_only(frame);
       bytes = bytes.subspan(part);
       gva.value += part;
     }
-    if (guarded) return {};
+    if (stopped) return {};
     // Something else stopped the guest, and the checks of stage 1 may be yet to come.
-    return Error{ExitCode::GuestFailed, fmt::format("nothing guarded at {:#x}", gva.value)};
+    return Error{ExitCode::GuestFailed,
+                 fmt::format("nothing that stops a store at {:#x}", gva.value)};
   }
 
   [[nodiscard]] Status write(Gva /*gva*/, std::span<const std::byte> bytes) override {
     for (const Stored& place : places_) {
-      std::memcpy(ram_.at(place.gpa, place.bytes).data(), bytes.data(), place.bytes);
+      const std::span<const std::byte> part = bytes.first(place.bytes);
+      if (frames_.is_read_only(arch::frame_of(place.gpa))) {
+        keep(place.gpa, part);
+      } else {
+        std::memcpy(guest_.ram.at(place.gpa, place.bytes).data(), part.data(), part.size());
+        if (guarded_) stores_.push_back(place);
+      }
       bytes = bytes.subspan(place.bytes);
     }
     return {};
   }
 
-  /// Where the last read() was.
-  [[nodiscard]] const std::vector<Stored>& places() const { return places_; }
+  /// What write() wrote, if part of it is guarded.
+  [[nodiscard]] const std::vector<Stored>& stores() const { return stores_; }
+  /// What it kept back.
+  [[nodiscard]] const std::vector<MachineExit>& content() const { return content_; }
 
  private:
-  const GuestRam& ram_;
-  const Guard& guard_;
-  const arch::TableReader& memory_;
-  const arch::AnyFormat& format_;
+  void keep(Gpa gpa, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      MachineExit part;
+      part.kind = ExitKind::ReadOnly;
+      part.gpa = gpa;
+      part.size =
+          static_cast<std::uint8_t>(std::min<std::uint64_t>(8 - gpa.value % 8, bytes.size()));
+      std::memcpy(&part.value, bytes.data(), part.size);
+      content_.push_back(part);
+      bytes = bytes.subspan(part.size);
+      gpa.value += part.size;
+    }
+  }
+
+  const StoppedGuest& guest_;
+  const StoppingFrames& frames_;
   std::array<Frame, 2> roots_;
-  std::vector<Stored> places_;
+  std::vector<Stored> places_;  ///< Where the last read() was.
+  bool guarded_ = false;        ///< One of them is.
+  std::vector<Stored> stores_;
+  std::vector<MachineExit> content_;
 };
 
 /// One word of an instruction and those before it in its page.
@@ -117,90 +146,81 @@ std::set<unsigned> registers_named(std::uint32_t word) {
 }
 
 std::uint64_t stack_pointer(std::uint64_t pstate) {
-  return (pstate & decode::kModeMask) == decode::kModeEl1h ? arm64::kSpEl1 : arm64::kSpEl0;
+  return (pstate & decode::kModeMask) == decode::kModeEl1h ? kSpEl1 : kSpEl0;
 }
 
 /// The registers that a store may need, read from the vCPU and written back where they changed.
-class Registers {
+class Operands {
  public:
-  Registers(const Vcpu& vcpu, std::uint32_t word) : vcpu_(vcpu), named_(registers_named(word)) {}
+  Operands(Registers& registers, std::uint32_t word)
+      : registers_(registers), named_(registers_named(word)) {}
 
   [[nodiscard]] Status load(std::uint64_t pc, std::uint64_t pstate, bool vectors) {
     now.pc = pc;
     now.pstate = pstate;
     for (const unsigned number : named_) {
-      auto value = vcpu_.get(number == 31 ? stack_pointer(pstate) : arm64::x(number));
+      auto value = registers_.get(number == 31 ? stack_pointer(pstate) : x(number));
       if (!value) return Status(value.error());
       (number == 31 ? now.sp : now.x.at(number)) = value.value();
     }
     for (unsigned i = 0; vectors && i < now.v.size(); ++i) {
-      kvm_one_reg one{arm64::v(i), reinterpret_cast<std::uintptr_t>(now.v.at(i).data())};
-      if (auto got = vcpu_.operate(KVM_GET_ONE_REG, &one, "KVM_GET_ONE_REG"); !got) return got;
+      auto value = registers_.get_vector(v(i));
+      if (!value) return Status(value.error());
+      now.v.at(i) = value.value();
     }
     loaded_ = now;
     return {};
   }
 
-  [[nodiscard]] Status store() const {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> changed;
+  /// All that changed but the program counter.
+  [[nodiscard]] Status store() {
+    std::vector<RegisterValue> changed;
     for (const unsigned number : named_) {
       if (number != 31 && now.x.at(number) != loaded_.x.at(number)) {
-        changed.emplace_back(arm64::x(number), now.x.at(number));
+        changed.push_back({x(number), now.x.at(number)});
       }
     }
-    if (now.sp != loaded_.sp) changed.emplace_back(stack_pointer(now.pstate), now.sp);
-    if (now.pstate != loaded_.pstate) changed.emplace_back(arm64::kPstate, now.pstate);
-    changed.emplace_back(arm64::kPc, now.pc);
-    for (const auto& [id, value] : changed) {
-      if (auto set = vcpu_.set(id, value); !set) return set;
-    }
-    return {};
+    if (now.sp != loaded_.sp) changed.push_back({stack_pointer(now.pstate), now.sp});
+    if (now.pstate != loaded_.pstate) changed.push_back({kPstate, now.pstate});
+    return set_all(registers_, changed);
   }
 
   decode::StoreRegisters now;
 
  private:
-  const Vcpu& vcpu_;
+  Registers& registers_;
   std::set<unsigned> named_;
   decode::StoreRegisters loaded_;
 };
 
-/// The same for all levels and the whole machine: user mode may read it, and KVM does not trap it.
-std::uint64_t zva_block() {
-  std::uint64_t value = 0;
-  asm("mrs %0, dczid_el0" : "=r"(value));
-  return value;
-}
-
 }  // namespace
 
-Result<GuardedStore> do_guarded_store(const Vcpu& vcpu, const GuestRam& ram, const Guard& guard,
-                                      const arch::TableReader& memory,
-                                      const arch::AnyFormat& format) {
+bool StoppingFrames::is_read_only(Frame frame) const {
+  return std::binary_search(read_only.begin(), read_only.end(), frame);
+}
+
+Result<GuardedStore> do_guarded_store(const StoppedGuest& guest, const StoppingFrames& frames) {
   std::uint64_t pstate = 0;
   std::uint64_t lower = 0;
   std::uint64_t upper = 0;
   decode::StoreEnvironment environment;
-  environment.dczid_el0 = zva_block();
+  environment.dczid_el0 = guest.dczid_el0;
   GuardedStore result;
-  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {
-      {arm64::kPc, &result.pc},
-      {arm64::kPstate, &pstate},
-      {arm64::kTtbr0El1, &lower},
-      {arm64::kTtbr1El1, &upper},
-      {arm64::kSctlrEl1, &environment.sctlr_el1}};
-  for (const auto& [id, to] : wanted) {
-    auto value = vcpu.get(id);
-    if (!value) return value.error();
-    *to = value.value();
+  if (auto got = get_all(guest.registers, {{kPc, &result.pc},
+                                           {kPstate, &pstate},
+                                           {kTtbr0El1, &lower},
+                                           {kTtbr1El1, &upper},
+                                           {kSctlrEl1, &environment.sctlr_el1}});
+      !got) {
+    return got.error();
   }
-  GuestBytes guest(
-      ram, guard, memory, format,
+  GuestBytes bytes(
+      guest, frames,
       {model::root_of(arch::Arch::Arm64, lower), model::root_of(arch::Arch::Arm64, upper)});
-  const auto fetched = fetch(guest, ram, result.pc);
+  const auto fetched = fetch(bytes, guest.ram, result.pc);
   if (!fetched) return result;
-  Registers registers(vcpu, fetched->word);
-  if (auto loaded = registers.load(result.pc, pstate, decode::uses_vectors(fetched->word));
+  Operands operands(guest.registers, fetched->word);
+  if (auto loaded = operands.load(result.pc, pstate, decode::uses_vectors(fetched->word));
       !loaded) {
     return loaded.error();
   }
@@ -209,8 +229,8 @@ Result<GuardedStore> do_guarded_store(const Vcpu& vcpu, const GuestRam& ram, con
       exclusive ? decode::loaded_value_registers(fetched->before, *exclusive) : std::nullopt;
   if (exclusive && !value) {
     const unsigned base = exclusive->base_register;
-    const auto gpa = guest.translate(Gva{base == 31 ? registers.now.sp : registers.now.x.at(base)});
-    if (!gpa || !guard.holds(arch::frame_of(*gpa))) return result;
+    const auto gpa = bytes.translate(Gva{base == 31 ? operands.now.sp : operands.now.x.at(base)});
+    if (!gpa || !frames.guard.holds(arch::frame_of(*gpa))) return result;
     result.how = GuardedStore::How::Unfollowed;
     result.frame = arch::frame_of(*gpa);
     return result;
@@ -219,22 +239,49 @@ Result<GuardedStore> do_guarded_store(const Vcpu& vcpu, const GuestRam& ram, con
     // The loaded value is in registers that the store itself need not name.
     for (const unsigned number : {value->first, value->second}) {
       if (number == decode::kNoRegister) continue;
-      auto held = vcpu.get(arm64::x(number));
+      auto held = guest.registers.get(x(number));
       if (!held) return held.error();
-      registers.now.x.at(number) = held.value();
+      operands.now.x.at(number) = held.value();
     }
   }
   const auto outcome =
       exclusive
-          ? decode::emulate_exclusive_store(*exclusive, *value, registers.now, guest, environment)
-          : decode::emulate_store(fetched->word, registers.now, guest, environment);
-  if (!outcome) return result;
-  const auto* store = std::get_if<decode::Store>(&outcome.value());
-  if (store == nullptr) return result;
-  if (auto stored = registers.store(); !stored) return stored.error();
+          ? decode::emulate_exclusive_store(*exclusive, *value, operands.now, bytes, environment)
+          : decode::emulate_store(fetched->word, operands.now, bytes, environment);
+  if (!outcome || !std::holds_alternative<decode::Store>(outcome.value())) return result;
+  if (auto stored = operands.store(); !stored) return stored.error();
   result.how = GuardedStore::How::Done;
-  if (store->written) result.stores = guest.places();
+  result.next_pc = operands.now.pc;
+  result.stores = bytes.stores();
+  result.content = bytes.content();
+  if (!result.content.empty()) return result;
+  if (auto set = guest.registers.set(kPc, result.next_pc); !set) return set.error();
   return result;
 }
 
-}  // namespace sealvisor::engine::kvm
+bool is_undecoded_store(const kvm_run& run, const StoppingFrames& frames) {
+  return run.exit_reason == KVM_EXIT_ARM_NISV && (run.arm_nisv.esr_iss & kWriteNotRead) != 0 &&
+         frames.is_read_only(arch::frame_of(Gpa{run.arm_nisv.fault_ipa}));
+}
+
+void ContentQueue::begin(const GuardedStore& store) {
+  if (store.content.empty()) return;
+  left_.assign(store.content.rbegin(), store.content.rend());
+  next_pc_ = store.next_pc;
+}
+
+Result<std::optional<MachineExit>> ContentQueue::next(Registers& registers) {
+  if (!left_.empty()) {
+    std::optional<MachineExit> part(std::move(left_.back()));
+    left_.pop_back();
+    return part;
+  }
+  if (next_pc_) {
+    if (auto set = registers.set(kPc, *std::exchange(next_pc_, std::nullopt)); !set) {
+      return set.error();
+    }
+  }
+  return std::optional<MachineExit>();
+}
+
+}  // namespace sealvisor::engine::kvm::arm64

@@ -26,14 +26,14 @@
 #include "arch/arm64/exception.h"
 #include "arch/arm64/id_registers.h"
 #include "arch/arm64/user_returns.h"
+#include "vmm/engine/kvm/arm64/bus.h"
+#include "vmm/engine/kvm/arm64/debug_exit.h"
 #include "vmm/engine/kvm/arm64/guarded_store.h"
 #include "vmm/engine/kvm/arm64/registers.h"
 #include "vmm/engine/kvm/counters.h"
-#include "vmm/engine/kvm/device/pl011.h"
 #include "vmm/engine/kvm/exits.h"
 #include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/engine/kvm/kick.h"
-#include "vmm/engine/kvm/serial_line.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -48,12 +48,10 @@ namespace decode = arch::arm64;
 constexpr decode::DeviceRange kDistributor{Gpa{0x08000000}, 0x10000};
 constexpr decode::DeviceRange kCpuInterface{Gpa{0x08010000}, 0x10000};
 constexpr decode::DeviceRange kRedistributor{Gpa{0x080a0000}, 0x20000};
-constexpr decode::DeviceRange kUart{Gpa{0x09000000}, 0x1000};
-constexpr std::uint32_t kUartSpi = 1;
 constexpr std::uint32_t kFirstSpi = 32;
 /// api.rst, KVM_IRQ_LINE: type 31:24, interrupt id 15:0.
 constexpr std::uint32_t kUartIrq =
-    (std::uint32_t{KVM_ARM_IRQ_TYPE_SPI} << KVM_ARM_IRQ_TYPE_SHIFT) | (kFirstSpi + kUartSpi);
+    (std::uint32_t{KVM_ARM_IRQ_TYPE_SPI} << KVM_ARM_IRQ_TYPE_SHIFT) | (kFirstSpi + arm64::kUartSpi);
 constexpr std::uint32_t kInterruptLines = 64;
 
 // PSTATE.M[3:2] of AArch64, and M[4] of AArch32: Arm ARM, "SPSR_EL1".
@@ -76,7 +74,11 @@ constexpr std::uint32_t kDebug = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
 class Arm64Machine final : public Machine {
  public:
   Arm64Machine(Vm vm, GuestRam& ram, const arch::TableReader& memory)
-      : vm_(std::move(vm)), ram_(ram), memory_(memory), guard_(ram) {}
+      : vm_(std::move(vm)),
+        ram_(ram),
+        memory_(memory),
+        guard_(ram),
+        bus_(vm_, kUartIrq, ram, counters_, doorbell_of(arch::Arch::Arm64)) {}
 
   [[nodiscard]] Status set_up(const EngineConfig& config);
 
@@ -94,8 +96,8 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<bool> begin_steps() override;
   [[nodiscard]] Status end_steps() override;
   [[nodiscard]] Result<bool> in_user_mode() override;
-  [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
-  [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
+  [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
+  [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
   [[nodiscard]] std::vector<std::string> limits() const override { return limits_; }
   void kick() override { (*kick_)(); }
@@ -107,10 +109,9 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Status hide_features();
   [[nodiscard]] Result<MachineExit> on_guarded();
   [[nodiscard]] Result<MachineExit> step_guarded(MachineExit exit);
-  [[nodiscard]] Result<MachineExit> on_mmio(kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_undecoded(const kvm_run& run);
   [[nodiscard]] Result<MachineExit> on_debug(const kvm_run& run);
-  [[nodiscard]] Result<MachineExit> on_trap();
-  [[nodiscard]] Result<MachineExit> hand_back(const kvm_run& run);
+  [[nodiscard]] Result<arm64::GuardedStore> do_store();
   [[nodiscard]] Status set_debug(std::uint32_t control);
   [[nodiscard]] Result<std::uint64_t> get(std::uint64_t id) const { return vcpu_->get(id); }
 
@@ -124,8 +125,6 @@ class Arm64Machine final : public Machine {
   std::optional<Vcpu> vcpu_;
   std::optional<Kick> kick_;
   decode::GicVersion gic_version_ = decode::GicVersion::V3;
-  SerialLine<Pl011> serial_{kUartIrq};
-  Gpa doorbell_{};
   std::vector<Gva> sites_;          // in address order
   std::uint32_t leave_return_ = 0;  ///< EngineConfig::leave_return.
   std::uint32_t debug_ = kDebug;    ///< Guest debug as it is when nothing is stepped over.
@@ -137,7 +136,10 @@ class Arm64Machine final : public Machine {
   bool has_mte2_ = false;
   bool has_nmi_ = false;
   std::vector<std::string> limits_;
+  std::vector<arch::Frame> read_only_;  ///< In read-only slots, in order.
+  arm64::ContentQueue content_;         ///< Of a store to some of them.
   Counters counters_{};
+  arm64::Bus bus_;
 };
 
 Status Arm64Machine::create_gic() {
@@ -221,7 +223,6 @@ std::string command_line(const EngineConfig& config) {
 }
 
 Status Arm64Machine::set_up(const EngineConfig& config) {
-  doorbell_ = doorbell_of(config.arch);
   leave_return_ = config.leave_return;
   if (auto set = ram_.install(vm_, {}); !set) return set;
   if (auto made = create_gic(); !made) return made;
@@ -239,7 +240,8 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
   if (error) return Error{ExitCode::Usage, "size of kernel or initramfs: " + error.message()};
   input.command_line = words;
   input.ram = ram_.layout();
-  input.machine = {gic_version_, kDistributor, kRedistributor, kCpuInterface, kUart, kUartSpi};
+  input.machine = {gic_version_,  kDistributor, kRedistributor,
+                   kCpuInterface, arm64::kUart, arm64::kUartSpi};
   auto boot = decode::plan_boot(input);
   if (!boot) return boot.error();
   if (auto loaded = ram_.load(boot.value().plan, config.kernel, config.initramfs); !loaded) {
@@ -258,6 +260,9 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
 }
 
 Result<MachineExit> Arm64Machine::run() {
+  auto part = content_.next(*vcpu_);
+  if (!part) return part.error();
+  if (part.value()) return *std::move(part.value());
   if (stepping_at_) {
     if (auto set = vcpu_->set(arm64::kTimerCount, ++*stepping_at_); !set) return set.error();
   }
@@ -267,106 +272,24 @@ Result<MachineExit> Arm64Machine::run() {
   if (auto common = common_exit(error, run, *kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_MMIO:
-      return on_mmio(run);
+      return bus_.on_mmio(run);
     case KVM_EXIT_DEBUG:
       return on_debug(run);
+    case KVM_EXIT_ARM_NISV:
+      return on_undecoded(run);
     default:
       return final_exit(run);
   }
 }
 
-Result<MachineExit> Arm64Machine::on_mmio(kvm_run& run) {
-  auto& mmio = run.mmio;
-  const std::uint64_t offset = mmio.phys_addr - kUart.gpa.value;
-  if (offset < kUart.bytes) {
-    ++counter(counters_, Counted::Serial);
-    if (mmio.is_write != 0) {
-      std::uint64_t value = 0;
-      std::memcpy(&value, mmio.data, std::min<std::size_t>(mmio.len, sizeof mmio.data));
-      serial_.uart().write(offset, static_cast<std::uint32_t>(value));
-    } else {
-      const std::uint64_t answer = serial_.uart().read(offset);
-      std::memcpy(mmio.data, &answer, sizeof mmio.data);
-    }
-    if (auto settled = serial_.settle(vm_); !settled) return settled.error();
-    return MachineExit{};
-  }
-  if (mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
-  ++counter(counters_, Counted::OtherDevice);
-  std::memset(mmio.data, 0, sizeof mmio.data);
-  return MachineExit{};
-}
-
 Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
-  const std::uint32_t esr = run.debug.arch.hsr;
-  if (decode::is_trap(esr)) {
-    auto pc = get(arm64::kPc);
-    if (!pc) return pc.error();
-    if (std::binary_search(sites_.begin(), sites_.end(), Gva{pc.value()})) return on_trap();
-  }
-  if (stepping_at_ && decode::class_of(esr) == decode::ExceptionClass::StepLower) {
-    ++counter(counters_, Counted::Step);
-    MachineExit exit;
-    exit.kind = ExitKind::Stepped;
-    return exit;
-  }
-  ++counter(counters_, Counted::GuestDebug);
-  return hand_back(run);
-}
-
-Result<MachineExit> Arm64Machine::on_trap() {
-  decode::EretState before;
-  before.has_user32 = has_user32_;
-  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {{arm64::kPstate, &before.pstate},
-                                                             {arm64::kElrEl1, &before.elr_el1},
-                                                             {arm64::kSpsrEl1, &before.spsr_el1}};
-  for (const auto& [id, to] : wanted) {
-    auto value = get(id);
-    if (!value) return value.error();
-    *to = value.value();
-  }
-  using Target = decode::EretResult::Target;
-  const decode::EretResult after = decode::emulate_eret(before);
-  if (after.target == Target::Undefined) {
-    return broken("an eret outside EL1");
-  }
-  for (const auto& [id, value] :
-       {std::pair{arm64::kPstate, after.pstate}, std::pair{arm64::kPc, after.pc}}) {
-    if (auto set = vcpu_->set(id, value); !set) return set.error();
-  }
-  if (after.target == Target::User) {
-    ++counter(counters_, Counted::UserReturn);
-    return MachineExit{ExitKind::UserReturn};
-  }
-  ++counter(counters_, Counted::KernelReturn);
-  return MachineExit{};
-}
-
-Result<MachineExit> Arm64Machine::hand_back(const kvm_run& run) {
-  decode::ExceptionState state;
-  state.esr = run.debug.arch.hsr;
-  state.has_mte = has_mte2_;
-  state.has_nmi = has_nmi_;
-  const std::pair<std::uint64_t, std::uint64_t*> wanted[] = {{arm64::kPc, &state.pc},
-                                                             {arm64::kPstate, &state.pstate},
-                                                             {arm64::kVbarEl1, &state.vbar_el1},
-                                                             {arm64::kSctlrEl1, &state.sctlr_el1}};
-  for (const auto& [id, to] : wanted) {
-    auto value = get(id);
-    if (!value) return value.error();
-    *to = value.value();
-  }
-  const auto entry = decode::enter_exception(state);
-  if (!entry) return broken(entry.error().message);
-  const decode::ExceptionEntry& to = entry.value();
-  const Status set[] = {
-      vcpu_->set(arm64::kElrEl1, to.elr_el1), vcpu_->set(arm64::kSpsrEl1, to.spsr_el1),
-      vcpu_->set(arm64::kEsrEl1, to.esr_el1), vcpu_->set(arm64::kFarEl1, run.debug.arch.far),
-      vcpu_->set(arm64::kPstate, to.pstate),  vcpu_->set(arm64::kPc, to.pc)};
-  for (const Status& one : set) {
-    if (!one) return one.error();
-  }
-  return MachineExit{};
+  arm64::DebugContext context;
+  context.sites = sites_;
+  context.stepping = stepping_at_.has_value();
+  context.has_user32 = has_user32_;
+  context.has_mte = has_mte2_;
+  context.has_nmi = has_nmi_;
+  return arm64::on_debug({run.debug.arch.hsr, run.debug.arch.far}, context, *vcpu_, counters_);
 }
 
 Result<Planted> Arm64Machine::plant(const VcpuState& state) {
@@ -479,20 +402,51 @@ Result<bool> Arm64Machine::in_user_mode() {
   return is_user(pstate.value());
 }
 
+/// DCZID_EL0, the same for all levels and the whole machine: user mode may read it, and KVM does
+/// not trap it.
+std::uint64_t zva_block() {
+  std::uint64_t value = 0;
+  asm("mrs %0, dczid_el0" : "=r"(value));
+  return value;
+}
+
+Result<arm64::GuardedStore> Arm64Machine::do_store() {
+  auto store =
+      arm64::do_guarded_store({*vcpu_, ram_, memory_, *format_, zva_block()}, {guard_, read_only_});
+  if (store) content_.begin(store.value());
+  return store;
+}
+
+Result<MachineExit> Arm64Machine::on_undecoded(const kvm_run& run) {
+  if (!format_ || !arm64::is_undecoded_store(run, {guard_, read_only_})) return final_exit(run);
+  auto store = do_store();
+  if (!store) return store.error();
+  // Stepping could not do it either: the slot stays read-only.
+  if (store.value().how != arm64::GuardedStore::How::Done) return final_exit(run);
+  ++counter(counters_, Counted::ReadOnly);
+  MachineExit exit;
+  if (store.value().stores.empty()) return exit;
+  exit.kind = ExitKind::Stored;
+  exit.pc = store.value().pc;
+  exit.stores = std::move(store.value().stores);
+  return exit;
+}
+
 Result<MachineExit> Arm64Machine::on_guarded() {
+  using How = arm64::GuardedStore::How;
   ++counter(counters_, Counted::GuardedStore);
-  auto store = do_guarded_store(*vcpu_, ram_, guard_, memory_, *format_);
+  auto store = do_store();
   if (!store) return store.error();
   MachineExit exit;
   exit.kind = ExitKind::Stored;
   exit.pc = store.value().pc;
   switch (store.value().how) {
-    case GuardedStore::How::Done:
+    case How::Done:
       exit.stores = std::move(store.value().stores);
       return exit;
-    case GuardedStore::How::Step:
+    case How::Step:
       return step_guarded(std::move(exit));
-    case GuardedStore::How::Unfollowed:
+    case How::Unfollowed:
       break;
   }
   const arch::Frame frame = store.value().frame;
@@ -558,6 +512,8 @@ Result<VcpuState> Arm64Machine::user_state() {
 }
 
 Status Arm64Machine::protect(const std::vector<arch::Frame>& frames) {
+  read_only_ = frames;
+  std::sort(read_only_.begin(), read_only_.end());
   return ram_.install(vm_, frames);
 }
 

@@ -27,12 +27,11 @@
 #include "arch/x86_64/user_returns.h"
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/counters.h"
-#include "vmm/engine/kvm/device/uart8250.h"
 #include "vmm/engine/kvm/exits.h"
 #include "vmm/engine/kvm/kernel_text.h"
 #include "vmm/engine/kvm/kick.h"
-#include "vmm/engine/kvm/serial_line.h"
 #include "vmm/engine/kvm/walker.h"
+#include "vmm/engine/kvm/x86_64/bus.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -40,16 +39,6 @@ namespace {
 
 using arch::Gpa;
 
-constexpr std::uint16_t kSerialPort = 0x3f8;  // COM1, eight ports
-constexpr std::uint32_t kSerialIrq = 4;
-constexpr std::uint16_t kKeyboardCommand = 0x64;
-constexpr std::uint8_t kKeyboardReset =
-    0xfe;  // pulses the reset line (Linux, machine_real_restart)
-constexpr std::uint16_t kRtcIndex = 0x70;
-constexpr std::uint16_t kRtcData = 0x71;
-/// Where no PC has anything, and KVM neither: the port of the planted traps.
-constexpr std::uint8_t kTrapPort = 0xe6;
-constexpr std::uint64_t kTrapBytes = 2;  // out imm8, al
 // Three pages that KVM on Intel needs below 4 GiB, and one more for the identity map (api.rst,
 // KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR); above all RAM that a guest can have.
 constexpr unsigned long kTssAddress = 0xfffbd000;
@@ -108,7 +97,8 @@ class X86Machine final : public Machine {
         ram_(ram),
         memory_(memory),
         kick_(vcpu_),
-        guard_(ram) {}
+        guard_(ram),
+        bus_(vm_, ram, guard_, counters_, doorbell_of(arch::Arch::X86_64)) {}
 
   [[nodiscard]] Status set_up(const System& system, const EngineConfig& config);
 
@@ -128,8 +118,8 @@ class X86Machine final : public Machine {
   [[nodiscard]] Result<bool> in_user_mode() override {
     return vcpu_.run().s.regs.sregs.cs.dpl == kUserPrivilege;
   }
-  [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
-  [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
+  [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
+  [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
   [[nodiscard]] std::vector<std::string> limits() const override { return {}; }
   void kick() override { kick_(); }
@@ -137,11 +127,9 @@ class X86Machine final : public Machine {
  private:
   [[nodiscard]] Status set_cpuid(const System& system);
   [[nodiscard]] Status set_registers(const arch::x86_64::FirstRegisters& registers);
-  [[nodiscard]] Result<MachineExit> on_io(const kvm_run& run);
-  [[nodiscard]] Result<MachineExit> on_mmio(const kvm_run& run);
+  [[nodiscard]] Result<MachineExit> on_io();
   [[nodiscard]] Result<MachineExit> on_guarded();
-  [[nodiscard]] MachineExit stored(std::vector<Stored> stores) const;
-  [[nodiscard]] bool is_planted(std::uint64_t rip) const;
+  [[nodiscard]] std::uint64_t rip() const { return vcpu_.run().s.regs.regs.rip; }
 
   Vm vm_;
   Vcpu vcpu_;
@@ -150,14 +138,12 @@ class X86Machine final : public Machine {
   Kick kick_;
   Guard guard_;
   WalkerWrites walker_;
-  std::optional<int> pending_;  ///< What enter() returned when a step ended otherwise.
-  SerialLine<Uart8250> serial_{kSerialIrq};
-  Gpa doorbell_{};
-  std::vector<std::uint64_t> planted_;  // sorted gvas
-  std::uint32_t leave_return_ = 0;      ///< EngineConfig::leave_return.
-  unsigned internal_errors_ = 0;        ///< Since the last exit of another kind.
-  std::string internal_error_;          ///< The last one.
+  std::optional<int> pending_;      ///< What enter() returned when a step ended otherwise.
+  std::uint32_t leave_return_ = 0;  ///< EngineConfig::leave_return.
+  unsigned internal_errors_ = 0;    ///< Since the last exit of another kind.
+  std::string internal_error_;      ///< The last one.
   Counters counters_{};
+  x86_64::Bus bus_;
 };
 
 Status X86Machine::set_cpuid(const System& system) {
@@ -250,9 +236,11 @@ Result<MachineExit> X86Machine::run() {
   if (auto common = common_exit(error, run, kick_, counters_)) return std::move(*common);
   switch (run.exit_reason) {
     case KVM_EXIT_IO:
-      return on_io(run);
+      internal_errors_ = 0;
+      return on_io();
     case KVM_EXIT_MMIO:
-      return on_mmio(run);
+      internal_errors_ = 0;
+      return bus_.on_mmio(vcpu_.run(), rip());
     case KVM_EXIT_INTERNAL_ERROR:
       // A store from user mode to the doorbell sometimes ends so and goes on when run again.
       internal_error_ = final_exit(run).text;
@@ -271,86 +259,26 @@ Result<MachineExit> X86Machine::run() {
   }
 }
 
-bool X86Machine::is_planted(std::uint64_t rip) const {
-  const auto at = std::upper_bound(planted_.begin(), planted_.end(), rip);
-  // KVM may have stepped over the instruction already, or not yet.
-  return at != planted_.begin() && rip - *std::prev(at) <= kTrapBytes;
-}
-
-Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
-  internal_errors_ = 0;
-  const auto& io = run.io;
-  const bool out = io.direction == KVM_EXIT_IO_OUT;
-  if (out && io.port == kTrapPort && is_planted(run.s.regs.regs.rip)) {
-    ++counter(counters_, Counted::UserReturn);
-    return MachineExit{ExitKind::UserReturn};
-  }
-  auto* data = reinterpret_cast<std::uint8_t*>(&vcpu_.run()) + io.data_offset;
-  const std::size_t bytes = std::size_t{io.size} * io.count;
-  if (io.port >= kSerialPort && io.port < kSerialPort + 8) {
-    ++counter(counters_, Counted::Serial);
-    for (std::uint32_t i = 0; i < io.count; ++i) {
-      std::uint8_t* at = data + std::size_t{i} * io.size;
-      const auto offset = static_cast<std::uint16_t>(io.port - kSerialPort);
-      if (out) {
-        serial_.uart().write(offset, *at);
-      } else {
-        std::memset(at, 0xff, io.size);
-        *at = serial_.uart().read(offset);
-      }
-    }
-    if (auto settled = serial_.settle(vm_); !settled) return settled.error();
-    return MachineExit{};
-  }
-  ++counter(counters_, Counted::OtherDevice);
-  if (out) {
-    if (io.port == kKeyboardCommand && *data == kKeyboardReset) {
-      return reset("keyboard controller");
-    }
-  } else {
-    // An empty bus reads as ones; the keyboard controller is ready, the clock stands at zero.
-    const bool zero = io.port == kKeyboardCommand || io.port == kRtcIndex || io.port == kRtcData;
-    std::memset(data, zero ? 0 : 0xff, bytes);
-  }
-  return MachineExit{};
-}
-
-Result<MachineExit> X86Machine::on_mmio(const kvm_run& run) {
-  internal_errors_ = 0;
-  if (run.mmio.is_write != 0) {
-    MachineExit exit = on_store(run, doorbell_, ram_, counters_);
-    if (exit.kind != ExitKind::ReadOnly || !guard_.holds(arch::frame_of(exit.gpa))) return exit;
-    // KVM emulated the instruction (it does so with shadow paging) and could not store.
-    const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
-    std::memcpy(to.data(), &exit.value, to.size());
-    ++counter(counters_, Counted::GuardedStore);
-    return stored({{exit.gpa, exit.size}});
-  }
-  ++counter(counters_, Counted::OtherDevice);
-  std::memset(vcpu_.run().mmio.data, 0xff, sizeof run.mmio.data);
-  return MachineExit{};
-}
-
-MachineExit X86Machine::stored(std::vector<Stored> stores) const {
-  MachineExit exit;
-  exit.kind = ExitKind::Stored;
-  exit.pc = vcpu_.run().s.regs.regs.rip;
-  exit.stores = std::move(stores);
-  return exit;
+Result<MachineExit> X86Machine::on_io() {
+  const auto access = x86_64::port_access(vcpu_.run(), vcpu_.shared());
+  if (!access) return broken("a port access of which KVM gives no data");
+  return bus_.on_port(*access, rip());
 }
 
 Result<MachineExit> X86Machine::on_guarded() {
   ++counter(counters_, Counted::GuardedStore);
   ++counter(counters_, Counted::Step);
-  const std::uint64_t rip = vcpu_.run().s.regs.regs.rip;
+  const std::uint64_t pc = rip();
   // KVM does not say where the store went: KVM_EXIT_MEMORY_FAULT does not come with memory that is
   // read-only for the VMM (Linux 6.12, arch/x86/kvm/mmu/mmu.c, kvm_handle_error_pfn).
   if (auto opened = guard_.open_all(); !opened) return opened.error();
   auto stepped = step_with_open(vcpu_, guard_, {});
   if (!stepped) return stepped.error();
   pending_ = stepped.value().other;
-  MachineExit exit = stored(std::move(stepped.value().stores));
-  exit.pc = rip;
+  MachineExit exit;
+  exit.kind = ExitKind::Stored;
+  exit.pc = pc;
+  exit.stores = std::move(stepped.value().stores);
   exit.stepped = true;
   return exit;
 }
@@ -386,16 +314,18 @@ Result<Planted> X86Machine::plant(const VcpuState& state) {
   Planted planted;
   planted.text_bytes = total_bytes(text);
   std::uint32_t sites = 0;
+  std::vector<std::uint64_t> pads;
   for (const TextRange& range : text) {
     const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
     if (bytes.size() != range.bytes) continue;
     const arch::x86_64::UserReturns found = arch::x86_64::find_user_returns(bytes, range.gva);
     for (const arch::x86_64::ReturnSite& site : found.sites) {
       if (++sites == leave_return_) continue;
-      const std::vector<std::byte> trap = arch::x86_64::trap_bytes(site.pad_bytes, kTrapPort);
+      const std::vector<std::byte> trap =
+          arch::x86_64::trap_bytes(site.pad_bytes, x86_64::kTrapPort);
       const std::uint64_t offset = site.pad.value - range.gva.value;
       std::copy(trap.begin(), trap.end(), bytes.subspan(offset).begin());
-      planted_.push_back(site.pad.value);
+      pads.push_back(site.pad.value);
       ++planted.sites;
     }
     for (const arch::x86_64::BareReturn& bare : found.bare) {
@@ -406,7 +336,7 @@ Result<Planted> X86Machine::plant(const VcpuState& state) {
     }
   }
   if (leave_return_ > sites) return no_such_return(leave_return_, sites);
-  std::sort(planted_.begin(), planted_.end());
+  bus_.set_planted(std::move(pads));
   return planted;
 }
 
@@ -448,7 +378,6 @@ Result<arch::x86_64::Boot> plan(const EngineConfig& config, const std::string& w
 }
 
 Status X86Machine::set_up(const System& system, const EngineConfig& config) {
-  doorbell_ = doorbell_of(config.arch);
   leave_return_ = config.leave_return;
   if (auto set = set_cpuid(system); !set) return set;
   const auto khz = call(vcpu_.fd(), KVM_GET_TSC_KHZ, 0UL, "KVM_GET_TSC_KHZ");
