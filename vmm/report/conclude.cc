@@ -45,6 +45,20 @@ std::size_t count_verdict(const Run& run, Verdict verdict) {
                     [&](const Cell& cell) { return cell.verdict == verdict; }));
 }
 
+/// Held cells whose mapping had pages that were never populated: nothing is said of those pages.
+std::size_t count_held_in_part(const Run& run) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(), [](const Cell& cell) {
+        const Pages& pages = cell.observation.pages;
+        return cell.verdict == Verdict::Held && pages.observed < pages.total;
+      }));
+}
+
+/// " (2 of them seen in part)", or nothing.
+std::string in_part(std::size_t count) {
+  return count == 0 ? "" : fmt::format(" ({} of them seen in part)", grouped(count));
+}
+
 /// Cells that user mode saw change.
 std::size_t count_changed(const Run& run) {
   return static_cast<std::size_t>(
@@ -178,7 +192,7 @@ std::string summary_of(const Run& run) {
     if (count != 0) parts.push_back(fmt::format("{} {}", count, what));
   };
   if (const std::size_t held = count_verdict(run, Verdict::Held); held != 0) {
-    parts.push_back(count_of(held, "cell") + " held");
+    parts.push_back(count_of(held, "cell") + " held" + in_part(count_held_in_part(run)));
   }
   if (const std::size_t expected = count_verdict(run, Verdict::AsExpected); expected != 0) {
     parts.push_back(fmt::format("{} {}, {} of them seen to change", count_of(expected, "cell"),
@@ -251,8 +265,9 @@ std::vector<std::string> confirmed(const Report& report) {
   const auto held = [](const Run& run) { return count_verdict(run, Verdict::Held); };
   const auto as_expected = [](const Run& run) { return count_verdict(run, Verdict::AsExpected); };
   if (!sealed.empty()) {
-    sentences.push_back(fmt::format("sealed: {} refused and unchanged, nothing forced",
-                                    count_of(sum(sealed, held), "cell")));
+    sentences.push_back(fmt::format("sealed: {} refused and unchanged{}, nothing forced",
+                                    count_of(sum(sealed, held), "cell"),
+                                    in_part(sum(sealed, count_held_in_part))));
   }
   if (!unsealed.empty()) {
     sentences.push_back(fmt::format("not sealed: {} of {} seen to change, as expected",

@@ -34,8 +34,12 @@ enum class Change : std::uint8_t {
 
 /// Verdict on a cell: claim, observation and expectation side by side.
 enum class Verdict : std::uint8_t {
-  Held,        ///< Sealed recipe: refused, and nothing user-visible changed, as expected.
-  AsExpected,  ///< Unsealed recipe: did what an unsealed kernel is expected to do.
+  Held,  ///< Recipe that is to be sealed: refused, and nothing user-visible changed in the pages
+         ///< that were populated, as expected of a seal. Whatever refused it: where something else
+         ///< comes before the seal (EACCES of mprotect on [vvar]), no proof that there is one.
+  AsExpected,  ///< Unsealed recipe: did what an unsealed kernel is expected to do. Own image, of
+               ///< which nothing is known: nothing contradicts the claim; "ok" and unchanged is
+               ///< no contradiction.
   Violation,   ///< Expected to be unchanged, observed changed.
   Mismatch,    ///< Observation as expected, claim not; or an expected change did not happen.
   Unobserved,  ///< Nothing could be observed. Never counted as held.

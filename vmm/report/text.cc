@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,49 +58,6 @@ Colour colour_of(const Cell& cell) {
   return Colour::None;
 }
 
-/// Cells of one mapping and operation whose forms came out alike: one row.
-struct Group {
-  const Cell* first = nullptr;
-  std::string forms;
-  bool same_text = true;
-};
-
-bool alike(const Cell& one, const Cell& other) {
-  return one.mapping == other.mapping && one.operation == other.operation &&
-         claim_text(one.claim) == claim_text(other.claim) &&
-         one.observation.change == other.observation.change &&
-         expectation_text(one.expectation) == expectation_text(other.expectation) &&
-         one.verdict == other.verdict && one.lie == other.lie;
-}
-
-/// Groups in the order of their first cells, mappings together, and within one its operations.
-std::vector<Group> group_cells(const std::vector<Cell>& cells) {
-  std::vector<Group> groups;
-  for (const Cell& cell : cells) {
-    if (cell.verdict == Verdict::Skipped || cell.observation.text == kNotReached) continue;
-    const auto found = std::find_if(groups.begin(), groups.end(),
-                                    [&](const Group& group) { return alike(*group.first, cell); });
-    if (found != groups.end()) {
-      found->forms += "," + cell.form;
-      found->same_text =
-          found->same_text && found->first->observation.text == cell.observation.text;
-      continue;
-    }
-    const auto behind = [&](auto fits) {
-      return std::find_if(groups.rbegin(), groups.rend(),
-                          [&](const Group& group) { return fits(*group.first); });
-    };
-    auto last = behind([&](const Cell& other) {
-      return other.mapping == cell.mapping && other.operation == cell.operation;
-    });
-    if (last == groups.rend()) {
-      last = behind([&](const Cell& other) { return other.mapping == cell.mapping; });
-    }
-    groups.insert(last == groups.rend() ? groups.end() : last.base(), {&cell, cell.form, true});
-  }
-  return groups;
-}
-
 /// An observation without what is in brackets, which the list of writes has too.
 std::string brief(std::string text) {
   const std::size_t open = text.find(" (");
@@ -108,26 +66,111 @@ std::string brief(std::string text) {
   return printable(text);
 }
 
+/// Cells of one mapping that came out alike, whatever was done: one row.
+struct Group {
+  std::vector<const Cell*> cells;  // at least one
+  bool same_text = true;           // of the observation
+};
+
+bool alike(const Cell& one, const Cell& other) {
+  return one.mapping == other.mapping && claim_text(one.claim) == claim_text(other.claim) &&
+         one.observation.change == other.observation.change &&
+         expectation_text(one.expectation) == expectation_text(other.expectation) &&
+         one.verdict == other.verdict && one.lie == other.lie;
+}
+
+/// Groups in the order of their first cells, those of a mapping together.
+std::vector<Group> group_cells(const std::vector<Cell>& cells) {
+  std::vector<Group> groups;
+  for (const Cell& cell : cells) {
+    if (cell.verdict == Verdict::Skipped || cell.observation.text == kNotReached) continue;
+    const auto found = std::find_if(groups.begin(), groups.end(), [&](const Group& group) {
+      return alike(*group.cells.front(), cell);
+    });
+    if (found != groups.end()) {
+      found->same_text = found->same_text && brief(found->cells.front()->observation.text) ==
+                                                 brief(cell.observation.text);
+      found->cells.push_back(&cell);
+      continue;
+    }
+    const auto last = std::find_if(groups.rbegin(), groups.rend(), [&](const Group& group) {
+      return group.cells.front()->mapping == cell.mapping;
+    });
+    groups.insert(last == groups.rend() ? groups.end() : last.base(), {{&cell}, true});
+  }
+  return groups;
+}
+
+/// "mprotect-r", "mprotect-w", "munmap" -> "mprotect-{r,w},munmap".
+std::string join_operations(const std::vector<std::string>& operations) {
+  constexpr std::string_view kFamily = "mprotect-";
+  std::vector<std::string> family;
+  for (const std::string& operation : operations) {
+    if (operation.starts_with(kFamily)) family.push_back(operation.substr(kFamily.size()));
+  }
+  std::string text;
+  for (const std::string& operation : operations) {
+    const bool of_family = operation.starts_with(kFamily);
+    if (of_family && family.empty()) continue;  // stands there already
+    text += text.empty() ? "" : ",";
+    if (!of_family || family.size() == 1) {
+      text += operation;
+    } else {
+      text += fmt::format("{}{{{}}}", kFamily, fmt::join(family, ","));
+      family.clear();
+    }
+  }
+  return text;
+}
+
+/// What was tried in `cells`: "munmap,mmap-fixed/whole,first-page; mprotect-{r,w}/whole".
+/// Operations with the same forms stand together.
+std::string tried(const std::vector<const Cell*>& cells) {
+  std::vector<std::pair<std::string, std::string>> forms;  // operation -> its forms
+  for (const Cell* cell : cells) {
+    const auto found = std::find_if(forms.begin(), forms.end(),
+                                    [&](const auto& one) { return one.first == cell->operation; });
+    if (found == forms.end()) {
+      forms.emplace_back(cell->operation, cell->form);
+    } else {
+      found->second += "," + cell->form;
+    }
+  }
+  std::vector<std::pair<std::string, std::vector<std::string>>> sets;  // forms -> operations
+  for (const auto& [operation, of_it] : forms) {
+    auto found =
+        std::find_if(sets.begin(), sets.end(), [&](const auto& one) { return one.first == of_it; });
+    if (found == sets.end()) found = sets.insert(found, {of_it, {}});
+    found->second.push_back(operation);
+  }
+  std::string text;
+  for (const auto& [of_them, operations] : sets) {
+    text += (text.empty() ? "" : "; ") + join_operations(operations) + "/" + of_them;
+  }
+  return printable(text);
+}
+
 std::string cells_table(const Run& run, const TextOptions& options) {
   std::vector<Row> rows;
   const Cell* previous = nullptr;
   for (const Group& group : group_cells(run.cells)) {
-    const Cell& cell = *group.first;
+    const Cell& cell = *group.cells.front();
     const bool repeated = previous != nullptr && previous->mapping == cell.mapping;
     previous = &cell;
     const std::string observed =
         group.same_text ? brief(cell.observation.text) : name_of(cell.observation.change);
     rows.push_back(
-        {{repeated ? "" : printable(cell.mapping), printable(cell.operation + "/" + group.forms),
+        {{repeated ? "" : printable(cell.mapping), grouped(group.cells.size()), tried(group.cells),
           claim_text(cell.claim), observed, expectation_text(cell.expectation),
           name_of(cell.verdict) + std::string(cell.lie ? " (lie)" : "")},
          colour_of(cell)});
   }
   if (rows.empty()) return "";
   return table({{"mapping", 14},
-                {"operation/form", 46},
+                {"cells", 6, true},
+                {"operation/form", 44},
                 {"claim", 16},
-                {"observed from outside", 40},
+                {"observed from outside", 32},
                 {"expected", 26},
                 {"verdict", 16}},
                rows, options.width, 2, options.colours);

@@ -20,7 +20,9 @@ constexpr std::size_t kMostAnnouncing = 64;
 }  // namespace
 
 void Announcements::add(const model::AddressSpace& space, const protocol::MappingClaim& claim) {
-  // Bounded: few processes announce at a time; a liar that never ends only evicts its own.
+  // Bounded: few processes announce at a time. A liar that never ends evicts that of the
+  // oldest address space, whosesoever it is; its count at the end then is not that of what is left,
+  // which is a finding (session.cc, MappingsEnd).
   if (!pending_.contains(space.id) && pending_.size() >= kMostAnnouncing) {
     pending_.erase(pending_.begin());
   }

@@ -42,9 +42,17 @@ std::vector<std::string> guarded_blind_spots() {
   };
 }
 
-}  // namespace
+/// Of every lane: what none of them looks at, because it is not done.
+void add_common(std::vector<std::string>& spots) {
+  spots.emplace_back(
+      "that a system call was really made is the agent's word: a refusal and a call that was never "
+      "made look the same from outside");
+  spots.emplace_back(
+      "not tried: operations on mappings of 32-bit processes and on [uprobes]; madvise; "
+      "pkey_mprotect; writes forced through /proc/PID/mem or ptrace; time namespaces");
+}
 
-std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
+std::vector<std::string> lane_blind_spots(const RunRequest& request, const report::Run& run) {
   if (request.engine == engine::Kind::Kvm) {
     auto spots = run.lane == "exact" ? guarded_blind_spots() : audited_blind_spots();
     if (request.arch == arch::Arch::X86_64) {
@@ -90,6 +98,14 @@ std::vector<std::string> blind_spots(const RunRequest& request, const report::Ru
   if (!run.counts.witness_stores) {
     spots.emplace_back("no second witness in this run (--witness adds it)");
   }
+  return spots;
+}
+
+}  // namespace
+
+std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
+  std::vector<std::string> spots = lane_blind_spots(request, run);
+  add_common(spots);
   return spots;
 }
 

@@ -1,4 +1,4 @@
-// What this lane cannot see: printed beside every verdict.
+// What this lane cannot see, and what no lane tries: printed beside every verdict.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@
 
 namespace sealvisor::run {
 
-/// One sentence each. Depends on the lane and the architecture, not on what a run found.
+/// One sentence each, what all lanes have in common last. Depends on the lane, the architecture and
+/// the checks that were asked for, not on what a run found.
 [[nodiscard]] std::vector<std::string> blind_spots(const RunRequest& request,
                                                    const report::Run& run);
 

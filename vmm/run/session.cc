@@ -315,7 +315,9 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       course_.cell_end(message);
       break;
     case Type::ForkParent:
-      // Bounded: an agent has few forks under way; a liar only evicts its own.
+      // Bounded: an agent has few forks under way. A liar that announces many evicts the lowest
+      // token, whosesoever it is. Its child then announces a fork that no parent did, a finding; of
+      // one that has announced itself already, inheritance is not compared.
       if (fork_parents_.size() >= 64) fork_parents_.erase(fork_parents_.begin());
       fork_parents_.insert_or_assign(message.token, space);
       break;

@@ -153,6 +153,27 @@ TEST(Conclude, UnobservedCellsOfOneFormAreOneFindingAndNeverHeld) {
   EXPECT_NE(report.conclusion.find("2 cells unobserved"), std::string::npos);
 }
 
+TEST(Conclude, SaysHowManyHeldCellsWereSeenInPart) {
+  report::Run run = samples::sealed_run();
+  const std::string whole = conclude({run}, {}, {}).conclusion;
+  EXPECT_EQ(whole.find("in part"), std::string::npos) << whole;
+  for (const std::size_t i : {std::size_t{2}, std::size_t{3}}) {
+    run.cells[i].observation = {Change::Unchanged, {4, 1, 1, 0, 0}, "unchanged, 1 of 4 pages seen"};
+  }
+  const Report report = conclude({run, samples::sealed_run(Arch::Arm64)}, {}, {});
+  EXPECT_NE(
+      report.conclusion.find("sealed: 8 cells refused and unchanged (2 of them seen in part), "),
+      std::string::npos)
+      << report.conclusion;
+  EXPECT_NE(report.runs[0].summary.find("4 cells held (2 of them seen in part)"), std::string::npos)
+      << report.runs[0].summary;
+  EXPECT_EQ(report.runs[1].summary.find("in part"), std::string::npos);
+  // What is unobserved is never held, in part or whole.
+  run.cells[2].verdict = Verdict::Unobserved;
+  EXPECT_NE(conclude({run}, {}, {}).conclusion.find("3 cells refused and unchanged (1 of them"),
+            std::string::npos);
+}
+
 TEST(Conclude, ControlMustReportExactlyTheDocumentedLies) {
   struct Case {
     const char* name;

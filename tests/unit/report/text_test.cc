@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -33,8 +35,9 @@ std::string line_with(const std::string& text, const std::string& part) {
 TEST(ReportText, ShowsTheFourVoicesSideBySide) {
   const std::string text = render_text(conclude({samples::sealed_run()}, {}, {}));
   const std::string row = line_with(text, "munmap/whole,first-page");
-  EXPECT_THAT(row, testing::MatchesRegex(" *.vdso. +munmap/whole,first-page +EPERM, sl +unchanged +"
-                                         "EPERM, unchanged +held"));
+  EXPECT_THAT(row,
+              testing::MatchesRegex(" *.vdso. +2 +munmap/whole,first-page +EPERM, sl +unchanged +"
+                                    "EPERM, unchanged +held"));
   EXPECT_THAT(text, Not(HasSubstr("FINDINGS")));
   EXPECT_THAT(text, HasSubstr("== x86_64 lts-sealed: engine tcg, exact lane, kernel 6.12.117-"));
   EXPECT_THAT(text, HasSubstr("101,234 table writes seen"));
@@ -65,20 +68,97 @@ TEST(ReportText, FormsThatCameOutDifferentlyKeepTheirRows) {
   EXPECT_THAT(line_with(text, " munmap/first-page "), HasSubstr("violation"));
 }
 
-TEST(ReportText, OperationsStayTogetherAndDetailsGoToTheWrites) {
+TEST(ReportText, MappingsStayTogetherAndDetailsGoToTheWrites) {
   report::Run run = samples::unsealed_run();
   run.cells = {samples::changed("[vdso]", "mprotect-r", "whole"),
                samples::changed("[vvar]", "mprotect-r", "whole"),
                samples::changed("[vdso]", "munmap", "whole"),
                samples::held("[vdso]", "mprotect-r", "last-page")};
+  run.cells[0].observation.change = Change::Replaced;
   run.cells[0].observation.text = "replaced (frame 0x1 -> 0x2), 1 of 4 pages seen";
   run.cells[2].changes.clear();
   const std::string text = render_text(conclude({run}, {}, {}));
-  EXPECT_LT(text.find("mprotect-r/last-page"), text.find("munmap/whole"));
-  EXPECT_LT(text.find("munmap/whole"), text.find("[vvar]   mprotect-r/whole"));
+  EXPECT_LT(text.find("mprotect-r/whole"), text.find("munmap/whole"));
+  EXPECT_LT(text.find("munmap/whole"), text.find("mprotect-r/last-page"));
+  EXPECT_LT(text.find("mprotect-r/last-page"), text.find("[vvar]        1  mprotect-r/whole"));
   EXPECT_THAT(line_with(text, "mprotect-r/whole "), HasSubstr("  replaced, 1 of 4 pages seen  "));
   EXPECT_THAT(text, HasSubstr("[vdso] mprotect-r/whole: replaced (frame 0x1 -> 0x2), 1 of 4"));
   EXPECT_THAT(text, HasSubstr("[vdso] munmap/whole: gone, 0 entry writes"));
+}
+
+/// Rows of the cell table, without its titles.
+std::vector<std::string> table_rows(const std::string& text) {
+  const std::vector<std::string> lines = lines_of(text);
+  auto row = lines.begin();
+  while (row != lines.end() && row->find("operation/form") == std::string::npos) ++row;
+  if (row != lines.end()) ++row;
+  std::vector<std::string> rows;
+  for (; row != lines.end() && !row->starts_with("  counts") && !row->starts_with("  skipped") &&
+         !row->starts_with("  who");
+       ++row) {
+    rows.push_back(*row);
+  }
+  return rows;
+}
+
+TEST(ReportText, CellsOfAMappingThatCameOutAlikeAreOneRowWhateverWasDone) {
+  report::Run run = samples::sealed_run();
+  run.lives.clear();
+  run.cells.clear();
+  for (const char* operation : {"munmap", "mprotect-r", "mmap-fixed", "mprotect-rw"}) {
+    for (const char* form : {"whole", "first-page"}) {
+      run.cells.push_back(samples::held("[vdso]", operation, form));
+    }
+  }
+  run.cells.push_back(samples::held("[vdso]", "mremap-shrink", "last-page"));
+  const std::string text = render_text(conclude({run}, {}, {}), {.width = 200});
+  const std::vector<std::string> rows = table_rows(text);
+  ASSERT_THAT(rows, testing::SizeIs(2)) << text;
+  EXPECT_EQ(rows[0],
+            "  [vdso]       9  munmap,mprotect-{r,rw},mmap-fixed/           EPERM, sl  unchanged"
+            "              EPERM, unchanged  held")
+      << text;
+  EXPECT_EQ(rows[1], "                  whole,first-page; mremap-shrink/last-page") << text;
+}
+
+TEST(ReportText, OneDifferenceKeepsARowApart) {
+  struct Case {
+    const char* name;
+    std::function<void(Cell&)> differ;
+  };
+  const std::vector<Case> cases = {
+      {"mapping", [](Cell& cell) { cell.mapping = "[vvar]"; }},
+      {"answer", [](Cell& cell) { cell.claim.text = "EACCES"; }},
+      {"sl", [](Cell& cell) { cell.claim.sealed = false; }},
+      {"change", [](Cell& cell) { cell.observation.change = Change::Moved; }},
+      {"expectation", [](Cell& cell) { cell.expectation->errnos = {EACCES}; }},
+      {"verdict", [](Cell& cell) { cell.verdict = Verdict::Violation; }},
+      {"lie", [](Cell& cell) { cell.lie = true; }},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    report::Run run = samples::sealed_run();
+    run.lives.clear();
+    run.cells = {samples::held("[vdso]", "munmap", "whole"),
+                 samples::held("[vdso]", "mremap-move", "whole")};
+    EXPECT_THAT(table_rows(render_text(conclude({run}, {}, {}))), testing::SizeIs(1));
+    one.differ(run.cells[1]);
+    EXPECT_THAT(table_rows(render_text(conclude({run}, {}, {}))), testing::SizeIs(2));
+  }
+}
+
+TEST(ReportText, ARowSaysWhatItsCellsHaveInCommonOfTheObservation) {
+  report::Run run = samples::unsealed_run();
+  run.cells = {samples::changed("[vdso]", "mprotect-w", "whole"),
+               samples::changed("[vdso]", "mprotect-rw", "whole")};
+  run.cells[0].observation = {Change::Replaced, {2, 2, 0, 0, 2}, "replaced (frame 0x1 -> 0x2)"};
+  run.cells[1].observation = {Change::Replaced, {2, 2, 0, 0, 2}, "replaced (frame 0x1 -> 0x3)"};
+  const auto row = [&] {
+    return line_with(render_text(conclude({run}, {}, {})), "mprotect-{w,rw}/whole");
+  };
+  EXPECT_THAT(row(), HasSubstr("  replaced  "));
+  run.cells[0].observation.text = run.cells[1].observation.text = "replaced, 1 of 2 pages seen";
+  EXPECT_THAT(row(), HasSubstr("  replaced, 1 of 2 pages seen  "));
 }
 
 TEST(ReportText, NamesTheWriterOfEachChange) {

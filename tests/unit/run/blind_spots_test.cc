@@ -74,6 +74,26 @@ TEST(BlindSpots, NameTheEntriesThatWereNotCountedByStep) {
   }
 }
 
+TEST(BlindSpots, OfEveryLaneSayWhatWasNotTriedAndWhatIsTheAgentsWord) {
+  run::RunRequest request;
+  report::Run run;
+  for (const engine::Kind kind : {engine::Kind::Tcg, engine::Kind::Kvm}) {
+    for (const char* lane : {"exact", "audited"}) {
+      for (const arch::Arch arch : arch::kAllArchs) {
+        request.engine = kind;
+        request.arch = arch;
+        run.lane = lane;
+        const auto all = run::blind_spots(request, run);
+        EXPECT_THAT(all, Contains(HasSubstr("really made is the agent's word")));
+        EXPECT_THAT(all, Contains(AllOf(HasSubstr("not tried"), HasSubstr("32-bit processes"),
+                                        HasSubstr("[uprobes]"), HasSubstr("madvise"),
+                                        HasSubstr("pkey_mprotect"), HasSubstr("/proc/PID/mem"),
+                                        HasSubstr("time namespaces"))));
+      }
+    }
+  }
+}
+
 TEST(BlindSpots, NameTheWitnessThatDidNotRun) {
   EXPECT_THAT(spots(arch::Arch::X86_64), Contains(HasSubstr("no second witness")));
   EXPECT_THAT(spots(arch::Arch::X86_64, "", true), Not(Contains(HasSubstr("no second witness"))));
