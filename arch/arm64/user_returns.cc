@@ -23,11 +23,15 @@ bool is_el1(std::uint64_t pstate) {
 
 }  // namespace
 
-UserReturns find_user_returns(std::span<const std::byte> text, Gva first) {
+UserReturns find_user_returns(std::span<const std::byte> text, Gva first, std::size_t most) {
   UserReturns found;
   for (std::size_t offset = 0; text.size() - offset >= kTrapBytes; offset += kTrapBytes) {
     const std::uint32_t word = word_at(text, offset);
     if (classify(word).kind != InstructionFacts::Kind::ExceptionReturn) continue;
+    if (found.sites.size() + found.authenticated.size() >= most) {
+      found.too_many = true;
+      break;
+    }
     const Gva gva{first.value + offset};
     (word == kEretWord ? found.sites : found.authenticated).push_back(gva);
   }

@@ -46,6 +46,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -72,6 +73,7 @@ struct UserReturns {
   std::vector<Gva> sites{};
   /// Each `eretaa` and `eretab`: not to be planted. In address order.
   std::vector<Gva> authenticated{};
+  bool too_many = false;  ///< The search gave up: there are more.
 
   friend bool operator==(const UserReturns&, const UserReturns&) = default;
 };
@@ -90,7 +92,11 @@ inline constexpr std::uint32_t kEretWord = 0xD69F03E0U;
 /// In a Linux with page-table isolation the user returns are at tramp_exit's alias in the fixmap,
 /// under the trampoline's own root: at such a hit TTBR1_EL1 is not the kernel's (TTBR0_EL1 is the
 /// user's, as always there).
-[[nodiscard]] UserReturns find_user_returns(std::span<const std::byte> text, Gva first);
+///
+/// The search gives up once it has more than `most` in both lists.
+[[nodiscard]] UserReturns find_user_returns(
+    std::span<const std::byte> text, Gva first,
+    std::size_t most = std::numeric_limits<std::size_t>::max());
 
 /// Registers at a trap.
 struct EretState {

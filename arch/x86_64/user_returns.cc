@@ -66,7 +66,7 @@ std::int32_t signed_32(Bytes text, std::size_t at) {
   return value;
 }
 
-/// Calls `found(offset)` for each place where `wanted` stands.
+/// Calls `found(offset)` for each place where `wanted` stands, until it is false.
 template <typename Found>
 void for_each_match(Bytes text, Bytes wanted, const Found& found) {
   // The last byte of every pattern here is rarer in code than the first.
@@ -76,7 +76,7 @@ void for_each_match(Bytes text, Bytes wanted, const Found& found) {
         std::memchr(text.data() + at, static_cast<int>(wanted[last]), text.size() - at);
     if (hit == nullptr) return;
     at = static_cast<std::size_t>(static_cast<const std::byte*>(hit) - text.data());
-    if (stands_at(text, at - last, wanted)) found(at - last);
+    if (stands_at(text, at - last, wanted) && !found(at - last)) return;
   }
 }
 
@@ -131,20 +131,28 @@ class Disassembler {
 /// Finds the returns of one text.
 class Search {
  public:
-  Search(Bytes text, Gva first) : text_(text), first_(first) {}
+  Search(Bytes text, Gva first, std::size_t most) : text_(text), first_(first), most_(most) {}
 
   UserReturns run() {
     // First those that an assertion leads to: they are iretqs that need no pad of their own.
-    for_each_match(text_, kTestUser, [this](std::size_t at) { add_asserted(at); });
+    for_each_match(text_, kTestUser, [this](std::size_t at) {
+      add_asserted(at);
+      return !result_.too_many;
+    });
     for_each_match(text_, kIretq, [this](std::size_t at) {
       if (!is_claimed(at)) add(at, ReturnKind::Iretq, at);
+      return !result_.too_many;
     });
     for_each_match(text_, kSysretl, [this](std::size_t at) {
       const bool wide = at > 0 && text_[at - 1] == kRexW;
       const std::size_t start = wide ? at - 1 : at;
       add(start, wide ? ReturnKind::Sysretq : ReturnKind::Sysretl, start);
+      return !result_.too_many;
     });
-    for_each_match(text_, kEretu, [this](std::size_t at) { add(at, ReturnKind::Eretu, at); });
+    for_each_match(text_, kEretu, [this](std::size_t at) {
+      add(at, ReturnKind::Eretu, at);
+      return !result_.too_many;
+    });
     const auto by_address = [](const auto& a, const auto& b) {
       return a.instruction < b.instruction;
     };
@@ -216,6 +224,10 @@ class Search {
 
   /// Records the return at `at`, whose pad must end at `pad_end`.
   void add(std::size_t at, ReturnKind kind, std::size_t pad_end) {
+    if (result_.sites.size() + result_.bare.size() >= most_) {
+      result_.too_many = true;
+      return;
+    }
     if (const std::size_t size = pad_before(pad_end); size != 0) {
       result_.sites.push_back(ReturnSite{gva(at), kind, gva(pad_end - size), size});
       return;
@@ -245,6 +257,7 @@ class Search {
 
   Bytes text_;
   Gva first_;
+  std::size_t most_;
   Disassembler disassembler_;
   std::vector<std::size_t> claimed_;
   UserReturns result_;
@@ -305,8 +318,8 @@ std::span<const std::byte> nop_of(std::size_t bytes) {
   }
 }
 
-UserReturns find_user_returns(std::span<const std::byte> text, Gva first) {
-  return Search(text, first).run();
+UserReturns find_user_returns(std::span<const std::byte> text, Gva first, std::size_t most) {
+  return Search(text, first, most).run();
 }
 
 std::vector<std::byte> trap_bytes(std::size_t pad_bytes, std::uint8_t port) {

@@ -33,6 +33,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -82,13 +83,17 @@ struct BareReturn {
 struct UserReturns {
   std::vector<ReturnSite> sites;
   std::vector<BareReturn> bare;
+  bool too_many = false;  ///< The search gave up: there are more.
 };
 
 /// Finds every encoding of a return in `text`, whose first byte is at `first`; both lists in
 /// address order. Precondition: alternatives are patched, and `text` is live text at its run-time
 /// address (KASLR included). A range that ends in the middle of a site hides that site, so give
-/// whole ranges. `text` may be anything; what it can do at most is to be found.
-[[nodiscard]] UserReturns find_user_returns(std::span<const std::byte> text, Gva first);
+/// whole ranges. `text` may be anything; what it can do at most is to be found. The search gives up
+/// once it has more than `most` in both lists: each may cost some 50 us.
+[[nodiscard]] UserReturns find_user_returns(
+    std::span<const std::byte> text, Gva first,
+    std::size_t most = std::numeric_limits<std::size_t>::max());
 
 /// What to plant over a pad: "out imm8, al" (E6 ib, SDM 2B "OUT") to `port` and one NOP for the
 /// rest. It changes no register and no flag. Empty if `pad_bytes` is not kLeastPadBytes to

@@ -1,5 +1,9 @@
 #include "vmm/base/fd.h"
 
+#include <sys/syscall.h>
+
+#include <limits>
+
 #include <fmt/format.h>
 
 namespace sealvisor {
@@ -14,6 +18,13 @@ Result<Mapping> Mapping::map(const Fd& fd, std::size_t size, int protection,
   mapping.data_ = data;
   mapping.size_ = size;
   return mapping;
+}
+
+Status close_inherited() {
+  if (::syscall(SYS_close_range, 3U, std::numeric_limits<unsigned>::max(), 0U) != 0) {
+    return errno_error(ExitCode::HostLacks, "closing inherited descriptors (close_range)");
+  }
+  return {};
 }
 
 Result<Fd> memory_file(const std::string& name, std::size_t size, bool inherit) {

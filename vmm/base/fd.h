@@ -78,6 +78,11 @@ class Mapping {
   std::size_t size_ = 0;
 };
 
+/// Closes all descriptors of the process but standard input, output and error: what whoever started
+/// it left open is not within reach of a guest that breaks out. Precondition: called at the start,
+/// while nothing of the process's own is open. Error: HostLacks.
+[[nodiscard]] Status close_inherited();
+
 /// An anonymous memory file of `size` bytes, close-on-exec unless `inherit`.
 [[nodiscard]] Result<Fd> memory_file(const std::string& name, std::size_t size, bool inherit);
 

@@ -16,7 +16,7 @@ Result<TraceWriter> TraceWriter::create(const std::filesystem::path& file) {
                  failed.value()};
   }
   // Level 1: the stream repeats itself so much that more buys little.
-  gzFile opened = gzopen(file.c_str(), "wb1");
+  gzFile opened = gzopen(file.c_str(), "wb1e");
   if (opened == nullptr) return errno_error(ExitCode::HostLacks, "trace file " + file.string());
   TraceWriter writer(file.string(), opened);
   std::array<char, 16> header{'S', 'L', 'V', 'T', 'R', 'A', 'C', 'E'};

@@ -56,6 +56,10 @@ SEALVISOR_GUEST(power_off, SAY POWER_OFF "1: b 1b")
 SEALVISOR_GUEST(reset, SAY RESET "1: b 1b")
 SEALVISOR_GUEST(console_flood, SAY "1: strb w10, [x9]\nb 1b")
 SEALVISOR_GUEST(early_doorbell, SAY DOORBELL "str x1, [x1]\n1: b 1b")
+// Two slots of the root are the root itself.
+SEALVISOR_GUEST(self_map,
+                SAY PAGING "mov x2, #0x42000000\norr x3, x2, #3\nstp x3, x3, [x2]\n" DOORBELL
+                           "str x1, [x1]\n1: b 1b")
 // Words, sizes and offsets that mean nothing, then power off.
 SEALVISOR_GUEST(nonsense, SAY PAGING DOORBELL
                 "mov x2, #0x1234\nstr x2, [x1]\n"
@@ -94,6 +98,8 @@ std::span<const Guest> guests() {
       {"pair-doorbell", pair_doorbell_code(), End::GuestCrashed, "the hardware does not decode"},
       {"early-doorbell", early_doorbell_code(), End::GuestCrashed,
        "the first message came too early", 4, "", false},
+      {"self-map", self_map_code(), End::GuestCrashed, "the kernel's tables link the one", 4, "",
+       false},
       {"console-flood", console_flood_code(), End::ConsoleFlood, "bytes on the console", 4, "",
        false, false},
       {"power-off", power_off_code(), End::GuestReset, "PSCI power off", 0},

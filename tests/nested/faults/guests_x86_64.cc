@@ -84,6 +84,11 @@ SEALVISOR_GUEST(reset_port, SAY "mov $0xfe, %al\nout %al, $0x64\n1: jmp 1b" END)
 SEALVISOR_GUEST(console_flood,
                 SAY "cld\n1: mov $0x100000, %esi\nmov $0x1000, %ecx\nrep outsb\njmp 1b" END)
 SEALVISOR_GUEST(early_doorbell, SAY "movl $0x1234567, 0xfeb00000\n1: jmp 1b" END)
+// Two slots of the root's upper half are the root itself.
+SEALVISOR_GUEST(self_map, SAY PAGING
+                "movl $0x200003, 0x200800\n"
+                "movl $0x200003, 0x200808\n"
+                "movl $0x1234567, 0xfeb00000\n1: jmp 1b" END)
 // Words, sizes and offsets that mean nothing, then a reset.
 SEALVISOR_GUEST(nonsense, SAY PAGING
                 "movl $0x12345, 0xfeb00008\n"
@@ -133,6 +138,8 @@ std::span<const Guest> guests() {
       {"save-nowhere", save_nowhere_code(), End::GuestCrashed, "KVM internal error 1"},
       {"early-doorbell", early_doorbell_code(), End::GuestCrashed,
        "the first message came too early", 4, "", false},
+      {"self-map", self_map_code(), End::GuestCrashed, "the kernel's tables link the one", 4, "",
+       false},
       {"console-flood", console_flood_code(), End::ConsoleFlood, "bytes on the console", 4, "",
        false, false},
       {"reset-port", reset_port_code(), End::GuestReset, "keyboard controller", 0},

@@ -1,4 +1,5 @@
 // The program with each guest: exit code, message, evidence.
+#include <fcntl.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -7,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,6 +89,31 @@ void try_boot(Checks& checks, const Guest& guest) {
   if (why.empty() && took > kMostToEnd) why = "too late";
   checks.result(name, fmt::format("SIGTERM, exit code {} after {:.1f} ms", code, took.count()),
                 why);
+}
+
+/// What it was started with beside its standard streams is closed while a guest runs.
+void try_inherited(Checks& checks) {
+  constexpr int kInherited = 77;
+  write_image(guest_named("loop"));
+  Child boot(std::function<void()>([] {
+    const Fd fd(::open("/tmp/inherited", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (::dup2(fd.get(), kInherited) == kInherited) become(kBoot);
+  }));
+  const bool runs = boot.wait_for("!");
+  std::string open;
+  bool closed = true;
+  std::error_code error;
+  for (const fs::directory_entry& entry :
+       fs::directory_iterator(fmt::format("/proc/{}/fd", boot.pid()), error)) {
+    const std::string to = fs::read_symlink(entry.path(), error);
+    open += fmt::format(" {}:{}", entry.path().filename().string(), to);
+    closed = closed && to != "/tmp/inherited";
+  }
+  std::string why;
+  if (!runs) why = one_line(boot.text());
+  if (open.find("kvm-vcpu") == std::string::npos) why = "no vCPU in:" + open;
+  if (!closed) why = "open still:" + open;
+  checks.result("boot with an inherited file", "open:" + open, why);
 }
 
 /// Bytes of events in a trace; -1: it is not whole.
@@ -208,6 +235,7 @@ void try_program(Checks& checks) {
   write_too_large(kImage, kInitramfs, TooLarge::Initramfs);
   try_no_guest(checks, "initramfs that does not fit", Child(kBoot), 2, kInitramfsTooLarge);
   try_device(checks);
+  try_inherited(checks);
 
   for (const Guest& guest : guests()) {
     write_image(guest);

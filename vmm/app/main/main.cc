@@ -18,6 +18,7 @@
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/verify.h"
+#include "vmm/base/fd.h"
 
 namespace {
 
@@ -45,11 +46,22 @@ int scenarios(const app::ScenariosOptions& options) {
                             : app::list_scenarios(app::text_options_for(STDOUT_FILENO).width));
 }
 
+/// What runs guests, which are hostile: with nothing open that is not its own.
+template <typename Work>
+int apart(const Work& work) {
+  if (auto closed = close_inherited(); !closed) return fail(closed.error());
+  return work();
+}
+
 struct Run {
   int operator()(const app::VerifyOptions& options) const {
-    return options.machine.nested ? app::verify_nested(options) : app::verify(options);
+    return apart([&] {
+      return options.machine.nested ? app::verify_nested(options) : app::verify(options);
+    });
   }
-  int operator()(const app::BootOptions& options) const { return app::boot(options); }
+  int operator()(const app::BootOptions& options) const {
+    return apart([&] { return app::boot(options); });
+  }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }
   int operator()(const app::KernelOptions& options) const { return kernel(options); }

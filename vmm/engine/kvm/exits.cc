@@ -70,6 +70,10 @@ MachineExit reset(std::string text) {
   return exit;
 }
 
+Error too_early(const Error& why) {
+  return {why.code, "the first message came too early: " + why.message};
+}
+
 Error no_such_return(std::uint32_t number, std::size_t sites) {
   return {ExitCode::Usage, fmt::format("--leave-return {}: the kernel has {} returns to user mode "
                                        "that get a trap",

@@ -19,6 +19,8 @@ namespace sealvisor::engine::kvm {
 /// The guest reset, by this.
 [[nodiscard]] MachineExit reset(std::string text);
 
+/// The guest rang before it had tables that can be followed, for this.
+[[nodiscard]] Error too_early(const Error& why);
 /// EngineConfig::leave_return is of more returns than the kernel has.
 [[nodiscard]] Error no_such_return(std::uint32_t number, std::size_t sites);
 

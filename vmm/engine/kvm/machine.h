@@ -76,6 +76,7 @@ class Machine {
   /// Precondition: run() returned UserReturn.
   [[nodiscard]] virtual Result<VcpuState> user_state() = 0;
   /// Looks for the return-to-user sites of the running kernel and plants traps there.
+  /// Error, exit code GuestFailed: the guest's tables or code are not to be searched; it says why.
   [[nodiscard]] virtual Result<Planted> plant(const VcpuState& state) = 0;
   /// Stores to `frames` end run() with ExitKind::ReadOnly from now on; to all others they don't.
   [[nodiscard]] virtual Status protect(const std::vector<arch::Frame>& frames) = 0;

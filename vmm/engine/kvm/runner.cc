@@ -114,7 +114,7 @@ Status Runner::on_doorbell(const MachineExit& exit) {
     // text as boot has patched it.
     auto planted = machine_.plant(state.value());
     if (!planted && planted.error().code == ExitCode::GuestFailed) {
-      finish(End::GuestCrashed, "the first message came too early: " + planted.error().message);
+      finish(End::GuestCrashed, planted.error().message);
       return {};
     }
     if (!planted) return planted.error();

@@ -65,6 +65,12 @@ TEST(FindUserReturns, LooksAtWholeWordsOnly) {
   EXPECT_EQ(find_user_returns(text, Gva{kFirst}), UserReturns{});
 }
 
+TEST(FindUserReturns, GivesUpAtTooMany) {
+  const auto text = text_of({0xD69F03E0, 0xD69F0BFF, 0xD69F03E0});
+  EXPECT_FALSE(find_user_returns(text, Gva{kFirst}, 3).too_many);
+  EXPECT_TRUE(find_user_returns(text, Gva{kFirst}, 2).too_many);
+}
+
 EretResult eret(std::uint64_t elr, std::uint64_t spsr, std::uint64_t pstate = 0x3C5) {
   return emulate_eret({.pstate = pstate, .elr_el1 = elr, .spsr_el1 = spsr, .has_user32 = true});
 }

@@ -270,6 +270,15 @@ TEST(UserReturnsTest, AnyCutOfATextIsSafe) {
   }
 }
 
+TEST(UserReturnsTest, TheSearchGivesUpAtTooMany) {
+  Text text(0x200);
+  for (const std::size_t at : {0x80U, 0x100U, 0x180U}) text.put(at, "48cf");
+  const UserReturns all = find_user_returns(text.bytes(), Gva{0}, 3);
+  EXPECT_EQ(all.sites.size() + all.bare.size(), 3U);
+  EXPECT_FALSE(all.too_many);
+  EXPECT_TRUE(find_user_returns(text.bytes(), Gva{0}, 2).too_many);
+}
+
 TEST(UserReturnsTest, EmptyText) {
   const UserReturns found = find_user_returns({}, Gva{0});
   EXPECT_TRUE(found.sites.empty());

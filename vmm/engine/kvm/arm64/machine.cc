@@ -294,23 +294,27 @@ Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
 
 Result<Planted> Arm64Machine::plant(const VcpuState& state) {
   auto format = model::format_of(arch::Arch::Arm64, state.paging);
-  if (!format) return format.error();
+  if (!format) return too_early(format.error());
   format_ = format.value();
   std::vector<TextRange> text;
   const std::uint64_t root = model::root_of(arch::Arch::Arm64, state.upper_root).gpa().value;
   for (const std::uint64_t gpa : {root, root + kTrampolineToKernel}) {
-    const auto more = kernel_text(format.value(), memory_, arch::frame_of(Gpa{gpa}));
-    text.insert(text.end(), more.begin(), more.end());
+    const auto more = kernel_text(format.value(), memory_, arch::frame_of(Gpa{gpa}), ram_.layout());
+    if (!more) return more.error();
+    text.insert(text.end(), more.value().begin(), more.value().end());
     if (total_bytes(text) >= kLeastText) break;
   }
   Planted planted;
   planted.text_bytes = total_bytes(text);
   // The trampoline is mapped twice: all is searched before anything is planted.
   std::vector<Gpa> places;
+  std::size_t room = kMostReturns;
   for (const TextRange& range : text) {
     const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
     if (bytes.size() != range.bytes) continue;
-    const decode::UserReturns found = decode::find_user_returns(bytes, range.gva);
+    const decode::UserReturns found = decode::find_user_returns(bytes, range.gva, room);
+    if (found.too_many) return too_many_returns();
+    room -= found.sites.size() + found.authenticated.size();
     for (const Gva site : found.sites) {
       sites_.push_back(site);
       places.push_back(Gpa{range.gpa.value + (site.value - range.gva.value)});

@@ -304,21 +304,25 @@ Result<VcpuState> X86Machine::state() {
 
 Result<Planted> X86Machine::plant(const VcpuState& state) {
   auto format = model::format_of(arch::Arch::X86_64, state.paging);
-  if (!format) return format.error();
+  if (!format) return too_early(format.error());
   std::uint64_t root = model::root_of(arch::Arch::X86_64, state.root).gpa().value;
-  auto text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}));
-  if (total_bytes(text) < kLeastText && (root & kUserRootBit) != 0) {
+  auto text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}), ram_.layout());
+  if (text && total_bytes(text.value()) < kLeastText && (root & kUserRootBit) != 0) {
     root &= ~kUserRootBit;
-    text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}));
+    text = kernel_text(format.value(), memory_, arch::frame_of(Gpa{root}), ram_.layout());
   }
+  if (!text) return text.error();
   Planted planted;
-  planted.text_bytes = total_bytes(text);
+  planted.text_bytes = total_bytes(text.value());
   std::uint32_t sites = 0;
   std::vector<std::uint64_t> pads;
-  for (const TextRange& range : text) {
+  std::size_t room = kMostReturns;
+  for (const TextRange& range : text.value()) {
     const std::span<std::byte> bytes = ram_.at(range.gpa, range.bytes);
     if (bytes.size() != range.bytes) continue;
-    const arch::x86_64::UserReturns found = arch::x86_64::find_user_returns(bytes, range.gva);
+    const arch::x86_64::UserReturns found = arch::x86_64::find_user_returns(bytes, range.gva, room);
+    if (found.too_many) return too_many_returns();
+    room -= found.sites.size() + found.bare.size();
     for (const arch::x86_64::ReturnSite& site : found.sites) {
       if (++sites == leave_return_) continue;
       const std::vector<std::byte> trap =
