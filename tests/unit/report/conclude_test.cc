@@ -170,8 +170,10 @@ TEST(Conclude, SaysHowManyHeldCellsWereSeenInPart) {
   EXPECT_EQ(report.runs[1].summary.find("in part"), std::string::npos);
   // What is unobserved is never held, in part or whole.
   run.cells[2].verdict = Verdict::Unobserved;
-  EXPECT_NE(conclude({run}, {}, {}).conclusion.find("3 cells refused and unchanged (1 of them"),
-            std::string::npos);
+  const KnownFinding known{"*/[vvar]/*/unobserved", "never populated", "6.12", "6.12",
+                           "2026-01-31"};
+  const std::string less = conclude({run}, {}, std::span(&known, 1)).conclusion;
+  EXPECT_NE(less.find("3 cells refused and unchanged (1 of them seen"), std::string::npos) << less;
 }
 
 TEST(Conclude, ControlMustReportExactlyTheDocumentedLies) {
