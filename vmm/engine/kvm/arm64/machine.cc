@@ -96,7 +96,7 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<bool> in_user_mode() override;
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
-  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }
   [[nodiscard]] std::vector<std::string> limits() const override { return limits_; }
   void kick() override { (*kick_)(); }
 
@@ -137,7 +137,7 @@ class Arm64Machine final : public Machine {
   bool has_mte2_ = false;
   bool has_nmi_ = false;
   std::vector<std::string> limits_;
-  Counters counters_{};
+  Counters counters_;
 };
 
 Status Arm64Machine::create_gic() {
@@ -261,7 +261,7 @@ Result<MachineExit> Arm64Machine::run() {
   if (stepping_at_) {
     if (auto set = vcpu_->set(arm64::kTimerCount, ++*stepping_at_); !set) return set.error();
   }
-  const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_->enter();
+  const int error = next_exit(*vcpu_, pending_, counters_);
   kvm_run& run = vcpu_->run();
   if (error == EFAULT && !guard_.empty()) return on_guarded();
   if (auto common = common_exit(error, run, *kick_, counters_)) return std::move(*common);
@@ -279,7 +279,7 @@ Result<MachineExit> Arm64Machine::on_mmio(kvm_run& run) {
   auto& mmio = run.mmio;
   const std::uint64_t offset = mmio.phys_addr - kUart.gpa.value;
   if (offset < kUart.bytes) {
-    ++counter(counters_, Counted::Serial);
+    counters_.count(Counted::Serial);
     if (mmio.is_write != 0) {
       std::uint64_t value = 0;
       std::memcpy(&value, mmio.data, std::min<std::size_t>(mmio.len, sizeof mmio.data));
@@ -292,7 +292,7 @@ Result<MachineExit> Arm64Machine::on_mmio(kvm_run& run) {
     return MachineExit{};
   }
   if (mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
-  ++counter(counters_, Counted::OtherDevice);
+  counters_.count(Counted::OtherDevice);
   std::memset(mmio.data, 0, sizeof mmio.data);
   return MachineExit{};
 }
@@ -305,12 +305,12 @@ Result<MachineExit> Arm64Machine::on_debug(const kvm_run& run) {
     if (std::binary_search(sites_.begin(), sites_.end(), Gva{pc.value()})) return on_trap();
   }
   if (stepping_at_ && decode::class_of(esr) == decode::ExceptionClass::StepLower) {
-    ++counter(counters_, Counted::Step);
+    counters_.count(Counted::Step);
     MachineExit exit;
     exit.kind = ExitKind::Stepped;
     return exit;
   }
-  ++counter(counters_, Counted::GuestDebug);
+  counters_.count(Counted::GuestDebug);
   return hand_back(run);
 }
 
@@ -335,10 +335,10 @@ Result<MachineExit> Arm64Machine::on_trap() {
     if (auto set = vcpu_->set(id, value); !set) return set.error();
   }
   if (after.target == Target::User) {
-    ++counter(counters_, Counted::UserReturn);
+    counters_.count(Counted::UserReturn);
     return MachineExit{ExitKind::UserReturn};
   }
-  ++counter(counters_, Counted::KernelReturn);
+  counters_.count(Counted::KernelReturn);
   return MachineExit{};
 }
 
@@ -484,7 +484,7 @@ Result<bool> Arm64Machine::in_user_mode() {
 }
 
 Result<MachineExit> Arm64Machine::on_guarded() {
-  ++counter(counters_, Counted::GuardedStore);
+  counters_.count(Counted::GuardedStore);
   auto store = do_guarded_store(*vcpu_, ram_, guard_, memory_, *format_);
   if (!store) return store.error();
   MachineExit exit;
@@ -507,7 +507,7 @@ Result<MachineExit> Arm64Machine::on_guarded() {
 }
 
 Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {
-  ++counter(counters_, Counted::Step);
+  counters_.count(Counted::Step);
   if (auto opened = guard_.open_all(); !opened) return opened.error();
   kvm_guest_debug debug{};
   debug.control = debug_;

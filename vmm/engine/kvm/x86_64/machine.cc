@@ -130,7 +130,7 @@ class X86Machine final : public Machine {
   }
   [[nodiscard]] Status type(std::string_view bytes) override { return serial_.type(vm_, bytes); }
   [[nodiscard]] std::string take_console() override { return serial_.take_output(); }
-  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }
   [[nodiscard]] std::vector<std::string> limits() const override { return {}; }
   void kick() override { kick_(); }
 
@@ -157,7 +157,7 @@ class X86Machine final : public Machine {
   std::uint32_t leave_return_ = 0;      ///< EngineConfig::leave_return.
   unsigned internal_errors_ = 0;        ///< Since the last exit of another kind.
   std::string internal_error_;          ///< The last one.
-  Counters counters_{};
+  Counters counters_;
 };
 
 Status X86Machine::set_cpuid(const System& system) {
@@ -243,7 +243,7 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
 
 Result<MachineExit> X86Machine::run() {
   const bool again = pending_.has_value();
-  const int error = again ? *std::exchange(pending_, std::nullopt) : vcpu_.enter();
+  const int error = next_exit(vcpu_, pending_, counters_);
   const kvm_run& run = vcpu_.run();
   // A second time after a step with all frames open it is no guarded store.
   if (error == EFAULT && !again && !guard_.empty()) return on_guarded();
@@ -257,7 +257,7 @@ Result<MachineExit> X86Machine::run() {
       // A store from user mode to the doorbell sometimes ends so and goes on when run again.
       internal_error_ = final_exit(run).text;
       if (++internal_errors_ < kMostInternalErrors) {
-        ++counter(counters_, Counted::Other);
+        counters_.count(Counted::Other);
         return MachineExit{};
       }
       return final_exit(run);
@@ -282,13 +282,13 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
   const auto& io = run.io;
   const bool out = io.direction == KVM_EXIT_IO_OUT;
   if (out && io.port == kTrapPort && is_planted(run.s.regs.regs.rip)) {
-    ++counter(counters_, Counted::UserReturn);
+    counters_.count(Counted::UserReturn);
     return MachineExit{ExitKind::UserReturn};
   }
   auto* data = reinterpret_cast<std::uint8_t*>(&vcpu_.run()) + io.data_offset;
   const std::size_t bytes = std::size_t{io.size} * io.count;
   if (io.port >= kSerialPort && io.port < kSerialPort + 8) {
-    ++counter(counters_, Counted::Serial);
+    counters_.count(Counted::Serial);
     for (std::uint32_t i = 0; i < io.count; ++i) {
       std::uint8_t* at = data + std::size_t{i} * io.size;
       const auto offset = static_cast<std::uint16_t>(io.port - kSerialPort);
@@ -302,7 +302,7 @@ Result<MachineExit> X86Machine::on_io(const kvm_run& run) {
     if (auto settled = serial_.settle(vm_); !settled) return settled.error();
     return MachineExit{};
   }
-  ++counter(counters_, Counted::OtherDevice);
+  counters_.count(Counted::OtherDevice);
   if (out) {
     if (io.port == kKeyboardCommand && *data == kKeyboardReset) {
       return reset("keyboard controller");
@@ -323,10 +323,10 @@ Result<MachineExit> X86Machine::on_mmio(const kvm_run& run) {
     // KVM emulated the instruction (it does so with shadow paging) and could not store.
     const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
     std::memcpy(to.data(), &exit.value, to.size());
-    ++counter(counters_, Counted::GuardedStore);
+    counters_.count(Counted::GuardedStore);
     return stored({{exit.gpa, exit.size}});
   }
-  ++counter(counters_, Counted::OtherDevice);
+  counters_.count(Counted::OtherDevice);
   std::memset(vcpu_.run().mmio.data, 0xff, sizeof run.mmio.data);
   return MachineExit{};
 }
@@ -340,8 +340,8 @@ MachineExit X86Machine::stored(std::vector<Stored> stores) const {
 }
 
 Result<MachineExit> X86Machine::on_guarded() {
-  ++counter(counters_, Counted::GuardedStore);
-  ++counter(counters_, Counted::Step);
+  counters_.count(Counted::GuardedStore);
+  counters_.count(Counted::Step);
   const std::uint64_t rip = vcpu_.run().s.regs.regs.rip;
   // KVM does not say where the store went: KVM_EXIT_MEMORY_FAULT does not come with memory that is
   // read-only for the VMM (Linux 6.12, arch/x86/kvm/mmu/mmu.c, kvm_handle_error_pfn).
