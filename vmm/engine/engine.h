@@ -97,7 +97,7 @@ class Observer {
 struct Cost {
   std::string name;  ///< "exits: doorbell".
   std::uint64_t count = 0;
-  double microseconds = 0;  ///< In all, in the engine; 0: not measured.
+  double microseconds = 0;  ///< In all, from an exit to the next entry; 0: not measured.
 };
 
 /// Entries to user mode that were counted by single step.

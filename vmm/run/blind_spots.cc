@@ -57,8 +57,9 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
     auto spots = run.lane == "exact" ? guarded_blind_spots() : audited_blind_spots();
     if (request.arch == arch::Arch::X86_64) {
       spots.emplace_back(
-          "entries to user mode can't be counted by single step on x86-64, which returns to user "
-          "mode end");
+          "entries to user mode are not counted by single step on x86-64: it ends at each return "
+          "to "
+          "user mode");
     } else if (!request.step_check) {
       spots.emplace_back(
           "no count of entries to user mode by single step in this run (--step-check adds it)");

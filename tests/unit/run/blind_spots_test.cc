@@ -65,7 +65,7 @@ TEST(BlindSpots, NameTheEntriesThatWereNotCountedByStep) {
     run.lane = lane;
     request.arch = arch::Arch::X86_64;
     EXPECT_THAT(run::blind_spots(request, run),
-                Contains(HasSubstr("can't be counted by single step on x86-64")));
+                Contains(HasSubstr("are not counted by single step on x86-64: it ends")));
     request.arch = arch::Arch::Arm64;
     request.step_check = false;
     EXPECT_THAT(run::blind_spots(request, run), Contains(HasSubstr("--step-check adds it")));

@@ -31,7 +31,6 @@ constexpr Row kRows[] = {
     {KVM_CAP_SET_GUEST_DEBUG, {"SET_GUEST_DEBUG", true, "traps at returns to user mode", 0}},
     {KVM_CAP_ARM_NISV_TO_USER, {"ARM_NISV_TO_USER", false, "stores to read-only slots that hardware does not decode", 0}},
 #endif
-    {KVM_CAP_DIRTY_LOG_RING, {"DIRTY_LOG_RING", false, "telling written frames", 0}},
 };
 // clang-format on
 

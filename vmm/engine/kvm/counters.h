@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace sealvisor::engine::kvm {
@@ -33,24 +35,55 @@ inline constexpr std::array<const char*, 11> kCountedNames = {"returns to user m
                                                               "kicks",
                                                               "other exits"};
 
-using Counters = std::array<std::uint64_t, kCountedNames.size()>;
-
 struct ExitCount {
-  const char* name = "";
+  Counted which{};
   std::uint64_t count = 0;
+  double microseconds = 0;  ///< From the return of KVM_RUN to its next call, in all.
+
+  [[nodiscard]] const char* name() const {
+    return kCountedNames.at(static_cast<std::size_t>(which));
+  }
 };
 
-/// Those that are not 0.
-[[nodiscard]] inline std::vector<ExitCount> list(const Counters& counters) {
-  std::vector<ExitCount> exits;
-  for (std::size_t i = 0; i < counters.size(); ++i) {
-    if (counters[i] != 0) exits.push_back({kCountedNames[i], counters[i]});
-  }
-  return exits;
-}
+/// Exits and how long the VMM was at each.
+class Counters {
+ public:
+  using Clock = std::chrono::steady_clock;
 
-inline std::uint64_t& counter(Counters& counters, Counted which) {
-  return counters[static_cast<std::size_t>(which)];
-}
+  /// KVM_RUN returned.
+  void left(Clock::time_point now) {
+    left_ = now;
+    kind_.reset();
+  }
+  /// KVM_RUN is about to be called: the time since left() is of the kind that was counted first.
+  void entering(Clock::time_point now) {
+    if (!kind_) return;
+    microseconds_.at(index(*kind_)) +=
+        std::chrono::duration<double, std::micro>(now - left_).count();
+    kind_.reset();
+  }
+  void count(Counted which) {
+    ++counts_.at(index(which));
+    if (!kind_) kind_ = which;
+  }
+  [[nodiscard]] std::uint64_t count_of(Counted which) const { return counts_.at(index(which)); }
+  /// Those that are not 0.
+  [[nodiscard]] std::vector<ExitCount> list() const {
+    std::vector<ExitCount> exits;
+    for (std::size_t i = 0; i < counts_.size(); ++i) {
+      if (counts_.at(i) == 0) continue;
+      exits.push_back({static_cast<Counted>(i), counts_.at(i), microseconds_.at(i)});
+    }
+    return exits;
+  }
+
+ private:
+  static std::size_t index(Counted which) { return static_cast<std::size_t>(which); }
+
+  std::array<std::uint64_t, kCountedNames.size()> counts_{};
+  std::array<double, kCountedNames.size()> microseconds_{};
+  Clock::time_point left_{};
+  std::optional<Counted> kind_;  ///< Of the exit that is being handled.
+};
 
 }  // namespace sealvisor::engine::kvm

@@ -80,11 +80,19 @@ Error no_such_return(std::uint32_t number, std::size_t sites) {
                                        number, sites)};
 }
 
+int next_exit(const Vcpu& vcpu, std::optional<int>& pending, Counters& counters) {
+  counters.entering(Counters::Clock::now());
+  const auto taken = std::exchange(pending, std::nullopt);
+  const int error = taken ? *taken : vcpu.enter();
+  counters.left(Counters::Clock::now());
+  return error;
+}
+
 std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run, const Kick& kick,
                                                Counters& counters) {
   if (error == EINTR || error == EAGAIN) {
     kick.taken();
-    ++counter(counters, Counted::Kick);
+    counters.count(Counted::Kick);
     MachineExit exit;
     exit.kind = ExitKind::Kicked;
     return exit;
@@ -95,7 +103,7 @@ std::optional<Result<MachineExit>> common_exit(int error, const kvm_run& run, co
   }
   switch (run.exit_reason) {
     case KVM_EXIT_INTR:
-      ++counter(counters, Counted::Other);
+      counters.count(Counted::Other);
       return MachineExit{};
     case KVM_EXIT_FAIL_ENTRY:
       return broken(fmt::format("the CPU refused to run the guest: hardware reason {:#x}",
@@ -134,15 +142,15 @@ MachineExit on_store(const kvm_run& run, arch::Gpa doorbell, const GuestRam& ram
   exit.size = static_cast<std::uint8_t>(std::min<std::uint32_t>(mmio.len, sizeof mmio.data));
   std::memcpy(&exit.value, mmio.data, exit.size);
   if (gpa.value - doorbell.value < arch::kPageSize) {
-    ++counter(counters, Counted::Doorbell);
+    counters.count(Counted::Doorbell);
     exit.kind = ExitKind::Doorbell;
     exit.gpa = arch::Gpa{gpa.value - doorbell.value};
   } else if (!ram.at(gpa, 1).empty()) {
-    ++counter(counters, Counted::ReadOnly);
+    counters.count(Counted::ReadOnly);
     exit.kind = ExitKind::ReadOnly;
     exit.gpa = gpa;
   } else {
-    ++counter(counters, Counted::OtherDevice);
+    counters.count(Counted::OtherDevice);
   }
   return exit;
 }

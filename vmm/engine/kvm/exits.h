@@ -24,6 +24,10 @@ namespace sealvisor::engine::kvm {
 /// EngineConfig::leave_return is of more returns than the kernel has.
 [[nodiscard]] Error no_such_return(std::uint32_t number, std::size_t sites);
 
+/// Enters the vCPU and returns what Vcpu::enter() does; not if there is an exit that is `pending`,
+/// which is taken. Tells `counters` both moments.
+[[nodiscard]] int next_exit(const Vcpu& vcpu, std::optional<int>& pending, Counters& counters);
+
 /// `error` is what Vcpu::enter() returned. nullopt: the exit is the machine's own to decode.
 /// Handles kicks, failures of KVM_RUN, and the exits that mean the same everywhere (KVM_EXIT_INTR,
 /// KVM_EXIT_FAIL_ENTRY).

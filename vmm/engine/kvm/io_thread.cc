@@ -19,7 +19,8 @@
 namespace sealvisor::engine::kvm {
 
 namespace {
-/// Bytes that wait for the guest before no more are read.
+/// Bytes that wait for the vCPU's thread before no more are read. What it took waits in the guest's
+/// serial line (serial_line.h), without a bound: it is what the person at the console typed.
 constexpr std::size_t kMostTyped = 4096;
 }  // namespace
 
@@ -87,7 +88,7 @@ std::optional<StopRequest> IoThread::requested() const {
 
 std::string IoThread::take_input() {
   const std::lock_guard lock(mutex_);
-  if (paused_.exchange(false)) {
+  if (std::exchange(paused_, false)) {
     boost::asio::post(io_, [this] { await_input(); });
   }
   return std::exchange(typed_, {});
@@ -109,7 +110,7 @@ void IoThread::begin_input(std::string then_end) {
     if (terminal_->input().valid()) input_.assign(terminal_->input().get(), error);
     if (error || !terminal_->input().valid()) {
       // /dev/null or a file: nothing that can be waited for.
-      type(then_end_);
+      static_cast<void>(type(then_end_));
       return;
     }
     await_input();
@@ -131,26 +132,30 @@ void IoThread::on_input() {
     return;
   }
   if (got <= 0) {
-    type(then_end_);
+    ended_ = true;
+    static_cast<void>(type(then_end_));
     return;
   }
-  type(escape_.filter({block.data(), static_cast<std::size_t>(got)}));
+  const bool go_on = type(escape_.filter({block.data(), static_cast<std::size_t>(got)}));
   if (escape_.quit()) {
     quit_.store(true);
     request(End::Interrupted, "Ctrl-A x was typed");
     return;
   }
-  if (!paused_) await_input();
+  if (go_on) await_input();
 }
 
-void IoThread::type(const std::string& bytes) {
-  if (bytes.empty()) return;
+bool IoThread::type(const std::string& bytes) {
+  if (bytes.empty()) return true;
+  bool paused = false;
   {
     const std::lock_guard lock(mutex_);
     typed_ += bytes;
-    paused_ = typed_.size() >= kMostTyped;
+    // Decided here once: from now on take_input() begins to read again, and no one else.
+    paused = paused_ = !ended_ && typed_.size() >= kMostTyped;
   }
   kick_();
+  return !paused;
 }
 
 }  // namespace sealvisor::engine::kvm

@@ -57,7 +57,8 @@ class IoThread {
   void await_signal();
   void await_input();
   void on_input();
-  void type(const std::string& bytes);
+  /// Hands `bytes` over. Whether more is to be read now.
+  [[nodiscard]] bool type(const std::string& bytes);
 
   std::chrono::milliseconds limit_;
   const Terminal* terminal_;
@@ -69,11 +70,12 @@ class IoThread {
   boost::asio::posix::stream_descriptor input_{io_};
   EscapeFilter escape_;
   std::string then_end_;
+  bool ended_ = false;  ///< The input; this thread's only.
 
   mutable std::mutex mutex_;
   std::optional<StopRequest> request_;
   std::string typed_;
-  std::atomic<bool> paused_{false};  ///< Nothing is read until what was typed is taken.
+  bool paused_ = false;  ///< Nothing is read until what was typed is taken.
   std::atomic<bool> quit_{false};
   double start_cpu_seconds_ = 0;
   std::thread thread_;

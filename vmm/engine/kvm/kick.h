@@ -20,7 +20,10 @@ class Kick {
   /// `vcpu` must outlive this; the calling thread is the one that runs it.
   explicit Kick(const Vcpu& vcpu) : run_(vcpu.run()), thread_(::pthread_self()) {}
 
-  /// Installs the handler for the process, once.
+  /// A real-time signal that nothing else here uses.
+  static int number() { return SIGRTMIN + 1; }
+  /// Installs the handler for the process, and lets the signal through to the calling thread, which
+  /// is to run the vCPU.
   [[nodiscard]] static Status install_handler();
 
   /// From any thread.
@@ -32,9 +35,6 @@ class Kick {
   void taken() const { std::atomic_ref(run_.immediate_exit).store(0); }
 
  private:
-  /// A real-time signal that nothing else here uses.
-  static int number() { return SIGRTMIN + 1; }
-
   kvm_run& run_;
   pthread_t thread_;
 };

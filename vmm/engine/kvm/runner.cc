@@ -82,12 +82,8 @@ Status Runner::handle(const MachineExit& exit) {
     case ExitKind::UserReturn: {
       auto state = machine_.user_state();
       if (!state) return state.error();
-      const auto begun = std::chrono::steady_clock::now();
       if (watch_) watch_->on_user_return(state.value());
       if (auto guarded = update_guards(); !guarded) return guarded;
-      const std::chrono::duration<double, std::micro> took =
-          std::chrono::steady_clock::now() - begun;
-      microseconds_ += took.count();
       break;
     }
     case ExitKind::ReadOnly:
@@ -182,16 +178,12 @@ Status Runner::on_stored(const MachineExit& exit) {
   auto state = machine_.state();
   if (!state) return state.error();
   state.value().pc = exit.pc;
-  const auto begun = std::chrono::steady_clock::now();
   if (exit.kind == ExitKind::Unfollowed) {
     exact_->on_limit(event::Limit::UnfollowedStore, exit.gpa, state.value());
   }
   exact_->on_stores(exit.stores, exit.stepped, state.value());
-  Status guarded = update_guards();
-  const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begun;
-  store_microseconds_ += took.count();
   ++stores_;
-  return guarded;
+  return update_guards();
 }
 
 Status Runner::on_read_only(const MachineExit& exit) {
@@ -226,9 +218,16 @@ Status Runner::on_read_only(const MachineExit& exit) {
 std::vector<Cost> Runner::exit_costs(const char* prefix) const {
   std::vector<Cost> costs;
   for (const ExitCount& exit : machine_.exits()) {
-    costs.push_back({fmt::format("{}{}", prefix, exit.name), exit.count, 0});
+    costs.push_back({fmt::format("{}{}", prefix, exit.name()), exit.count, exit.microseconds});
   }
   return costs;
+}
+
+double Runner::microseconds_of(Counted which) const {
+  for (const ExitCount& exit : machine_.exits()) {
+    if (exit.which == which) return exit.microseconds;
+  }
+  return 0;
 }
 
 void Runner::note_init() {
@@ -258,9 +257,11 @@ void Runner::describe(Outcome& outcome) const {
         fmt::format("returns without a trap: {}", fmt::join(planted_->unplanted, ", ")));
   }
   if (config_.step_check) outcome.stepped = step_check_.counts();
-  outcome.costs.push_back({"judgements of user mode", watch_->user_returns(), microseconds_});
+  outcome.costs.push_back(
+      {"judgements of user mode", watch_->user_returns(), microseconds_of(Counted::UserReturn)});
   if (exact_ != nullptr) {
-    outcome.costs.push_back({"stores to tables told", stores_, store_microseconds_});
+    outcome.costs.push_back(
+        {"stores to tables told", stores_, microseconds_of(Counted::GuardedStore)});
   }
 }
 

@@ -55,6 +55,8 @@ class Runner {
   void describe(Outcome& outcome) const;
   /// Exits so far by kind, `prefix` before each name.
   [[nodiscard]] std::vector<Cost> exit_costs(const char* prefix) const;
+  /// All time of exits of one kind, but for the last exit.
+  [[nodiscard]] double microseconds_of(Counted which) const;
   /// The guest rang for the first time.
   void note_init();
 
@@ -69,8 +71,6 @@ class Runner {
   std::string text_;
   std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
   std::uint64_t console_bytes_ = 0;
-  double microseconds_ = 0;        ///< Judging user mode.
-  double store_microseconds_ = 0;  ///< Telling stores, and guarding.
   std::uint64_t stores_ = 0;
   StartCost start_;
   std::optional<InstructionCounter> counter_;  ///< Up to the first doorbell message.

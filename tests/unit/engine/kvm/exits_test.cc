@@ -43,7 +43,7 @@ class Exits : public testing::Test {
   GuestRam ram;
   Vcpu vcpu;
   Kick kick{vcpu};
-  Counters counters{};
+  Counters counters;
 };
 
 TEST_F(Exits, AStoreToTheDoorbellPageRings) {
@@ -52,7 +52,7 @@ TEST_F(Exits, AStoreToTheDoorbellPageRings) {
   EXPECT_EQ(exit.gpa, Gpa{8});
   EXPECT_EQ(exit.size, 4U);
   EXPECT_EQ(exit.value, 0x1234'5678U) << "only what was stored";
-  EXPECT_EQ(counter(counters, Counted::Doorbell), 1U);
+  EXPECT_EQ(counters.count_of(Counted::Doorbell), 1U);
 }
 
 TEST_F(Exits, AStoreToRamIsOneToAReadOnlySlot) {
@@ -67,7 +67,7 @@ TEST_F(Exits, AStoreElsewhereIsDropped) {
        {kDoorbell.value - 1, kDoorbell.value + 4096, std::uint64_t{64} << 20}) {
     EXPECT_EQ(store(gpa, 1, 0).kind, ExitKind::Handled) << gpa;
   }
-  EXPECT_EQ(counter(counters, Counted::OtherDevice), 3U);
+  EXPECT_EQ(counters.count_of(Counted::OtherDevice), 3U);
 }
 
 TEST_F(Exits, ALengthThatCanNotBeIsCut) { EXPECT_EQ(store(0x1000, 4096, 7).size, 8U); }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "tests/unit/engine/kvm/watched_guest.h"
@@ -51,11 +52,12 @@ class ScriptedMachine final : public Machine {
   Result<bool> in_user_mode() override { return user_mode_; }
   Status type(std::string_view /*bytes*/) override { return {}; }
   std::string take_console() override { return {}; }
-  std::vector<ExitCount> exits() const override { return {}; }
+  std::vector<ExitCount> exits() const override { return counted; }
   std::vector<std::string> limits() const override { return {}; }
   void kick() override {}
 
   std::deque<MachineExit> script;
+  std::vector<ExitCount> counted;
   bool steps = true;
   bool good_moment = true;  ///< For the first sample.
   bool in_user = false;     ///< Where a step ends.
@@ -97,6 +99,21 @@ TEST_P(Runs, ToTheGuestsReset) {
   EXPECT_EQ(outcome.value().lane, "audited");
   EXPECT_FALSE(outcome.value().stepped);
   EXPECT_EQ(recorder.seen.back().kind, Kind::RunEnd);
+}
+
+TEST_P(Runs, SaysWhatExitsCost) {
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::UserReturn),
+                    exit_of(ExitKind::Reset)};
+  machine.counted = {{Counted::UserReturn, 1, 75.0}, {Counted::Doorbell, 2, 30.0}};
+  const auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  std::vector<std::string> costs;
+  for (const Cost& cost : outcome.value().costs) {
+    costs.push_back(fmt::format("{}: {} of {}", cost.name, cost.count, cost.microseconds));
+  }
+  EXPECT_THAT(
+      costs, testing::ElementsAre("exits: returns to user mode: 1 of 75",
+                                  "exits: doorbells: 2 of 30", "judgements of user mode: 1 of 75"));
 }
 
 TEST_P(Runs, AHostThatFailsBeforeAnythingIsWatchedIsAnError) {

@@ -1,15 +1,29 @@
 #include "vmm/engine/kvm/sandbox.h"
 
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <future>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -102,6 +116,127 @@ TEST(SandboxDeathTest, OnlyTheThreadItselfIsConfined) {
     ::_exit(0);
   };
   EXPECT_EXIT(confine_one_and_use_another(), testing::ExitedWithCode(0), "socket made");
+}
+
+/// Lines of /proc/self/task/TID/status that say what a thread may do.
+std::string rights_of(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/status");
+  std::string rights;
+  for (std::string line; std::getline(file, line);) {
+    for (const char* name :
+         {"CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "NoNewPrivs:", "Seccomp:"}) {
+      if (!line.starts_with(name)) continue;
+      line.erase(std::remove(line.begin(), line.end(), '\t'), line.end());
+      rights += line + ' ';
+    }
+  }
+  return rights;
+}
+
+/// Prints what a thread may do before confine() and after it, read by another one.
+void print_rights(Confined which) {
+  std::promise<pid_t> begun;
+  std::promise<void> go;
+  std::promise<void> confined;
+  std::promise<void> end;
+  std::thread thread([&] {
+    begun.set_value(static_cast<pid_t>(::syscall(SYS_gettid)));
+    go.get_future().wait();
+    if (!confine(which)) ::_exit(99);
+    confined.set_value();
+    end.get_future().wait();
+  });
+  const pid_t id = begun.get_future().get();
+  const std::string before = rights_of(id);
+  go.set_value();
+  confined.get_future().wait();
+  std::fprintf(stderr, "before: %s; after: %s\n", before.c_str(), rights_of(id).c_str());
+  end.set_value();
+  thread.join();
+  ::_exit(0);
+}
+
+TEST(SandboxDeathTest, PrivilegesAndCapabilitiesAreGone) {
+  const bool root = ::geteuid() == 0;
+  // As root there is something to drop.
+  const std::string before = root ? "before: .*CapEff:0*[1-9a-f][0-9a-f]* .*NoNewPrivs:0 Seccomp:"
+                                  : "before: .*NoNewPrivs:0 Seccomp:";
+  const std::string after =
+      ".*; after: CapInh:0+ CapPrm:0+ CapEff:0+ CapAmb:0+ NoNewPrivs:1 Seccomp:2 ";
+  for (const Confined which : {Confined::Vcpu, Confined::Io}) {
+    EXPECT_EXIT(print_rights(which), testing::ExitedWithCode(0), before + after);
+  }
+}
+
+TEST(SandboxDeathTest, WhatAnAttackerWouldCallIsForbidden) {
+  const struct {
+    const char* call;
+    std::function<void()> act;
+  } rows[] = {
+    {"execve", [] { ::execl("/bin/true", "true", nullptr); }},
+    {"ptrace", [] { ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); }},
+    {"mprotect",
+     [] {
+       void* page = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+       ::mprotect(page, 4096, PROT_READ | PROT_EXEC);
+     }},
+    {"ioctl", [] { ::ioctl(STDIN_FILENO, TIOCSTI, "x"); }},
+    {"ioctl", [] { ::ioctl(STDIN_FILENO, KVM_CREATE_VM, 0); }},
+    {"ioctl", [] { ::ioctl(STDIN_FILENO, KVM_CREATE_VCPU, 0); }},
+    {"tgkill", [] { ::syscall(SYS_tgkill, 1, 1, 0); }},
+    {"kill", [] { ::kill(::getpid(), 0); }},
+    {"fcntl", [] { ::fcntl(STDIN_FILENO, F_SETOWN, 1); }},
+    {"prctl", [] { ::prctl(PR_GET_DUMPABLE); }},
+    {"newfstatat",
+     [] {
+       struct stat status {};
+       ::stat("/etc/passwd", &status);
+     }},
+    {"process_vm_writev", [] { ::process_vm_writev(::getpid(), nullptr, 0, nullptr, 0, 0); }},
+    {"set_robust_list", [] { ::syscall(SYS_set_robust_list, nullptr, 0); }},
+    {"rseq", [] { ::syscall(SYS_rseq, nullptr, 0, 0, 0); }},
+    {"gettimeofday", [] { ::syscall(SYS_gettimeofday, nullptr, nullptr); }},
+#if !defined(__SANITIZE_ADDRESS__)
+    {"sched_yield", [] { ::syscall(SYS_sched_yield); }},
+    {"sigaltstack", [] { ::syscall(SYS_sigaltstack, nullptr, nullptr); }},
+#endif
+  };
+  for (const auto& row : rows) {
+    for (const Confined which : {Confined::Vcpu, Confined::Io}) {
+      EXPECT_EXIT(in_confined_thread(which, row.act), testing::ExitedWithCode(3),
+                  std::string("does not allow the system call ") + row.call + ";")
+          << row.call;
+    }
+  }
+}
+
+TEST(SandboxDeathTest, WhatOnlyTheOtherThreadNeedsIsForbidden) {
+  EXPECT_EXIT(in_confined_thread(Confined::Io, [] { ::ioctl(STDIN_FILENO, KVM_RUN, 0); }),
+              testing::ExitedWithCode(3), "system call ioctl;");
+  EXPECT_EXIT(in_confined_thread(Confined::Vcpu, [] { std::signal(SIGUSR1, SIG_IGN); }),
+              testing::ExitedWithCode(3), "system call rt_sigaction;");
+}
+
+TEST(SandboxDeathTest, WhatTheVcpuNeedsIsAllowed) {
+  const auto work = [] {
+    // None of them does anything to standard input.
+    for (const unsigned long request :
+         {std::size_t{KVM_RUN}, std::size_t{KVM_GET_ONE_REG}, std::size_t{KVM_SET_ONE_REG},
+          std::size_t{KVM_SET_GUEST_DEBUG}, std::size_t{KVM_SET_USER_MEMORY_REGION},
+          std::size_t{KVM_IRQ_LINE}}) {
+      ::ioctl(STDIN_FILENO, request, nullptr);
+    }
+    termios mode{};
+    if (::tcgetattr(STDIN_FILENO, &mode) == 0) ::tcsetattr(STDIN_FILENO, TCSANOW, &mode);
+    ::pthread_kill(::pthread_self(), 0);
+    struct stat status {};
+    ::fstat(STDIN_FILENO, &status);
+    void* block = std::malloc(std::size_t{1} << 20);
+    block = std::realloc(block, std::size_t{64} << 20);
+    std::fputs(block != nullptr ? "still here\n" : "no memory\n", stderr);
+    std::free(block);
+  };
+  EXPECT_EXIT(in_confined_thread(Confined::Vcpu, work), testing::ExitedWithCode(0), "still here");
 }
 
 }  // namespace

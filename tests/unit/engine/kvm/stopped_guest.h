@@ -84,7 +84,7 @@ class StoppedRam : public testing::Test {
     std::memcpy(&value, run.mmio.data, sizeof value);
     return value;
   }
-  [[nodiscard]] std::uint64_t count(Counted which) { return counter(counters, which); }
+  [[nodiscard]] std::uint64_t count(Counted which) { return counters.count_of(which); }
 
   memory::GuestMemory memory;
   GuestRam ram;

@@ -12,7 +12,7 @@ Result<MachineExit> Bus::on_mmio(kvm_run& run) {
   auto& mmio = run.mmio;
   const std::uint64_t offset = mmio.phys_addr - kUart.gpa.value;
   if (offset < kUart.bytes) {
-    ++counter(counters_, Counted::Serial);
+    counters_.count(Counted::Serial);
     if (mmio.is_write != 0) {
       std::uint64_t value = 0;
       std::memcpy(&value, mmio.data, std::min<std::size_t>(mmio.len, sizeof mmio.data));
@@ -25,7 +25,7 @@ Result<MachineExit> Bus::on_mmio(kvm_run& run) {
     return MachineExit{};
   }
   if (mmio.is_write != 0) return on_store(run, doorbell_, ram_, counters_);
-  ++counter(counters_, Counted::OtherDevice);
+  counters_.count(Counted::OtherDevice);
   std::memset(mmio.data, 0, sizeof mmio.data);
   return MachineExit{};
 }

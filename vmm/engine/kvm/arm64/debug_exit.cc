@@ -22,12 +22,12 @@ Result<MachineExit> on_debug(const DebugStop& stop, const DebugContext& context,
     }
   }
   if (context.stepping && decode::class_of(stop.esr) == decode::ExceptionClass::StepLower) {
-    ++counter(counters, Counted::Step);
+    counters.count(Counted::Step);
     MachineExit exit;
     exit.kind = ExitKind::Stepped;
     return exit;
   }
-  ++counter(counters, Counted::GuestDebug);
+  counters.count(Counted::GuestDebug);
   return hand_back(stop, context, registers);
 }
 
@@ -46,10 +46,10 @@ Result<MachineExit> on_trap(bool has_user32, Registers& registers, Counters& cou
   const RegisterValue values[] = {{kPstate, after.pstate}, {kPc, after.pc}};
   if (auto set = set_all(registers, values); !set) return set.error();
   if (after.target == Target::User) {
-    ++counter(counters, Counted::UserReturn);
+    counters.count(Counted::UserReturn);
     return MachineExit{ExitKind::UserReturn};
   }
-  ++counter(counters, Counted::KernelReturn);
+  counters.count(Counted::KernelReturn);
   return MachineExit{};
 }
 

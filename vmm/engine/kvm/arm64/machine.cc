@@ -98,7 +98,7 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<bool> in_user_mode() override;
   [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
   [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
-  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }
   [[nodiscard]] std::vector<std::string> limits() const override { return limits_; }
   void kick() override { (*kick_)(); }
 
@@ -266,7 +266,7 @@ Result<MachineExit> Arm64Machine::run() {
   if (stepping_at_) {
     if (auto set = vcpu_->set(arm64::kTimerCount, ++*stepping_at_); !set) return set.error();
   }
-  const int error = pending_ ? *std::exchange(pending_, std::nullopt) : vcpu_->enter();
+  const int error = next_exit(*vcpu_, pending_, counters_);
   kvm_run& run = vcpu_->run();
   if (error == EFAULT && !guard_.empty()) return on_guarded();
   if (auto common = common_exit(error, run, *kick_, counters_)) return std::move(*common);
@@ -427,7 +427,7 @@ Result<MachineExit> Arm64Machine::on_undecoded(const kvm_run& run) {
   if (!store) return store.error();
   // Stepping could not do it either: the slot stays read-only.
   if (store.value().how != arm64::GuardedStore::How::Done) return final_exit(run);
-  ++counter(counters_, Counted::ReadOnly);
+  counters_.count(Counted::ReadOnly);
   MachineExit exit;
   if (store.value().stores.empty()) return exit;
   exit.kind = ExitKind::Stored;
@@ -438,7 +438,7 @@ Result<MachineExit> Arm64Machine::on_undecoded(const kvm_run& run) {
 
 Result<MachineExit> Arm64Machine::on_guarded() {
   using How = arm64::GuardedStore::How;
-  ++counter(counters_, Counted::GuardedStore);
+  counters_.count(Counted::GuardedStore);
   auto store = do_store();
   if (!store) return store.error();
   MachineExit exit;
@@ -461,7 +461,7 @@ Result<MachineExit> Arm64Machine::on_guarded() {
 }
 
 Result<MachineExit> Arm64Machine::step_guarded(MachineExit exit) {
-  ++counter(counters_, Counted::Step);
+  counters_.count(Counted::Step);
   if (auto opened = guard_.open_all(); !opened) return opened.error();
   kvm_guest_debug debug{};
   debug.control = debug_;

@@ -58,15 +58,15 @@ Status Bus::on_serial(const PortAccess& access) {
 
 Result<MachineExit> Bus::on_port(const PortAccess& access, std::uint64_t rip) {
   if (access.out && access.port == kTrapPort && is_planted(planted_, rip)) {
-    ++counter(counters_, Counted::UserReturn);
+    counters_.count(Counted::UserReturn);
     return MachineExit{ExitKind::UserReturn};
   }
   if (access.port >= kSerialPort && access.port < kSerialPort + Uart8250::kRegisters) {
-    ++counter(counters_, Counted::Serial);
+    counters_.count(Counted::Serial);
     if (auto done = on_serial(access); !done) return done.error();
     return MachineExit{};
   }
-  ++counter(counters_, Counted::OtherDevice);
+  counters_.count(Counted::OtherDevice);
   if (access.out) {
     if (access.port == kKeyboardCommand && access.data.front() == kKeyboardReset) {
       return reset("keyboard controller");
@@ -82,7 +82,7 @@ Result<MachineExit> Bus::on_port(const PortAccess& access, std::uint64_t rip) {
 
 MachineExit Bus::on_mmio(kvm_run& run, std::uint64_t rip) {
   if (run.mmio.is_write == 0) {
-    ++counter(counters_, Counted::OtherDevice);
+    counters_.count(Counted::OtherDevice);
     std::memset(run.mmio.data, kEmptyBus, sizeof run.mmio.data);
     return {};
   }
@@ -91,7 +91,7 @@ MachineExit Bus::on_mmio(kvm_run& run, std::uint64_t rip) {
   // KVM emulated the instruction (it does so with shadow paging) and could not store.
   const std::span<std::byte> to = ram_.at(exit.gpa, exit.size);
   std::memcpy(to.data(), &exit.value, to.size());
-  ++counter(counters_, Counted::GuardedStore);
+  counters_.count(Counted::GuardedStore);
   MachineExit stored;
   stored.kind = ExitKind::Stored;
   stored.pc = rip;

@@ -120,7 +120,7 @@ class X86Machine final : public Machine {
   }
   [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
   [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
-  [[nodiscard]] std::vector<ExitCount> exits() const override { return list(counters_); }
+  [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }
   [[nodiscard]] std::vector<std::string> limits() const override { return {}; }
   void kick() override { kick_(); }
 
@@ -229,7 +229,7 @@ Status X86Machine::set_registers(const arch::x86_64::FirstRegisters& from) {
 
 Result<MachineExit> X86Machine::run() {
   const bool again = pending_.has_value();
-  const int error = again ? *std::exchange(pending_, std::nullopt) : vcpu_.enter();
+  const int error = next_exit(vcpu_, pending_, counters_);
   const kvm_run& run = vcpu_.run();
   // A second time after a step with all frames open it is no guarded store.
   if (error == EFAULT && !again && !guard_.empty()) return on_guarded();
@@ -245,7 +245,7 @@ Result<MachineExit> X86Machine::run() {
       // A store from user mode to the doorbell sometimes ends so and goes on when run again.
       internal_error_ = final_exit(run).text;
       if (++internal_errors_ < kMostInternalErrors) {
-        ++counter(counters_, Counted::Other);
+        counters_.count(Counted::Other);
         return MachineExit{};
       }
       return final_exit(run);
@@ -266,8 +266,8 @@ Result<MachineExit> X86Machine::on_io() {
 }
 
 Result<MachineExit> X86Machine::on_guarded() {
-  ++counter(counters_, Counted::GuardedStore);
-  ++counter(counters_, Counted::Step);
+  counters_.count(Counted::GuardedStore);
+  counters_.count(Counted::Step);
   const std::uint64_t pc = rip();
   // KVM does not say where the store went: KVM_EXIT_MEMORY_FAULT does not come with memory that is
   // read-only for the VMM (Linux 6.12, arch/x86/kvm/mmu/mmu.c, kvm_handle_error_pfn).

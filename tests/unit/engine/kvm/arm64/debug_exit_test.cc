@@ -42,7 +42,7 @@ class DebugExit : public testing::Test {
     return exit.ok() ? std::move(exit).value() : MachineExit{ExitKind::Broken};
   }
   std::uint64_t reg(std::uint64_t id) { return registers.get(id).value(); }
-  std::uint64_t count(Counted which) { return counter(counters, which); }
+  std::uint64_t count(Counted which) { return counters.count_of(which); }
   /// The guest takes the exception itself: from `pc` in mode `from`, by `vector`.
   void expect_handed_back(std::uint64_t pc, std::uint64_t from, std::uint64_t vector,
                           std::uint64_t esr) {
