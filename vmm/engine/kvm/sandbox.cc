@@ -74,7 +74,8 @@ constexpr int kIoOnly[] = {SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS
 // how a terminal in raw mode is restored (its newer versions use the second pair).
 constexpr unsigned long kTcgets2 = 0x802C542A;  // asm-generic/ioctls.h
 constexpr unsigned long kTcsets2 = 0x402C542B;
-constexpr unsigned long kTerminal[] = {TCGETS, TCSETS, kTcgets2, kTcsets2};
+// FIONBIO: Asio, of what it waits for.
+constexpr unsigned long kTerminal[] = {TCGETS, TCSETS, kTcgets2, kTcsets2, FIONBIO};
 // The vCPU's: to run it, to read and change it between two runs, memory slots, interrupts. None
 // makes a machine, a vCPU or a device.
 constexpr unsigned long kVcpuRequests[] = {
