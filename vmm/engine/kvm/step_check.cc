@@ -21,6 +21,8 @@ bool StepCheck::on_stop(bool trapped, bool user_mode) {
     if (!trapped) ++counts_.untrapped;
   }
   if (instructions_left_ == 0 || entries_left_ == 0) stepping_ = false;
+  // Where no return has a trap none makes the next sample due.
+  if (instructions_left_ == 0 && entries_left_ == kEntries && empty_++ < kMostEmpty) due_ = true;
   return !entered || trapped;
 }
 

@@ -16,6 +16,8 @@ class StepCheck {
   static constexpr std::uint64_t kEvery = 293;
   static constexpr std::uint64_t kInstructions = 6000;
   static constexpr std::uint64_t kEntries = 4;
+  /// Samples without an entry that are taken again at once.
+  static constexpr std::uint64_t kMostEmpty = 10;
 
   /// A trap told an entry to user mode.
   void on_trap() { due_ = ++traps_ % kEvery == 0 || due_; }
@@ -38,6 +40,7 @@ class StepCheck {
   bool stepping_ = false;
   std::uint64_t instructions_left_ = 0;
   std::uint64_t entries_left_ = 0;
+  std::uint64_t empty_ = 0;
   bool user_mode_ = false;  ///< At the last stop.
 };
 
