@@ -136,6 +136,17 @@ void complete_findings(Run& run) {
                 fmt::format("the second witness found {}",
                             count_of(*run.counts.witness_differences, "difference")));
   }
+  if (run.counts.stepped_instructions && run.ending.good) {
+    // A check that saw nothing says nothing.
+    const std::uint64_t untrapped = run.counts.stepped_untrapped.value_or(0);
+    const bool none = run.counts.stepped_entries.value_or(0) == 0;
+    if (none || untrapped != 0) {
+      add_finding(run, id_of(run, "step-check"), "monitor",
+                  none ? std::string("single step saw no entry to user mode")
+                       : fmt::format("{} to user mode had no trap",
+                                     untrapped == 1 ? "1 entry" : grouped(untrapped) + " entries"));
+    }
+  }
 }
 
 /// One finding for each mapping and form with cells that nothing could be said about.

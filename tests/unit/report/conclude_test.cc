@@ -110,6 +110,19 @@ INSTANTIATE_TEST_SUITE_P(
                               run.counts.witness_differences = 1;
                             },
                             ExitCode::Failed, "x86_64/lts-sealed/witness/monitor"},
+                    Spoiled{"StepsSawNothing",
+                            [](report::Run& run) {
+                              run.counts.stepped_instructions = 6000;
+                              run.counts.stepped_entries = 0;
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
+                    Spoiled{"AnEntryHadNoTrap",
+                            [](report::Run& run) {
+                              run.counts.stepped_instructions = 6000;
+                              run.counts.stepped_entries = 40;
+                              run.counts.stepped_untrapped = 1;
+                            },
+                            ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
                     Spoiled{"EvidenceLost",
                             [](report::Run& run) {
                               run.findings.push_back({"x86_64/lts-sealed/trace/evidence",
