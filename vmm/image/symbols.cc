@@ -1,7 +1,8 @@
 #include "vmm/image/symbols.h"
 
-#include <elf.h>
 #include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -23,8 +25,6 @@ constexpr std::size_t kSymbolsAtOnce = 1024;
 constexpr std::size_t kBytesAtOnce = kSymbolsAtOnce * sizeof(Elf64_Sym);
 /// Linux, include/linux/kallsyms.h, KSYM_NAME_LEN.
 constexpr std::size_t kLongestName = 512;
-/// More sections than any kernel has.
-constexpr std::size_t kMostSections = 4096;
 
 /// Fills `out` from `offset` on; false: there are fewer bytes, or they can't be read.
 bool read_at(const Fd& file, std::uint64_t offset, std::span<char> out) {
@@ -36,11 +36,6 @@ bool read_at(const Fd& file, std::uint64_t offset, std::span<char> out) {
     out = out.subspan(static_cast<std::size_t>(got));
   }
   return true;
-}
-
-template <typename T>
-bool read_object(const Fd& file, std::uint64_t offset, T& to) {
-  return read_at(file, offset, {reinterpret_cast<char*>(&to), sizeof to});
 }
 
 /// Calls `each` with the symbols of a table in turn, until it returns false. False: unreadable.
@@ -143,39 +138,40 @@ Result<SymbolTable> SymbolTable::load(const std::filesystem::path& vmlinux) {
     return errno_error(ExitCode::Usage, "symbols " + vmlinux.string());
   }
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  Elf64_Ehdr header{};
-  if (!S_ISREG(status.st_mode) || !read_object(table.file_, 0, header) ||
-      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
-    return refuse("not an ELF file");
-  }
+  if (!S_ISREG(status.st_mode)) return refuse("not an ELF file");
+  if (elf_version(EV_CURRENT) == EV_NONE) return refuse("libelf is of another version");
+  // Goes when this returns: what is asked for later is read without it, in pieces.
+  const std::unique_ptr<Elf, decltype(&elf_end)> elf(
+      elf_begin(table.file_.get(), ELF_C_READ, nullptr), &elf_end);
+  GElf_Ehdr header{};
+  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return refuse("not an ELF file");
+  if (gelf_getehdr(elf.get(), &header) == nullptr) return refuse("unreadable ELF header");
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB) {
     return refuse("not a 64-bit little-endian ELF file");
   }
   if (header.e_machine == EM_X86_64) table.arch_ = arch::Arch::X86_64;
   if (header.e_machine == EM_AARCH64) table.arch_ = arch::Arch::Arm64;
 
-  std::vector<Elf64_Shdr> sections(std::min<std::size_t>(header.e_shnum, kMostSections));
-  if (header.e_shoff == 0 || header.e_shoff > size || sections.empty() ||
-      header.e_shentsize != sizeof(Elf64_Shdr) ||
-      !read_at(table.file_, header.e_shoff,
-               {reinterpret_cast<char*>(sections.data()), sections.size() * sizeof(Elf64_Shdr)})) {
-    return refuse("unreadable section headers");
-  }
-  const auto section = std::find_if(sections.begin(), sections.end(), [](const Elf64_Shdr& one) {
-    return one.sh_type == SHT_SYMTAB;
-  });
-  if (section == sections.end()) return refuse("no symbol table with functions");
-  const auto inside = [size](const Elf64_Shdr& one) {
+  GElf_Shdr symbols{};
+  Elf_Scn* section = nullptr;
+  do {
+    section = elf_nextscn(elf.get(), section);
+  } while (section != nullptr &&
+           (gelf_getshdr(section, &symbols) == nullptr || symbols.sh_type != SHT_SYMTAB));
+  if (section == nullptr) return refuse("no symbol table with functions");
+  GElf_Shdr names{};
+  Elf_Scn* strings = elf_getscn(elf.get(), symbols.sh_link);
+  const auto inside = [&](const GElf_Shdr& one) {
     return one.sh_offset <= size && one.sh_size <= size - one.sh_offset;
   };
   // A name's offset has 32 bits.
-  if (section->sh_entsize != sizeof(Elf64_Sym) || section->sh_link >= sections.size() ||
-      !inside(*section) || !inside(sections[section->sh_link]) ||
-      sections[section->sh_link].sh_size > std::numeric_limits<std::uint32_t>::max()) {
+  if (symbols.sh_entsize != sizeof(Elf64_Sym) || strings == nullptr ||
+      gelf_getshdr(strings, &names) == nullptr || !inside(symbols) || !inside(names) ||
+      names.sh_size > std::numeric_limits<std::uint32_t>::max()) {
     return refuse("unreadable symbol table");
   }
-  table.table_ = {section->sh_offset, section->sh_size};
-  table.names_ = {sections[section->sh_link].sh_offset, sections[section->sh_link].sh_size};
+  table.table_ = {symbols.sh_offset, symbols.sh_size};
+  table.names_ = {names.sh_offset, names.sh_size};
   bool has_function = false;
   const bool readable = for_each_symbol(table.file_, table.table_.offset, table.table_.bytes,
                                         [&](const Elf64_Sym& symbol) {

@@ -18,10 +18,11 @@ namespace sealvisor::image {
 /// The symbol table of a 64-bit little-endian ELF file (vmlinux). Addresses are link-time ones:
 /// right for a guest that boots with nokaslr.
 ///
-/// load() looks at headers only. What is asked for is read then, through the file that stays open,
-/// with lseek(2) and read(2) alone: that is what a confined thread may do. Names are never kept: a
-/// kernel has megabytes of them, and few are asked for. A file that can't be read any more has no
-/// symbols. Not for two threads at once.
+/// load() looks at headers only, with libelf, which has no way to read a table but as a whole. What
+/// is asked for is read then, through the file that stays open, with lseek(2) and read(2) alone:
+/// that is what a confined thread may do. Names are never kept: a kernel has megabytes of them, and
+/// few are asked for. A file that can't be read any more has no symbols. Not for two threads at
+/// once.
 class SymbolTable {
  public:
   /// Errors: unreadable, no ELF file of that kind, truncated, no symbol table with functions (exit
