@@ -25,7 +25,7 @@ MOST_RESIDENT_BYTES = 8 << 20
 MOST_START_CPU_MS = 10
 MOST_EXITS_TO_INIT = {"arm64": 100, "x86_64": 1000}
 MOST_SECONDS = 60  # all default scenarios on the three kernels, for one mechanism
-# The slowest that an emulated host was: real hardware has no reason to be slower.
+# About what an emulated host takes, the whole exit counted: real hardware has no reason to be slower.
 MOST_JUDGEMENT_MICROSECONDS = 250
 MOST_STORE_MICROSECONDS = 250
 LEAST_KNOWN_STORES = 1000
