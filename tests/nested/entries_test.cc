@@ -9,11 +9,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "vmm/app/kernels.h"
-#include "vmm/app/nested.h"
+#include "tests/nested/hosts.h"
 #include "vmm/app/options.h"
-#include "vmm/app/places.h"
-#include "vmm/app/verify.h"
 #include "vmm/engine/nested/nested_host.h"
 
 namespace sealvisor::test {
@@ -21,7 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using engine::nested::FrameKind;
-using engine::nested::NestedHost;
 
 struct Counted {
   std::uint64_t entries = 0;
@@ -41,50 +37,26 @@ Counted count(const std::string& scenario, std::uint32_t leave_return) {
   options.recipes = {"lts-sealed"};
   options.deadline = std::chrono::seconds(250);
   options.leave_return = leave_return;
-  const auto places = app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
-                                        .share_override = std::nullopt,
-                                        .source_dir = SEALVISOR_SOURCE_DIR});
-  if (!places) {
-    ADD_FAILURE() << places.error().message;
-    return counted;
-  }
-  app::VerifyTools tools;
-  tools.kernel_dir = [&](const std::string& recipe, arch::Arch one) {
-    return app::kernel_dir(places.value(), recipe, one);
-  };
   const fs::path folder =
-      fs::path(SEALVISOR_BUILD_DIR) / fmt::format("nested-out/entries-{}", leave_return);
-  fs::remove_all(folder);
+      fs::path(SEALVISOR_BUILD_DIR) / "nested-out" / fmt::format("entries-{}", leave_return);
+  auto plan = verify_plan(options, folder.filename().string());
   fs::create_directories(folder);
-  auto plan = app::nested_plan(options, options.archs[0], places.value(), tools, folder / "out");
-  if (!plan) {
-    ADD_FAILURE() << plan.error().message;
-    return counted;
-  }
   const fs::path counts = folder / "counts";
-  plan.value().emulator_arguments = {
-      "-plugin",
-      fmt::format("{}/tests/nested/entry-counter.so,out={}", SEALVISOR_BUILD_DIR, counts.string())};
-  std::string console;
-  plan.value().on_console = [&](std::string_view bytes) { console += bytes; };
-  auto host = NestedHost::create(std::move(plan).value());
-  if (!host) {
-    ADD_FAILURE() << host.error().message;
+  plan.emulator_arguments = {"-plugin", fmt::format("{}/tests/nested/entry-counter.so,out={}",
+                                                    SEALVISOR_BUILD_DIR, counts.string())};
+  const Ran ran = run(std::move(plan));
+  if (ran.outcome.end.kind != FrameKind::Exited) {
+    ADD_FAILURE() << ran.console;
     return counted;
   }
-  const auto outcome = host.value().run();
-  if (!outcome || outcome.value().end.kind != FrameKind::Exited) {
-    ADD_FAILURE() << (outcome ? console : outcome.error().message + console);
-    return counted;
-  }
-  counted.status = outcome.value().end.value;
+  counted.status = ran.outcome.end.value;
   std::string word;
   std::ifstream(counts) >> word >> counted.entries >> word >> counted.untrapped >> word >>
       counted.traps;
-  std::ifstream report(folder / "out/report.json");
+  std::ifstream report(folder / "report.json");
   const auto json = nlohmann::json::parse(report, nullptr, false);
   if (json.is_discarded() || json["runs"].size() != 1) {
-    ADD_FAILURE() << "no report of one run\n" << console;
+    ADD_FAILURE() << "no report of one run\n" << ran.console;
     return counted;
   }
   for (const auto& cost : json["runs"][0]["costs"]) {

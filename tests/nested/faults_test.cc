@@ -6,11 +6,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "vmm/app/kernels.h"
-#include "vmm/app/nested.h"
+#include "tests/nested/hosts.h"
 #include "vmm/app/options.h"
-#include "vmm/app/places.h"
-#include "vmm/app/verify.h"
 #include "vmm/engine/nested/nested_host.h"
 
 namespace sealvisor::test {
@@ -18,9 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using engine::nested::FrameKind;
-using engine::nested::HostOutcome;
 using engine::nested::HostPlan;
-using engine::nested::NestedHost;
 
 struct Row {
   const char* host;
@@ -39,49 +34,7 @@ HostPlan plan_for(arch::Arch arch, const std::string& cpu, const std::string& ou
   options.recipes = {"lts-sealed"};
   options.machine.scenarios = {"munmap/*"};
   options.deadline = std::chrono::seconds(200);
-  const auto places = app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
-                                        .share_override = std::nullopt,
-                                        .source_dir = SEALVISOR_SOURCE_DIR});
-  if (!places) {
-    ADD_FAILURE() << places.error().message;
-    return {};
-  }
-  app::VerifyTools tools;
-  tools.kernel_dir = [&](const std::string& recipe, arch::Arch one) {
-    return app::kernel_dir(places.value(), recipe, one);
-  };
-  const fs::path folder = fs::path(SEALVISOR_BUILD_DIR) / "nested-out" / out;
-  fs::remove_all(folder);
-  auto plan = app::nested_plan(options, arch, places.value(), tools, folder);
-  if (!plan) {
-    ADD_FAILURE() << plan.error().message;
-    return {};
-  }
-  return std::move(plan).value();
-}
-
-struct Ran {
-  HostOutcome outcome;
-  std::string console;
-};
-
-Ran run(HostPlan plan) {
-  Ran ran;
-  plan.on_console = [&ran](std::string_view bytes) { ran.console += bytes; };
-  auto host = NestedHost::create(std::move(plan));
-  if (!host) {
-    ADD_FAILURE() << host.error().message;
-    return ran;
-  }
-  auto outcome = host.value().run();
-  if (!outcome) {
-    ADD_FAILURE() << outcome.error().message << "\n" << ran.console;
-    return ran;
-  }
-  ran.outcome = std::move(outcome).value();
-  fmt::print("{}\n{:.1f} s wall, {:.1f} s CPU\n", ran.console, ran.outcome.wall_seconds,
-             ran.outcome.cpu_seconds);
-  return ran;
+  return verify_plan(options, out);
 }
 
 class NestedFaults : public testing::TestWithParam<Row> {};
@@ -110,6 +63,7 @@ TEST_P(NestedFaults, EndAsTheyShould) {
   plan.program = plan.program.parent_path() / "fault-trial";
   plan.arguments = {row.what};
   const Ran ran = run(std::move(plan));
+  fmt::print("{}\n", ran.console);
   EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited);
   EXPECT_EQ(ran.outcome.end.value, 0U);
   const std::string counts = fmt::format("{} checks passed, 0 failed", row.checks);

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "tests/nested/hosts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/places.h"
 #include "vmm/base/result.h"
@@ -20,7 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using engine::nested::FrameKind;
-using engine::nested::HostOutcome;
 using engine::nested::HostPlan;
 using engine::nested::NestedHost;
 
@@ -56,29 +56,6 @@ HostPlan plan_for(arch::Arch arch, const std::string& cpu) {
   plan.kernel = kernel.value();
   plan.init = places.value().agent_dir(arch) / "host-init";
   return plan;
-}
-
-struct Ran {
-  HostOutcome outcome;
-  std::string console;
-};
-
-Ran run(HostPlan plan) {
-  Ran ran;
-  plan.on_console = [&ran](std::string_view bytes) { ran.console += bytes; };
-  auto host = NestedHost::create(std::move(plan));
-  if (!host) {
-    ADD_FAILURE() << host.error().message;
-    return ran;
-  }
-  auto outcome = host.value().run();
-  if (!outcome) {
-    ADD_FAILURE() << outcome.error().message;
-    return ran;
-  }
-  ran.outcome = std::move(outcome).value();
-  fmt::print("{:.1f} s wall, {:.1f} s CPU\n", ran.outcome.wall_seconds, ran.outcome.cpu_seconds);
-  return ran;
 }
 
 /// A small program that was built beside the tests for trying what a host can do.
