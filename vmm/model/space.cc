@@ -31,6 +31,16 @@ AddressSpace* Spaces::find(Frame root) {
   return found == spaces_.end() ? nullptr : &found->second;
 }
 
+const AddressSpace* Spaces::running() {
+  if (!current_) return nullptr;
+  const AddressSpace* space = find(*current_);
+  if (arch_ != arch::Arch::X86_64 || (space != nullptr && !space->placements.empty())) return space;
+  // With page-table isolation the kernel runs on a root of its own, in front of user mode's (6.12:
+  // arch/x86/include/asm/pgtable.h, PTI_PGTABLE_SWITCH_BIT), and what it writes is user mode's.
+  const AddressSpace* user = find(Frame{current_->number | 1});
+  return user != nullptr && !user->placements.empty() ? user : space;
+}
+
 AddressSpace* Spaces::by_id(std::uint64_t id) {
   for (auto& [root, space] : spaces_) {
     if (space.id == id) return &space;
@@ -144,7 +154,7 @@ std::vector<MappingChange> Spaces::on_event(const Event& event) {
         }
       } else if (format_ && event.new_value != 0) {
         const arch::Entry entry = arch::decode(*format_, event.new_value, event.level, Half::Lower);
-        const AddressSpace* space = current_ ? find(*current_) : nullptr;
+        const AddressSpace* space = running();
         const auto page = identities_.find(arch::frame_of(entry.output));
         if (entry.kind == arch::EntryKind::Leaf && page && space != nullptr) {
           changes.push_back({space->id, *page, Gva{0}, event, event.level});

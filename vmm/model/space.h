@@ -151,6 +151,8 @@ class Spaces {
     unsigned level;
   };
 
+  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
+  [[nodiscard]] const AddressSpace* running();
   void search(AddressSpace& space, Look& look);
   void walk_page(AddressSpace& space, std::size_t placement, std::uint32_t page, Look& look);
   void follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,

@@ -80,6 +80,24 @@ TEST_P(Spaces, FindsASecondTranslation) {
   EXPECT_TRUE(guest.enter_user(root).new_elsewhere.empty()) << "told once";
 }
 
+/// The kernel writes on a root of its own, in front of user mode's; both link the same tables.
+TEST_P(Spaces, ANewPlaceIsOfTheProcessThatTheKernelRunsFor) {
+  if (GetParam() != Arch::X86_64) return;  // arm64's lower root is the same for both
+  while (guest.next_table % 2 == 0) ++guest.next_table;
+  const Frame user = guest.new_process();
+  ASSERT_EQ(user.number % 2, 1U);
+  guest.enter_user(user);
+  const Frame kernel{user.number - 1};
+  guest.store(kernel.slot(FakeGuest::kVdsoPlace.value >> 39),
+              guest.entry_at(user.slot(FakeGuest::kVdsoPlace.value >> 39)));
+  guest.load_root(kernel);
+  guest.changes.clear();
+  guest.map(user, Gva{0x10000000}, FakeGuest::kVdso);
+  ASSERT_FALSE(guest.changes.empty());
+  EXPECT_EQ(guest.changes.back().space, guest.spaces.find(user)->id);
+  EXPECT_EQ(guest.changes.back().gva, Gva{0});
+}
+
 TEST_P(Spaces, FindsASecondTranslationThroughALinkedTable) {
   const Frame root = guest.new_process();
   guest.enter_user(root);
