@@ -128,7 +128,8 @@ std::optional<Fetched> fetch(const GuestBytes& guest, const GuestRam& ram, std::
   if (bytes.empty()) return std::nullopt;
   Fetched fetched;
   fetched.before.resize(back);
-  std::memcpy(fetched.before.data(), bytes.data(), back * 4);
+  // The first of a page has none before it, and memcpy takes no null pointer.
+  if (back != 0) std::memcpy(fetched.before.data(), bytes.data(), back * 4);
   std::memcpy(&fetched.word, bytes.data() + back * 4, 4);
   return fetched;
 }
