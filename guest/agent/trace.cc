@@ -99,6 +99,17 @@ void trace_message(const protocol::Message& message) {
     case protocol::Type::Bye:
       trace("bye");
       return;
+    case protocol::Type::Layout:
+      trace("kernel text 0x%llx vdso 0x%llx", static_cast<Long>(body.layout.text),
+            static_cast<Long>(body.layout.vdso));
+      return;
+    case protocol::Type::Experiment:
+      trace("%s %s, status %d", body.experiment.name, body.experiment.end == 0 ? "begins" : "ended",
+            body.experiment.status);
+      return;
+    case protocol::Type::Samples:
+      trace("samples from %u on: %u", body.samples.first, body.samples.count);
+      return;
   }
   trace("message of type %u", static_cast<unsigned>(message.type));
 }

@@ -20,11 +20,13 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 2;
+inline constexpr std::uint16_t kVersion = 3;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
 inline constexpr std::uint64_t kRegister32 = 8;
+/// Benchmarks: a 4-byte store of a Mark. No message, and the vCPU does not wait.
+inline constexpr std::uint64_t kMarkRegister = 16;
 
 /// A message is one aligned block, so that it never straddles a page.
 inline constexpr std::size_t kMessageSize = 256;
@@ -56,6 +58,15 @@ enum class Type : std::uint16_t {
   Bye = 14,         ///< Last message of the init process; then it resets the machine.
   Tamper = 15,      ///< Control: a block of known changes to a system mapping begins or ends.
   Entries = 16,     ///< Control: a block of known entries to user mode begins or ends.
+  Layout = 17,      ///< Benchmark: where this boot put the kernel and the vdso; after Hello.
+  Experiment = 18,  ///< Benchmark: an experiment begins or ends.
+  Samples = 19,     ///< Benchmark by the guest's own clock: some samples of the current experiment.
+};
+
+/// What a store to kMarkRegister says.
+enum class Mark : std::uint32_t {
+  Begin = 1,  ///< One sample of the current experiment begins behind this store.
+  End = 2,    ///< It ends before this one.
 };
 
 /// Where a Touched message stands.
@@ -201,6 +212,31 @@ struct Entries {
   std::uint64_t interrupts;  ///< End: that the kernel served meanwhile, by /proc/stat.
 };
 
+struct Layout {
+  std::uint64_t text;       ///< Address of the kernel's `_text` (/proc/kallsyms).
+  std::uint64_t vdso;       ///< AT_SYSINFO_EHDR of the process that runs the experiments.
+  std::uint64_t vdso_size;  ///< Bytes of its [vdso], whole pages (/proc/self/maps).
+};
+
+/// Between begin and end of an experiment there are `samples` samples of `batch` operations each,
+/// all on this vCPU.
+struct Experiment {
+  char name[kNameSize * 2];  ///< As in bench/experiment.h: "exec/fork-exit".
+  std::uint32_t samples;
+  std::uint32_t batch;
+  std::uint32_t end;      ///< 0: begins, 1: ended.
+  std::int32_t status;    ///< End: 0, or the errno that stopped it. ENOTSUP: not on this guest.
+  std::uint64_t checked;  ///< End: operations whose outcome was looked at and was right.
+};
+
+inline constexpr std::uint32_t kMaxSamples = 24;
+struct Samples {
+  std::uint32_t first;  ///< 0-based number of ticks[0] in its experiment.
+  std::uint32_t count;
+  std::uint64_t frequency;  ///< Ticks in a second.
+  std::uint64_t ticks[kMaxSamples];
+};
+
 struct Message {
   std::uint32_t magic;
   std::uint16_t version;
@@ -225,6 +261,9 @@ struct Message {
     StoreBlock store_block;
     Tamper tamper;
     Entries entries;
+    Layout layout;
+    Experiment experiment;
+    Samples samples;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

@@ -49,6 +49,12 @@ int body_size(Type type) {
       return sizeof(protocol::Tamper);
     case Type::Entries:
       return sizeof(protocol::Entries);
+    case Type::Layout:
+      return sizeof(protocol::Layout);
+    case Type::Experiment:
+      return sizeof(protocol::Experiment);
+    case Type::Samples:
+      return sizeof(protocol::Samples);
   }
   return -1;
 }
@@ -79,6 +85,8 @@ bool good_names(const Message& message) {
       return good_name(body.store_block.store_class);
     case Type::Entries:
       return good_name(body.entries.name);
+    case Type::Experiment:
+      return good_name(body.experiment.name);
     default:
       return true;
   }
@@ -110,6 +118,11 @@ Status check_bounds(const Message& message) {
                       "known target",
                       tamper.gpa, static_cast<unsigned>(tamper.target)));
     }
+  }
+  if (message.type == Type::Samples &&
+      (body.samples.count == 0 || body.samples.count > protocol::kMaxSamples)) {
+    return bad(fmt::format("{} samples, expected 1 to {}", body.samples.count,
+                           protocol::kMaxSamples));
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,

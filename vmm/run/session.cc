@@ -341,6 +341,12 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::Bye:
       bye_ = true;
       break;
+    case Type::Layout:
+    case Type::Experiment:
+    case Type::Samples:
+      course_.finding("monitor", "benchmark",
+                      "a message of a benchmark, and this run is none: its agent is not ours");
+      break;
   }
 }
 
