@@ -56,6 +56,13 @@ struct EngineConfig {
   bool watch = true;                            ///< False: no interception (benchmark only).
   bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
   bool witness = false;
+  std::uint64_t seed = 1;  ///< tcg: of everything that QEMU draws at random.
+  /// tcg: the guest's kernel places itself and its processes at random, by `seed`.
+  bool random_layout = false;
+  /// tcg with the counting plugin: the memory of its table of places (event/count_table.h), open as
+  /// long as the engine; -1: the monitor is the plugin.
+  int count_fd = -1;
+  std::uint64_t count_bytes = 0;
   /// tcg: of the stores from this instruction on, one is missed (options.h of the plugin). A
   /// control.
   std::uint64_t drop_store = 0;

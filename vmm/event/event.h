@@ -7,7 +7,7 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 3;
+inline constexpr std::uint32_t kEventVersion = 4;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
@@ -48,6 +48,12 @@ enum class Kind : std::uint8_t {
   /// A table as guest memory holds it at this moment, read there and not from what was observed.
   /// gpa = frame, level, aux = number of the copy in the ring (ring.h).
   TableCopy = 13,
+  /// Counting: a sample of a benchmark ended. old_value = instructions of user mode in it,
+  /// new_value = of the kernel, aux = 0; or aux = the word of a mark that was none or out of place.
+  Sample = 14,
+  /// Counting: what one counter of the sample before it counted. aux = its number
+  /// (count_table.h), new_value = instructions.
+  Count = 15,
 };
 
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.

@@ -210,6 +210,24 @@ const std::vector<SymbolTable::Function>& SymbolTable::functions() const {
 
 std::size_t SymbolTable::size() const { return functions().size(); }
 
+std::vector<SymbolTable::Extent> SymbolTable::extents() const {
+  std::vector<Extent> extents;
+  extents.reserve(functions().size());
+  for (const Function& function : functions()) {
+    if (!extents.empty()) {
+      Extent& last = extents.back();
+      const std::uint64_t room = function.address - last.start;
+      if (room == 0) {
+        last.bytes = std::max<std::uint64_t>(last.bytes, function.size);
+        continue;
+      }
+      if (last.bytes == 0 || last.bytes > room) last.bytes = room;
+    }
+    extents.push_back({function.address, function.size});
+  }
+  return extents;
+}
+
 std::string SymbolTable::name_at(std::uint32_t offset) const {
   std::string name(std::min<std::uint64_t>(kLongestName, names_.bytes - offset), '\0');
   if (!read_at(file_, names_.offset + offset, name)) return {};

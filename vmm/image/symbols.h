@@ -38,6 +38,13 @@ class SymbolTable {
   [[nodiscard]] std::vector<std::optional<std::uint64_t>> addresses_of(
       std::span<const std::string_view> names) const;
   [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const;
+  /// Where functions lie, in address order, none in another. One that has no size reaches to the
+  /// next; names are function()'s to tell.
+  struct Extent {
+    std::uint64_t start = 0;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] std::vector<Extent> extents() const;
   /// The architecture of the file; nullopt: one that sealvisor does not verify.
   [[nodiscard]] std::optional<arch::Arch> arch() const { return arch_; }
   /// Functions.

@@ -50,6 +50,46 @@ std::optional<std::string> elf_soname(std::span<const std::byte> bytes) {
   return std::nullopt;
 }
 
+std::vector<ExportedFunction> exported_functions(std::span<const std::byte> bytes) {
+  std::vector<ExportedFunction> functions;
+  if (bytes.size() < sizeof(Elf64_Ehdr) || elf_version(EV_CURRENT) == EV_NONE) return functions;
+  // libelf wants memory that it may convert in place.
+  std::vector<std::byte> copy(bytes.begin(), bytes.end());
+  const std::unique_ptr<Elf, decltype(&elf_end)> elf(
+      elf_memory(reinterpret_cast<char*>(copy.data()), copy.size()), &elf_end);
+  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF || gelf_getclass(elf.get()) != ELFCLASS64) {
+    return functions;
+  }
+  for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
+       section = elf_nextscn(elf.get(), section)) {
+    GElf_Shdr header{};
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_DYNSYM) continue;
+    Elf_Data* data = elf_getdata(section, nullptr);
+    GElf_Sym symbol{};
+    for (int i = 0; data != nullptr && gelf_getsym(data, i, &symbol) != nullptr; ++i) {
+      const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
+      const bool inside =
+          symbol.st_value < copy.size() && symbol.st_size <= copy.size() - symbol.st_value;
+      if (name == nullptr || *name == 0 || symbol.st_shndx == SHN_UNDEF || symbol.st_size == 0 ||
+          !inside || GELF_ST_TYPE(symbol.st_info) != STT_FUNC) {
+        continue;
+      }
+      functions.push_back({symbol.st_value, symbol.st_size, name});
+    }
+  }
+  std::sort(functions.begin(), functions.end(),
+            [](const ExportedFunction& a, const ExportedFunction& b) {
+              return a.offset != b.offset ? a.offset < b.offset : a.name > b.name;
+            });
+  // Each place once, none in another.
+  std::vector<ExportedFunction> apart;
+  for (ExportedFunction& function : functions) {
+    if (!apart.empty() && function.offset - apart.back().offset < apart.back().bytes) continue;
+    apart.push_back(std::move(function));
+  }
+  return apart;
+}
+
 bool is_vdso_soname(std::string_view soname) {
   return soname == "linux-vdso.so.1" || soname == "linux-gate.so.1";
 }

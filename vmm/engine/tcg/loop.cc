@@ -123,6 +123,8 @@ Status Loop::start_child() {
     fds.ring = ring_fd_.get();
     fds.channel = channel.value().theirs.get();
     plan.inherited.insert(plan.inherited.end(), {fds.plugin_ram, fds.ring, fds.channel});
+    fds.count = config_.count_fd;
+    if (fds.count >= 0) plan.inherited.push_back(fds.count);
   }
   plan.program = qemu_.path;
   plan.arguments = qemu_arguments(config_, memory_.size(), memory_.base(), fds);

@@ -24,6 +24,8 @@ struct PluginOptions {
   /// watched frame is taken as one that had no callback: not reported, not followed, not told to
   /// the witness. 0: none. A negative control: it must be found out.
   std::uint64_t drop = 0;
+  int count_fd = -1;              ///< count-fd=N: of the counting plugin, its table of places.
+  std::uint64_t count_bytes = 0;  ///< count-bytes=0x..: bytes of that.
 };
 
 /// Reads `key=value` words. Errors name the word (exit code Usage).

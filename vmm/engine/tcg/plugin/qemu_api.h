@@ -93,6 +93,7 @@ using qemu_plugin_vcpu_mem_cb_t = void (*)(unsigned vcpu, qemu_plugin_meminfo_t 
 using qemu_plugin_vcpu_tb_trans_cb_t = void (*)(qemu_plugin_id_t id, qemu_plugin_tb* tb);
 using qemu_plugin_udata_cb_t = void (*)(qemu_plugin_id_t id, void* userdata);
 
+void qemu_plugin_reset(qemu_plugin_id_t id, qemu_plugin_simple_cb_t cb);
 void qemu_plugin_register_vcpu_init_cb(qemu_plugin_id_t id, qemu_plugin_vcpu_simple_cb_t cb);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, qemu_plugin_vcpu_tb_trans_cb_t cb);
 void qemu_plugin_register_flush_cb(qemu_plugin_id_t id, qemu_plugin_simple_cb_t cb);
@@ -105,6 +106,8 @@ void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(qemu_plugin_tb* tb, qemu_
                                                        qemu_plugin_u64 entry, std::uint64_t imm);
 void qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_insn* insn, qemu_plugin_vcpu_udata_cb_t cb,
                                             qemu_plugin_cb_flags flags, void* userdata);
+void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(qemu_plugin_insn* insn, qemu_plugin_op op,
+                                                         qemu_plugin_u64 entry, std::uint64_t imm);
 void qemu_plugin_register_vcpu_mem_cb(qemu_plugin_insn* insn, qemu_plugin_vcpu_mem_cb_t cb,
                                       qemu_plugin_cb_flags flags, qemu_plugin_mem_rw rw,
                                       void* userdata);
@@ -115,6 +118,8 @@ qemu_plugin_insn* qemu_plugin_tb_get_insn(const qemu_plugin_tb* tb, std::size_t 
 std::size_t qemu_plugin_insn_data(const qemu_plugin_insn* insn, void* dest, std::size_t length);
 std::size_t qemu_plugin_insn_size(const qemu_plugin_insn* insn);
 std::uint64_t qemu_plugin_insn_vaddr(const qemu_plugin_insn* insn);
+
+void* qemu_plugin_insn_haddr(const qemu_plugin_insn* insn);
 
 unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
 qemu_plugin_mem_value qemu_plugin_mem_get_value(qemu_plugin_meminfo_t info);

@@ -29,23 +29,27 @@ const char* program_of(arch::Arch arch) {
 
 std::string cpu_model(const EngineConfig& config) {
   if (!config.cpu_model.empty()) return config.cpu_model;
-  // rdrand, rdseed: not the same in each run. la57: 4 levels unless asked for. erms, fsrm: with
+  // rdrand, rdseed: random to the guest; by the seed, as it happens, and then x86-64 has nothing else
+  // to draw a layout from. la57: 4 levels unless asked for. erms, fsrm: with
   // them Linux clears and copies pages byte by byte (`rep stosb`), each byte a store to report.
-  return config.arch == arch::Arch::Arm64 ? "cortex-a72"
-                                          : "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off";
+  if (config.arch == arch::Arch::Arm64) return "cortex-a72";
+  return fmt::format("max,rdrand={},rdseed=off,la57=off,erms=off,fsrm=off",
+                     on_off(config.random_layout));
 }
 
 std::string kernel_arguments(const EngineConfig& config) {
-  // nokaslr, norandmaps: the same addresses in each run. panic=-1 and reboot=t end the guest at
+  // nokaslr, norandmaps: the same addresses in each run, unless they are to be random. panic=-1 and reboot=t end the guest at
   // once, which -no-reboot turns into the end of QEMU.
   // x86-64: under icount the TSC runs at exactly 1 GHz, and the microvm machine has nothing to
   // calibrate it with. Without the words on timers a run takes five times as long and more.
   // svm_init claims an AMD feature that no guest here uses; leaving it out shortens the boot.
-  std::string words = config.arch == arch::Arch::Arm64
-                          ? "console=ttyAMA0 nokaslr norandmaps panic=-1 printk.devkmsg=on quiet"
-                          : "console=ttyS0 nokaslr norandmaps tsc_early_khz=1000000 nolapic_timer "
-                            "clocksource=tsc initcall_blacklist=svm_init panic=-1 "
-                            "printk.devkmsg=on quiet reboot=t";
+  const char* layout = config.random_layout ? "" : " nokaslr norandmaps";
+  std::string words =
+      config.arch == arch::Arch::Arm64
+          ? fmt::format("console=ttyAMA0{} panic=-1 printk.devkmsg=on quiet", layout)
+          : fmt::format("console=ttyS0{} tsc_early_khz=1000000 nolapic_timer clocksource=tsc "
+                        "initcall_blacklist=svm_init panic=-1 printk.devkmsg=on quiet reboot=t",
+                        layout);
   words += fmt::format(" sealvisor.doorbell={:#x}", doorbell_of(config.arch).value);
   if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
   return words;
@@ -65,7 +69,7 @@ std::vector<std::string> qemu_arguments(const EngineConfig& config, std::uint64_
   add("-accel", "tcg,thread=single");
   add("-icount", "shift=0,sleep=off");
   add("-rtc", "base=2026-01-01,clock=vm");
-  add("-seed", "1");
+  add("-seed", std::to_string(config.seed));
   add("-smp", "1");
   add("-m", fmt::format("{}M", memory_bytes >> 20));
   add("-object",
@@ -93,6 +97,9 @@ std::vector<std::string> qemu_arguments(const EngineConfig& config, std::uint64_
         escaped(config.plugin.string()), arch::name_of(config.arch), fds.ring, fds.channel,
         fds.plugin_ram, ram_base.value, memory_bytes, doorbell_of(config.arch).value,
         on_off(config.watch), on_off(config.witness));
+    if (fds.count >= 0) {
+      plugin += fmt::format(",count-fd={},count-bytes={:#x}", fds.count, config.count_bytes);
+    }
     if (config.drop_store != 0) plugin += fmt::format(",drop={}", config.drop_store);
     add("-plugin", std::move(plugin));
   }

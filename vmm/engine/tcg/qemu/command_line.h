@@ -15,8 +15,8 @@ namespace sealvisor::engine::tcg {
 
 /// The value of -cpu: what `config` asks for, else the default of the architecture. The defaults
 /// leave out what the monitor can't see or what differs from run to run: x86-64 without the
-/// processor's random numbers and with 4-level paging; an arm64 model without MOPS, and without
-/// hardware updates of the access and dirty bits.
+/// processor's random numbers, unless the layout is to be random, and with 4-level paging; an arm64
+/// model without MOPS, and without hardware updates of the access and dirty bits.
 [[nodiscard]] std::string cpu_model(const EngineConfig& config);
 
 /// Arguments for the guest's kernel: those that the engine needs, then config.kernel_arguments.
@@ -28,6 +28,7 @@ struct InheritedFds {
   int plugin_ram = -1;  ///< The same memory; the plugin closes it when it has mapped it.
   int ring = -1;
   int channel = -1;
+  int count = -1;  ///< The counting plugin's table.
   int console = -1;
   int qmp = -1;
 };

@@ -1,0 +1,200 @@
+#include "bench/boot.h"
+
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/event/count_table.h"
+#include "vmm/image/initramfs.h"
+#include "vmm/image/kernel_image.h"
+#include "vmm/image/symbols.h"
+#include "vmm/image/vdso.h"
+#include "vmm/model/paging.h"
+#include "vmm/run/protocol_reader.h"
+#include "vmm/run/run.h"
+
+namespace sealvisor::bench {
+
+namespace {
+
+using event::Event;
+using event::Kind;
+
+/// Most of a vdso's pages; those of Linux have two or three.
+constexpr std::uint64_t kMostVdsoBytes = 16 * arch::kPageSize;
+/// Room in the table of places for those of the vdso.
+constexpr std::size_t kVdsoPlaces = 256;
+constexpr std::size_t kConsoleTail = 4096;
+
+/// Where a kernel's functions are, and how they are called.
+class Places {
+ public:
+  static Result<Places> load(const std::filesystem::path& vmlinux) {
+    auto symbols = image::SymbolTable::load(vmlinux);
+    if (!symbols) return symbols.error();
+    Places places(std::move(symbols).value());
+    const auto text = places.symbols_.address_of("_text");
+    if (!text) {
+      return Error{ExitCode::Usage, fmt::format("symbols {}: no _text", vmlinux.string())};
+    }
+    places.text_ = *text;
+    for (const image::SymbolTable::Extent& one : places.symbols_.extents()) {
+      places.kernel_.push_back({one.start, one.bytes});
+    }
+    if (places.kernel_.size() > event::kMostPlaces - kVdsoPlaces) {
+      return Error{ExitCode::Usage, fmt::format("symbols {}: {} functions, expected at most {}",
+                                                vmlinux.string(), places.kernel_.size(),
+                                                event::kMostPlaces - kVdsoPlaces)};
+    }
+    return places;
+  }
+
+  [[nodiscard]] std::uint64_t text() const { return text_; }
+  [[nodiscard]] std::span<const event::Place> kernel() const { return kernel_; }
+  void set_vdso(std::vector<image::ExportedFunction> functions) {
+    functions.resize(std::min(functions.size(), kVdsoPlaces));
+    vdso_ = std::move(functions);
+  }
+  [[nodiscard]] std::vector<event::Place> vdso() const {
+    std::vector<event::Place> places;
+    for (const auto& function : vdso_) places.push_back({function.offset, function.bytes});
+    return places;
+  }
+  [[nodiscard]] std::string name_of(std::uint64_t counter) const {
+    if (counter == event::kOtherUser) return "[user]";
+    if (counter == event::kOtherKernel) return "[kernel]";
+    std::uint64_t place = counter - event::kFirstPlace;
+    if (place < kernel_.size()) {
+      return symbols_.function(kernel_[place].start).value_or("[kernel]");
+    }
+    place -= kernel_.size();
+    return place < vdso_.size() ? "[vdso] " + vdso_[place].name : "[user]";
+  }
+
+ private:
+  explicit Places(image::SymbolTable symbols) : symbols_(std::move(symbols)) {}
+
+  image::SymbolTable symbols_;
+  std::uint64_t text_ = 0;
+  std::vector<event::Place> kernel_;
+  std::vector<image::ExportedFunction> vdso_;
+};
+
+/// The memory that the counting plugin shares.
+struct SharedTable {
+  Fd fd;
+  Mapping mapping;
+
+  static Result<SharedTable> create(const Places& places, bool profiling) {
+    const std::size_t bytes = event::count_table_bytes(places.kernel().size() + kVdsoPlaces);
+    auto fd = memory_file("sealvisor-places", bytes, false);
+    if (!fd) return fd.error();
+    auto mapping = Mapping::map(fd.value(), bytes, PROT_READ | PROT_WRITE, "the table of places");
+    if (!mapping) return mapping.error();
+    SharedTable table{std::move(fd).value(), std::move(mapping).value()};
+    table.view().initialise(places.kernel(), profiling);
+    return table;
+  }
+  [[nodiscard]] event::CountTable view() const { return event::CountTable(mapping.bytes()); }
+};
+
+class Bridge final : public engine::Observer {
+ public:
+  Bridge(const BootRequest& request, const memory::GuestMemory& memory, Places& places,
+         const SharedTable& table)
+      : request_(request),
+        memory_(memory),
+        places_(places),
+        table_(table),
+        collector_(request.engine == engine::Kind::Tcg ? Unit::Instructions : Unit::Ticks,
+                   request.plan,
+                   [&places](std::uint64_t counter) { return places.name_of(counter); }) {}
+
+  void on_events(std::span<const Event> events) override {
+    for (const Event& event : events) {
+      if (event.kind == Kind::Registers) {
+        auto format =
+            model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
+        if (format) format_ = format.value();
+      }
+      collector_.on_event(event);
+    }
+  }
+  void on_table_copy(const Event& /*event*/, const arch::Table& /*table*/) override {}
+  engine::StopReply on_stopped(const Event& event) override {
+    engine::StopReply reply;
+    if (event.kind != Kind::Doorbell) return reply;
+    auto taken = on_doorbell(event);
+    if (taken && collector_.broken()) {
+      taken = Error{ExitCode::GuestFailed, *collector_.broken()};
+    }
+    if (!taken) reply.give_up = taken.error().message;
+    return reply;
+  }
+  void on_console(std::span<const char> bytes) override {
+    console_.append(bytes.data(), bytes.size());
+    if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
+  }
+
+  [[nodiscard]] Collector& collector() { return collector_; }
+  [[nodiscard]] const std::string& console() const { return console_; }
+
+ private:
+  Status on_doorbell(const Event& event) {
+    if (++messages_ > protocol::kMaxMessages) {
+      return Error{ExitCode::GuestFailed, "more messages than a benchmark sends"};
+    }
+    if (!format_) return Error{ExitCode::GuestFailed, "a message while paging is off"};
+    const arch::Frame root = model::root_of(request_.arch, event.root);
+    auto message = run::read_message(*format_, memory_, root, arch::Gva{event.new_value});
+    if (!message) return message.error();
+    if (auto taken = collector_.on_message(message.value()); !taken) return taken;
+    if (message.value().type == protocol::Type::Layout) {
+      on_layout(message.value().body.layout, root);
+    }
+    if (message.value().type == protocol::Type::Experiment && request_.progress) {
+      request_.progress(collector_.ended());
+    }
+    return {};
+  }
+
+  void on_layout(const protocol::Layout& layout, arch::Frame root) {
+    collector_.boot().slide = layout.text - places_.text();
+    std::vector<std::byte> image;
+    const std::uint64_t bytes = std::min(layout.vdso_size, kMostVdsoBytes);
+    for (std::uint64_t at = 0; at + arch::kPageSize <= bytes; at += arch::kPageSize) {
+      const arch::Walk walk = arch::walk(*format_, memory_, root, arch::Gva{layout.vdso + at});
+      image.resize(at + arch::kPageSize);
+      if (walk.end != arch::WalkEnd::Leaf) continue;
+      // A page that is not there is zero.
+      static_cast<void>(memory_.read(walk.output, std::span(image).subspan(at)));
+    }
+    places_.set_vdso(image::exported_functions(image));
+    if (request_.engine != engine::Kind::Tcg) return;
+    table_.view().begin(collector_.boot().slide, layout.vdso, bytes, places_.vdso());
+  }
+
+  const BootRequest& request_;
+  const memory::GuestMemory& memory_;
+  Places& places_;
+  const SharedTable& table_;
+  Collector collector_;
+  std::optional<arch::AnyFormat> format_;
+  std::string console_;
+  std::uint64_t messages_ = 0;
+};
+
+std::string plan_text(const BootRequest& request) {
+  std::string text = "sealvisor-bench-plan 1\n";
+  for (const PlanItem& item : request.plan) {
+    text += fmt::format("{} {} {} {} {}\n", item.name, item.samples, item.warm_up, item.batch,
+                        request.engine == engine::Kind::Tcg ? "marks" : "clock");
+  }
+  return text;
+}
+
+}  // namespace
+
+}  // namespace sealvisor::bench
