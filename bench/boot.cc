@@ -1,7 +1,9 @@
 #include "bench/boot.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,9 +46,9 @@ class Places {
       places.kernel_.push_back({one.start, one.bytes});
     }
     if (places.kernel_.size() > event::kMostPlaces - kVdsoPlaces) {
-      return Error{ExitCode::Usage, fmt::format("symbols {}: {} functions, expected at most {}",
-                                                vmlinux.string(), places.kernel_.size(),
-                                                event::kMostPlaces - kVdsoPlaces)};
+      return Error{ExitCode::Usage,
+                   fmt::format("symbols {}: {} functions, expected at most {}", vmlinux.string(),
+                               places.kernel_.size(), event::kMostPlaces - kVdsoPlaces)};
     }
     return places;
   }
@@ -195,6 +197,78 @@ std::string plan_text(const BootRequest& request) {
   return text;
 }
 
+/// What the experiments exec, as guest/CMakeLists.txt names it.
+constexpr const char* kHelpers[] = {"bench-static", "bench-dynamic", "bench-loader", "bench32"};
+
+Result<image::Initramfs> initramfs_for(const BootRequest& request) {
+  using image::InitramfsItem;
+  std::vector<InitramfsItem> items;
+  items.push_back(InitramfsItem::directory("dev"));
+  items.push_back(InitramfsItem::character_device("dev/console", 5, 1));
+  for (const char* folder : {"proc", "sys", "tmp", "helpers"}) {
+    items.push_back(InitramfsItem::directory(folder));
+  }
+  items.push_back(InitramfsItem::file_from("init", request.guest_dir / "bench", 0755));
+  for (const std::string name : kHelpers) {
+    items.push_back(InitramfsItem::file_from("helpers/" + name, request.guest_dir / name, 0755));
+  }
+  items.push_back(InitramfsItem::text("bench-plan", plan_text(request), 0644));
+  return image::Initramfs::build(items);
+}
+
+std::string ending_of(const engine::Outcome& outcome, const Bridge& bridge, bool finished) {
+  if (bridge.console().find(run::kPanicText) != std::string::npos) return "kernel panic";
+  if (outcome.end != engine::End::GuestReset) {
+    return fmt::format("{}: {}", engine::name_of(outcome.end), outcome.text);
+  }
+  if (!finished) return "the machine reset before all experiments were done";
+  return "all experiments done";
+}
+
 }  // namespace
+
+Result<Boot> run_boot(const BootRequest& request) {
+  auto kernel = image::probe_kernel(request.kernel_image, request.arch);
+  if (!kernel) return kernel.error();
+  auto places = Places::load(request.symbols);
+  if (!places) return places.error();
+  auto table = SharedTable::create(places.value(), request.profiling);
+  if (!table) return table.error();
+  auto built = initramfs_for(request);
+  if (!built) return built.error();
+  std::optional<image::Initramfs> initramfs(std::move(built).value());
+
+  engine::EngineConfig config;
+  config.arch = request.arch;
+  config.kernel = request.kernel_image;
+  config.initramfs = initramfs->path();
+  config.plugin = request.plugin;
+  config.deadline = request.deadline;
+  config.watch = false;
+  config.seed = request.seed;
+  config.random_layout = true;
+  config.count_fd = table.value().fd.get();
+  config.count_bytes = table.value().mapping.size();
+  config.loaded = [&initramfs] { initramfs.reset(); };
+  auto engine = request.engine == engine::Kind::Kvm
+                    ? engine::make_kvm_engine(config, request.memory_bytes)
+                    : engine::make_tcg_engine(config, request.memory_bytes);
+  if (!engine) return engine.error();
+  Bridge bridge(request, engine.value()->memory(), places.value(), table.value());
+  auto outcome = engine.value()->run(bridge);
+  if (!outcome) return outcome.error();
+
+  Collector& collector = bridge.collector();
+  Boot boot = std::move(collector.boot());
+  const bool finished = collector.finished() && boot.experiments.size() == request.plan.size();
+  boot.seed = request.seed;
+  boot.engine = outcome.value().version;
+  boot.seconds = outcome.value().wall_seconds;
+  boot.good = finished && !collector.broken() && outcome.value().end == engine::End::GuestReset;
+  boot.interrupted = !boot.good && outcome.value().end == engine::End::Interrupted;
+  boot.ending =
+      collector.broken() ? *collector.broken() : ending_of(outcome.value(), bridge, finished);
+  return boot;
+}
 
 }  // namespace sealvisor::bench

@@ -86,8 +86,8 @@ Status Collector::end(const protocol::Experiment& experiment) {
   run.checked = experiment.checked;
   if (run.status != 0) return {};
   if (run.samples.size() != item.samples) {
-    return bad(fmt::format("{}: {} samples came, expected {}", name, run.samples.size(),
-                           item.samples));
+    return bad(
+        fmt::format("{}: {} samples came, expected {}", name, run.samples.size(), item.samples));
   }
   const std::uint64_t operations = std::uint64_t{item.samples + item.warm_up} * item.batch;
   if (run.checked != operations) {
@@ -108,15 +108,15 @@ Status Collector::end(const protocol::Experiment& experiment) {
                            run.samples[run.median_sample].total()));
   }
   for (const auto& [place, instructions] : by_place) run.profile.push_back({place, instructions});
-  std::stable_sort(run.profile.begin(), run.profile.end(),
-                   [](const PlaceCount& a, const PlaceCount& b) {
-                     return a.instructions > b.instructions;
-                   });
+  std::stable_sort(
+      run.profile.begin(), run.profile.end(),
+      [](const PlaceCount& a, const PlaceCount& b) { return a.instructions > b.instructions; });
   return {};
 }
 
 Status Collector::take(const protocol::Samples& samples) {
-  if (boot_.unit != Unit::Ticks || !open_) return bad("samples of a clock, and none were asked for");
+  if (boot_.unit != Unit::Ticks || !open_)
+    return bad("samples of a clock, and none were asked for");
   ExperimentRun& run = boot_.experiments.back();
   const PlanItem& item = plan_[boot_.experiments.size() - 1];
   if (samples.first != run.samples.size() || samples.count > item.samples - run.samples.size()) {

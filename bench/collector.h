@@ -9,6 +9,7 @@
 
 #include "bench/samples.h"
 #include "guest/protocol/doorbell.h"
+#include "vmm/base/result.h"
 #include "vmm/event/event.h"
 
 namespace sealvisor::bench {

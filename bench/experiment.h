@@ -18,7 +18,7 @@ enum class Group : std::uint8_t { Exec, Mmap, Vdso };
 enum class On : std::uint8_t { Both, X86_64, Arm64 };
 
 struct Experiment {
-  std::string_view name;      ///< "exec/fork-exit"; less than 64 bytes, no blanks.
+  std::string_view name;  ///< "exec/fork-exit"; less than 64 bytes, no blanks.
   Group group{};
   std::uint32_t samples = 0;  ///< Measured, after `warm_up` that are not.
   std::uint32_t warm_up = 0;

@@ -23,9 +23,9 @@ struct Sample {
 
 struct ExperimentRun {
   std::string name;
-  std::uint32_t batch = 1;     ///< Operations of each sample.
-  std::int32_t status = 0;     ///< 0, or the errno with which the guest stopped it.
-  std::uint64_t checked = 0;   ///< Operations that the guest looked at and found right.
+  std::uint32_t batch = 1;    ///< Operations of each sample.
+  std::int32_t status = 0;    ///< 0, or the errno with which the guest stopped it.
+  std::uint64_t checked = 0;  ///< Operations that the guest looked at and found right.
   std::vector<Sample> samples;
   /// Where the instructions of the sample went that `median_sample` names; largest first. Empty
   /// where nothing was profiled. Their sum is that sample's total.
@@ -44,11 +44,12 @@ struct Boot {
   std::uint64_t vdso = 0;       ///< Where the vdso was.
   double ticks_per_second = 0;  ///< Unit::Ticks.
   std::vector<ExperimentRun> experiments;
-  bool good = false;     ///< All experiments that were asked for came, and the guest ended as it should.
+  bool good =
+      false;  ///< All experiments that were asked for came, and the guest ended as it should.
   bool interrupted = false;
-  std::string ending;    ///< For people.
-  std::string engine;    ///< "QEMU 10.0.2".
-  double seconds = 0;    ///< Wall time, for progress only.
+  std::string ending;  ///< For people.
+  std::string engine;  ///< "QEMU 10.0.2".
+  double seconds = 0;  ///< Wall time, for progress only.
 };
 
 /// The sample in the middle: of an even number the lower one of two.

@@ -45,18 +45,16 @@ bool CountTable::compatible() const {
          count_table_bytes(count) <= memory_.size();
 }
 
-std::span<const Place> CountTable::kernel() const {
-  return places().first(header().kernel_places);
-}
+std::span<const Place> CountTable::kernel() const { return places().first(header().kernel_places); }
 
 std::span<const Place> CountTable::vdso() const {
   return places().subspan(header().kernel_places, header().vdso_places);
 }
 
 std::optional<std::uint32_t> place_of(std::span<const Place> places, std::uint64_t address) {
-  const auto next = std::upper_bound(
-      places.begin(), places.end(), address,
-      [](std::uint64_t value, const Place& place) { return value < place.start; });
+  const auto next =
+      std::upper_bound(places.begin(), places.end(), address,
+                       [](std::uint64_t value, const Place& place) { return value < place.start; });
   if (next == places.begin()) return std::nullopt;
   const auto place = std::prev(next);
   if (address - place->start >= place->bytes) return std::nullopt;

@@ -2,9 +2,9 @@
 // the VMM.
 //
 // Counter kOtherUser takes each instruction of user mode that no place of the vdso holds,
-// kOtherKernel each one of the kernel's half that no place of the kernel holds; then one counter for
-// each place of the kernel, then one for each of the vdso. So the counters' sum is the number of
-// instructions, exactly.
+// kOtherKernel each one of the kernel's half that no place of the kernel holds; then one counter
+// for each place of the kernel, then one for each of the vdso. So the counters' sum is the number
+// of instructions, exactly.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ inline constexpr std::uint32_t kFirstPlace = 2;
 /// A tiny kernel has 20,000, a distribution's 100,000.
 inline constexpr std::uint32_t kMostPlaces = 1U << 18;
 
-/// Written by the VMM; the plugin reads it when it starts, and again behind a doorbell message after
-/// which `counting` is set.
+/// Written by the VMM; the plugin reads it when it starts, and again behind a doorbell message
+/// after which `counting` is set.
 struct CountHeader {
   std::uint32_t magic;
   std::uint32_t version;  ///< kEventVersion.

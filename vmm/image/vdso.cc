@@ -57,7 +57,8 @@ std::vector<ExportedFunction> exported_functions(std::span<const std::byte> byte
   std::vector<std::byte> copy(bytes.begin(), bytes.end());
   const std::unique_ptr<Elf, decltype(&elf_end)> elf(
       elf_memory(reinterpret_cast<char*>(copy.data()), copy.size()), &elf_end);
-  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF || gelf_getclass(elf.get()) != ELFCLASS64) {
+  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF ||
+      gelf_getclass(elf.get()) != ELFCLASS64) {
     return functions;
   }
   for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;

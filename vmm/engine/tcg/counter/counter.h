@@ -1,8 +1,8 @@
 // The counting plugin: guest instructions by place of code, sample by sample, for benchmarks.
 //
 // Until the guest's agent has said where this boot put the kernel and the vdso, nothing is counted:
-// only stores of user mode are looked at, for the doorbell. Then all translated code is thrown away,
-// and from there on each instruction adds one to the counter of its place before it runs. An
+// only stores of user mode are looked at, for the doorbell. Then all translated code is thrown
+// away, and from there on each instruction adds one to the counter of its place before it runs. An
 // instruction that faults and is run again is counted each time that it is begun.
 //
 // Exact, and the same in each run of the same guest: QEMU's icount decides when anything happens.
@@ -59,8 +59,8 @@ class Counter {
   bool counting_ = false;
   std::vector<std::uint64_t> at_begin_;
   bool in_sample_ = false;
-  /// Pages of the vdso by where QEMU holds them: user mode may have them at any address, and code is
-  /// translated once for all of these.
+  /// Pages of the vdso by where QEMU holds them: user mode may have them at any address, and code
+  /// is translated once for all of these.
   std::unordered_map<std::uint64_t, std::uint64_t> vdso_pages_;
 
   static inline Counter* only_ = nullptr;

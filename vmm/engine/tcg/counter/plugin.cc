@@ -53,9 +53,9 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
   // RAM is the VMM's to read.
   const Fd ram_fd(options.value().ram_fd);
   Channel channel(std::move(mapped).value(), ring, Fd(options.value().channel_fd));
-  the_counter = std::make_unique<Counter>(id, options.value(), std::move(table).value(),
-                                          std::move(channel))
-                    .release();
+  the_counter =
+      std::make_unique<Counter>(id, options.value(), std::move(table).value(), std::move(channel))
+          .release();
   qemu_plugin_register_vcpu_init_cb(
       id, [](qemu_plugin_id_t, unsigned vcpu) { the_counter->on_vcpu_init(vcpu); });
   return 0;

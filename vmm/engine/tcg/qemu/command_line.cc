@@ -29,27 +29,28 @@ const char* program_of(arch::Arch arch) {
 
 std::string cpu_model(const EngineConfig& config) {
   if (!config.cpu_model.empty()) return config.cpu_model;
-  // rdrand, rdseed: random to the guest; by the seed, as it happens, and then x86-64 has nothing else
-  // to draw a layout from. la57: 4 levels unless asked for. erms, fsrm: with
-  // them Linux clears and copies pages byte by byte (`rep stosb`), each byte a store to report.
+  // rdrand, rdseed: random to the guest; by the seed, as it happens, and then x86-64 has nothing
+  // else to draw a layout from. la57: 4 levels unless asked for. erms, fsrm: with them Linux clears
+  // and copies pages byte by byte (`rep stosb`), each byte a store to report.
   if (config.arch == arch::Arch::Arm64) return "cortex-a72";
   return fmt::format("max,rdrand={},rdseed=off,la57=off,erms=off,fsrm=off",
                      on_off(config.random_layout));
 }
 
 std::string kernel_arguments(const EngineConfig& config) {
-  // nokaslr, norandmaps: the same addresses in each run, unless they are to be random. panic=-1 and reboot=t end the guest at
-  // once, which -no-reboot turns into the end of QEMU.
-  // x86-64: under icount the TSC runs at exactly 1 GHz, and the microvm machine has nothing to
-  // calibrate it with. Without the words on timers a run takes five times as long and more.
-  // svm_init claims an AMD feature that no guest here uses; leaving it out shortens the boot.
+  // nokaslr, norandmaps: the same addresses in each run, unless they are to be random. panic=-1 and
+  // reboot=t end the guest at once, which -no-reboot turns into the end of QEMU. x86-64: under
+  // icount the TSC runs at exactly 1 GHz, and the microvm machine has nothing to calibrate it with.
+  // Without the words on timers a run takes five times as long and more. svm_init claims an AMD
+  // feature that no guest here uses; leaving it out shortens the boot.
   const char* layout = config.random_layout ? "" : " nokaslr norandmaps";
   std::string words =
       config.arch == arch::Arch::Arm64
           ? fmt::format("console=ttyAMA0{} panic=-1 printk.devkmsg=on quiet", layout)
-          : fmt::format("console=ttyS0{} tsc_early_khz=1000000 nolapic_timer clocksource=tsc "
-                        "initcall_blacklist=svm_init panic=-1 printk.devkmsg=on quiet reboot=t",
-                        layout);
+          : fmt::format(
+                "console=ttyS0{} tsc_early_khz=1000000 nolapic_timer clocksource=tsc "
+                "initcall_blacklist=svm_init panic=-1 printk.devkmsg=on quiet reboot=t",
+                layout);
   words += fmt::format(" sealvisor.doorbell={:#x}", doorbell_of(config.arch).value);
   if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
   return words;
