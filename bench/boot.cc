@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/collector.h"
 #include "vmm/event/count_table.h"
 #include "vmm/image/initramfs.h"
 #include "vmm/image/kernel_image.h"
@@ -29,6 +30,8 @@ constexpr std::uint64_t kMostVdsoBytes = 16 * arch::kPageSize;
 /// Room in the table of places for those of the vdso.
 constexpr std::size_t kVdsoPlaces = 256;
 constexpr std::size_t kConsoleTail = 4096;
+/// Code that no symbol holds.
+constexpr const char* kOther = "(other)";
 
 /// Where a kernel's functions are, and how they are called.
 class Places {
@@ -64,15 +67,16 @@ class Places {
     for (const auto& function : vdso_) places.push_back({function.offset, function.bytes});
     return places;
   }
-  [[nodiscard]] std::string name_of(std::uint64_t counter) const {
-    if (counter == event::kOtherUser) return "[user]";
-    if (counter == event::kOtherKernel) return "[kernel]";
+  [[nodiscard]] std::pair<Space, std::string> name_of(std::uint64_t counter) const {
+    if (counter == event::kOtherUser) return {Space::User, kOther};
+    if (counter == event::kOtherKernel) return {Space::Kernel, kOther};
     std::uint64_t place = counter - event::kFirstPlace;
     if (place < kernel_.size()) {
-      return symbols_.function(kernel_[place].start).value_or("[kernel]");
+      return {Space::Kernel, symbols_.function(kernel_[place].start).value_or(kOther)};
     }
     place -= kernel_.size();
-    return place < vdso_.size() ? "[vdso] " + vdso_[place].name : "[user]";
+    return place < vdso_.size() ? std::pair(Space::Vdso, vdso_[place].name)
+                                : std::pair(Space::User, std::string(kOther));
   }
 
  private:
@@ -102,6 +106,10 @@ struct SharedTable {
   [[nodiscard]] event::CountTable view() const { return event::CountTable(mapping.bytes()); }
 };
 
+Lane lane_of(const BootRequest& request) {
+  return request.engine == engine::Kind::Tcg ? Lane::Instructions : Lane::Time;
+}
+
 class Bridge final : public engine::Observer {
  public:
   Bridge(const BootRequest& request, const memory::GuestMemory& memory, Places& places,
@@ -110,8 +118,7 @@ class Bridge final : public engine::Observer {
         memory_(memory),
         places_(places),
         table_(table),
-        collector_(request.engine == engine::Kind::Tcg ? Unit::Instructions : Unit::Ticks,
-                   request.plan,
+        collector_(lane_of(request), request.plan,
                    [&places](std::uint64_t counter) { return places.name_of(counter); }) {}
 
   void on_events(std::span<const Event> events) override {
@@ -128,11 +135,7 @@ class Bridge final : public engine::Observer {
   engine::StopReply on_stopped(const Event& event) override {
     engine::StopReply reply;
     if (event.kind != Kind::Doorbell) return reply;
-    auto taken = on_doorbell(event);
-    if (taken && collector_.broken()) {
-      taken = Error{ExitCode::GuestFailed, *collector_.broken()};
-    }
-    if (!taken) reply.give_up = taken.error().message;
+    if (auto taken = on_doorbell(event); !taken) reply.give_up = taken.error().message;
     return reply;
   }
   void on_console(std::span<const char> bytes) override {
@@ -163,7 +166,7 @@ class Bridge final : public engine::Observer {
   }
 
   void on_layout(const protocol::Layout& layout, arch::Frame root) {
-    collector_.boot().slide = layout.text - places_.text();
+    slide_ = layout.text - places_.text();
     std::vector<std::byte> image;
     const std::uint64_t bytes = std::min(layout.vdso_size, kMostVdsoBytes);
     for (std::uint64_t at = 0; at + arch::kPageSize <= bytes; at += arch::kPageSize) {
@@ -175,7 +178,7 @@ class Bridge final : public engine::Observer {
     }
     places_.set_vdso(image::exported_functions(image));
     if (request_.engine != engine::Kind::Tcg) return;
-    table_.view().begin(collector_.boot().slide, layout.vdso, bytes, places_.vdso());
+    table_.view().begin(slide_, layout.vdso, bytes, places_.vdso());
   }
 
   const BootRequest& request_;
@@ -185,15 +188,13 @@ class Bridge final : public engine::Observer {
   Collector collector_;
   std::optional<arch::AnyFormat> format_;
   std::string console_;
+  std::uint64_t slide_ = 0;
   std::uint64_t messages_ = 0;
 };
 
 std::string plan_text(const BootRequest& request) {
-  std::string text = "sealvisor-bench-plan 1\n";
-  for (const PlanItem& item : request.plan) {
-    text += fmt::format("{} {} {} {} {}\n", item.name, item.samples, item.warm_up, item.batch,
-                        request.engine == engine::Kind::Tcg ? "marks" : "clock");
-  }
+  std::string text = std::string(kPlanHeader) + "\n";
+  for (const PlanItem& item : request.plan) text += plan_line(item);
   return text;
 }
 
@@ -227,7 +228,7 @@ std::string ending_of(const engine::Outcome& outcome, const Bridge& bridge, bool
 
 }  // namespace
 
-Result<Boot> run_boot(const BootRequest& request) {
+Result<BootResult> run_boot(const BootRequest& request) {
   auto kernel = image::probe_kernel(request.kernel_image, request.arch);
   if (!kernel) return kernel.error();
   auto places = Places::load(request.symbols);
@@ -258,17 +259,24 @@ Result<Boot> run_boot(const BootRequest& request) {
   auto outcome = engine.value()->run(bridge);
   if (!outcome) return outcome.error();
 
+  const engine::Outcome& how = outcome.value();
   Collector& collector = bridge.collector();
-  Boot boot = std::move(collector.boot());
-  const bool finished = collector.finished() && boot.experiments.size() == request.plan.size();
-  boot.seed = request.seed;
-  boot.engine = outcome.value().version;
-  boot.seconds = outcome.value().wall_seconds;
-  boot.good = finished && !collector.broken() && outcome.value().end == engine::End::GuestReset;
-  boot.interrupted = !boot.good && outcome.value().end == engine::End::Interrupted;
-  boot.ending =
-      collector.broken() ? *collector.broken() : ending_of(outcome.value(), bridge, finished);
-  return boot;
+  BootResult result;
+  result.good = how.end == engine::End::GuestReset && collector.finished();
+  result.interrupted = !result.good && how.end == engine::End::Interrupted;
+  result.ending = ending_of(how, bridge, collector.finished());
+  result.release = collector.release();
+  result.engine_version = how.version;
+  result.cpu_model = how.cpu_model;
+  result.seconds = how.wall_seconds;
+  result.boot.arch = request.arch;
+  result.boot.seed = request.seed;
+  if (collector.layout()) {
+    result.boot.kernel_text = collector.layout()->text;
+    result.boot.vdso = collector.layout()->vdso;
+  }
+  result.boot.experiments = collector.take();
+  return result;
 }
 
 }  // namespace sealvisor::bench

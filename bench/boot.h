@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "arch/arch.h"
-#include "bench/collector.h"
+#include "bench/plan.h"
 #include "bench/samples.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/engine.h"
@@ -25,15 +25,25 @@ struct BootRequest {
   std::filesystem::path plugin;     ///< tcg: the counting plugin.
   std::uint64_t seed = 1;           ///< Decides the layout.
   std::vector<PlanItem> plan;
-  bool profiling = false;  ///< tcg: ExperimentRun::profile is wanted.
+  bool profiling = false;  ///< tcg: Measured::profile is wanted.
   std::chrono::seconds deadline{300};
   std::uint64_t memory_bytes = 512ULL << 20;
   /// Called when experiment number `ended` of the plan has ended; may be empty.
   std::function<void(std::size_t ended)> progress;
 };
 
-/// Runs it. An Error means that no guest ran; one that failed is a Boot whose `good` is false, with
-/// what came before.
-[[nodiscard]] Result<Boot> run_boot(const BootRequest& request);
+struct BootResult {
+  Boot boot;          ///< Its side is the caller's to say.
+  bool good = false;  ///< All experiments of the plan came, and the guest ended as it should.
+  bool interrupted = false;
+  std::string ending;  ///< For people.
+  std::string release;
+  std::string engine_version;  ///< "QEMU 10.0.2".
+  std::string cpu_model;
+  double seconds = 0;  ///< Wall time, for progress only.
+};
+
+/// Runs it. An Error means that no guest ran; of one that failed there is what came before.
+[[nodiscard]] Result<BootResult> run_boot(const BootRequest& request);
 
 }  // namespace sealvisor::bench

@@ -8,18 +8,6 @@
 
 namespace sealvisor::bench {
 
-const char* name_of(Side side) {
-  switch (side) {
-    case Side::A:
-      return "a";
-    case Side::B:
-      return "b";
-    case Side::Padded:
-      return "a, laid out differently";
-  }
-  return "?";
-}
-
 std::vector<Turn> turns(const std::vector<arch::Arch>& archs, const std::vector<Side>& sides,
                         std::uint32_t layouts, std::uint64_t seed) {
   std::vector<Turn> turns;
@@ -34,10 +22,10 @@ std::vector<Turn> turns(const std::vector<arch::Arch>& archs, const std::vector<
 }
 
 Campaign play(const std::vector<Turn>& turns, unsigned workers,
-              const std::function<Result<Boot>(const Turn&)>& run,
+              const std::function<Result<BootResult>(const Turn&)>& run,
               const std::function<bool()>& stop,
-              const std::function<void(const Turn&, const Boot&)>& done) {
-  std::vector<std::optional<Result<Boot>>> results(turns.size());
+              const std::function<void(const Turn&, const BootResult&)>& done) {
+  std::vector<std::optional<Result<BootResult>>> results(turns.size());
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   const auto work = [&] {

@@ -16,14 +16,6 @@
 
 namespace sealvisor::bench {
 
-/// Which of the kernels that are compared.
-enum class Side : std::uint8_t {
-  A,       ///< What is compared with.
-  B,       ///< What is compared.
-  Padded,  ///< A once more, laid out differently: it must be equivalent to A.
-};
-[[nodiscard]] const char* name_of(Side side);
-
 /// One guest to boot.
 struct Turn {
   arch::Arch arch{};
@@ -42,7 +34,7 @@ struct Turn {
 
 struct Played {
   Turn turn;
-  Boot boot;
+  BootResult result;
 };
 
 struct Campaign {
@@ -55,8 +47,8 @@ struct Campaign {
 /// after each, from the thread that played it. A guest that failed ends the campaign: what it lacks
 /// would be missing in every comparison.
 [[nodiscard]] Campaign play(const std::vector<Turn>& turns, unsigned workers,
-                            const std::function<Result<Boot>(const Turn&)>& run,
+                            const std::function<Result<BootResult>(const Turn&)>& run,
                             const std::function<bool()>& stop,
-                            const std::function<void(const Turn&, const Boot&)>& done);
+                            const std::function<void(const Turn&, const BootResult&)>& done);
 
 }  // namespace sealvisor::bench

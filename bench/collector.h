@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "bench/plan.h"
 #include "bench/samples.h"
 #include "guest/protocol/doorbell.h"
 #include "vmm/base/result.h"
@@ -14,50 +17,46 @@
 
 namespace sealvisor::bench {
 
-/// One line of the guest's plan.
-struct PlanItem {
-  std::string name;
-  std::uint32_t samples = 0;
-  std::uint32_t warm_up = 0;
-  std::uint32_t batch = 1;
-};
-
 /// Takes messages and events of one boot in order. The guest is not trusted: what does not fit the
-/// plan ends the boot with an error.
+/// plan is an error, which ends the boot.
 class Collector {
  public:
-  /// `name_of`: a counter's place, for people (PlaceCount::place).
-  Collector(Unit unit, std::vector<PlanItem> plan,
-            std::function<std::string(std::uint64_t counter)> name_of)
-      : plan_(std::move(plan)), name_of_(std::move(name_of)) {
-    boot_.unit = unit;
-  }
+  /// A counter's place (event/count_table.h), for people; several counters may have one.
+  using NameOf = std::function<std::pair<Space, std::string>(std::uint64_t counter)>;
+
+  Collector(Lane lane, std::vector<PlanItem> plan, NameOf name_of)
+      : lane_(lane), plan_(std::move(plan)), name_of_(std::move(name_of)) {}
 
   /// Error: what is wrong with the message (exit code GuestFailed).
   [[nodiscard]] Status on_message(const protocol::Message& message);
+  /// What is wrong with an event comes out at the next message.
   void on_event(const event::Event& event);
-  /// Something that on_event() found; it can't say so itself.
-  [[nodiscard]] const std::optional<std::string>& broken() const { return broken_; }
 
-  [[nodiscard]] bool finished() const { return bye_; }
-  /// How many experiments have ended.
-  [[nodiscard]] std::size_t ended() const { return boot_.experiments.size() - (open_ ? 1 : 0); }
-  [[nodiscard]] Boot& boot() { return boot_; }
+  /// Whether the agent said goodbye behind the last experiment of the plan.
+  [[nodiscard]] bool finished() const { return bye_ && !open_ && measured_.size() == plan_.size(); }
+  /// Whose release the guest's kernel says it is.
+  [[nodiscard]] const std::string& release() const { return release_; }
+  [[nodiscard]] const std::optional<protocol::Layout>& layout() const { return layout_; }
+  [[nodiscard]] std::size_t ended() const { return measured_.size() - (open_ ? 1 : 0); }
+  /// The experiments that ended, in the order of the plan. The last call.
+  [[nodiscard]] std::vector<Measured> take();
 
  private:
-  struct Profile {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> counts;  // counter, instructions
-  };
   Status begin(const protocol::Experiment& experiment);
   Status end(const protocol::Experiment& experiment);
-  Status take(const protocol::Samples& samples);
+  Status add(const protocol::Samples& samples);
+  void close_profile(Measured& measured);
+  [[nodiscard]] const PlanItem& item() const { return plan_[measured_.size() - 1]; }
 
+  Lane lane_;
   std::vector<PlanItem> plan_;
-  std::function<std::string(std::uint64_t)> name_of_;
-  Boot boot_;
-  bool open_ = false;
-  std::vector<Profile> profiles_;  ///< Of the open experiment, one for each of its samples.
+  NameOf name_of_;
+  std::vector<Measured> measured_;
+  bool open_ = false;                              ///< The last one has not ended.
+  std::map<std::uint64_t, std::uint64_t> counts_;  ///< By counter; of the open one's samples.
   std::optional<std::string> broken_;
+  std::string release_;
+  std::optional<protocol::Layout> layout_;
   bool bye_ = false;
 };
 

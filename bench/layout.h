@@ -1,4 +1,5 @@
-// Where a benchmark's processes lie, by a seed: the same for two kernels, and another for each seed.
+// Where a benchmark's processes lie, by a seed: the same for two kernels, and another for each
+// seed.
 //
 // Left to itself a kernel draws the places of stack, mappings and vdso from what its boot brought
 // together, so that two kernels, which boot in different numbers of instructions, have different

@@ -31,15 +31,15 @@ std::vector<double> walsh_means(const std::vector<double>& differences) {
   return means;
 }
 
-std::optional<Interval> interval_of(const std::vector<double>& means, const SignedRank& distribution,
-                                    double alpha) {
+std::optional<Interval> interval_of(const std::vector<double>& means,
+                                    const SignedRank& distribution, double alpha) {
   const auto order = distribution.order(alpha);
   if (!order) return std::nullopt;
   return Interval{means[*order - 1], means[means.size() - *order]};
 }
 
-/// P of a statistic as far out as the number of means on the other side of `value` says; what lies on
-/// it counts against.
+/// P of a statistic as far out as the number of means on the other side of `value` says; what lies
+/// on it counts against.
 double one_sided(const std::vector<double>& means, const SignedRank& distribution, double value,
                  bool below) {
   const auto against = std::count_if(means.begin(), means.end(), [&](double mean) {

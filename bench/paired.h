@@ -1,14 +1,16 @@
 // Comparing two groups whose values come in pairs: a and b measured in the same layout. Pure.
 //
 // Where user space lies decides how many page tables a process has, and so what fork and exec cost:
-// by some percent, from layout to layout, far more than what is looked for. Two kernels can be given
-// the same layouts (bench/layout.h), and then each pair's difference has nothing of that in it.
+// by some percent, from layout to layout, far more than what is looked for. Two kernels can be
+// given the same layouts (bench/layout.h), and then each pair's difference has nothing of that in
+// it.
 //
-// What is estimated is the middle of the differences: Hodges and Lehmann's estimator for one sample,
-// the median of the means of all pairs of differences (each with itself too), with an interval of
-// two order statistics of these means by the distribution of Wilcoxon's signed rank statistic
-// (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd edition, sections 3.1 to
-// 3.3). The interval is closed; as in bench/statistics.h ties only make it cover more often.
+// What is estimated is the middle of the differences: Hodges and Lehmann's estimator for one
+// sample, the median of the means of all pairs of differences (each with itself too), with an
+// interval of two order statistics of these means by the distribution of Wilcoxon's signed rank
+// statistic (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd edition,
+// sections 3.1 to 3.3). The interval is closed; as in bench/statistics.h ties only make it cover
+// more often.
 #pragma once
 
 #include <cstddef>

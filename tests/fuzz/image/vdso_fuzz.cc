@@ -1,4 +1,5 @@
-// Any bytes as a vdso: a name comes out only if it is there, and nothing is read past the end.
+// Any bytes as a vdso: a name comes out only if it is there, functions lie inside and apart, and
+// nothing is read past the end.
 #include <algorithm>
 #include <cstring>
 #include <span>
@@ -73,6 +74,11 @@ std::vector<std::byte> shaped(fuzz::Input& input, unsigned char elf_class) {
 }
 
 void check(const std::vector<std::byte>& image) {
+  std::uint64_t end = 0;
+  for (const image::ExportedFunction& function : image::exported_functions(image)) {
+    fuzz::require(function.offset >= end && function.bytes <= image.size() - function.offset);
+    end = function.offset + function.bytes;
+  }
   const auto soname = image::elf_soname(image);
   if (!soname) return;
   // It stands in the image, with its end.

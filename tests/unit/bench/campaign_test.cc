@@ -8,18 +8,18 @@ namespace sealvisor::test {
 namespace {
 
 using arch::Arch;
-using bench::Boot;
+using bench::BootResult;
 using bench::Side;
 using bench::Turn;
 
-Boot good_boot() {
-  Boot boot;
+BootResult good_boot() {
+  BootResult boot;
   boot.good = true;
   return boot;
 }
 
 const auto kNeverStop = [] { return false; };
-const auto kIgnore = [](const Turn&, const Boot&) {};
+const auto kIgnore = [](const Turn&, const BootResult&) {};
 
 TEST(Turns, TurnTheSidesAroundAndAlternateArchitectures) {
   const auto turns = bench::turns({Arch::X86_64, Arch::Arm64}, {Side::A, Side::B}, 2, 7);
@@ -34,18 +34,18 @@ TEST(Turns, TurnTheSidesAroundAndAlternateArchitectures) {
 }
 
 TEST(Play, PlaysEachTurnOnceAndKeepsTheirOrder) {
-  const auto turns = bench::turns({Arch::X86_64}, {Side::A, Side::B, Side::Padded}, 5, 1);
+  const auto turns = bench::turns({Arch::X86_64}, {Side::A, Side::B, Side::Control}, 5, 1);
   std::mutex mutex;
   std::size_t told = 0;
   const auto campaign = bench::play(
       turns, 3,
-      [](const Turn& turn) -> Result<Boot> {
-        Boot boot = good_boot();
-        boot.seed = turn.seed;
+      [](const Turn& turn) -> Result<BootResult> {
+        BootResult boot = good_boot();
+        boot.boot.seed = turn.seed;
         return boot;
       },
       kNeverStop,
-      [&](const Turn&, const Boot&) {
+      [&](const Turn&, const BootResult&) {
         const std::lock_guard lock(mutex);
         ++told;
       });
@@ -54,7 +54,7 @@ TEST(Play, PlaysEachTurnOnceAndKeepsTheirOrder) {
   EXPECT_FALSE(campaign.interrupted);
   for (std::size_t i = 0; i < turns.size(); ++i) {
     EXPECT_EQ(campaign.played[i].turn, turns[i]);
-    EXPECT_EQ(campaign.played[i].boot.seed, turns[i].seed);
+    EXPECT_EQ(campaign.played[i].result.boot.seed, turns[i].seed);
   }
 }
 
@@ -63,7 +63,7 @@ TEST(Play, BeginsNoOtherAfterAStopAndKeepsWhatThereIs) {
   std::size_t begun = 0;
   const auto campaign = bench::play(
       turns, 1,
-      [&](const Turn&) -> Result<Boot> {
+      [&](const Turn&) -> Result<BootResult> {
         ++begun;
         return good_boot();
       },
@@ -77,9 +77,9 @@ TEST(Play, EndsWithAGuestThatFailed) {
   std::size_t begun = 0;
   const auto campaign = bench::play(
       turns, 1,
-      [&](const Turn&) -> Result<Boot> {
+      [&](const Turn&) -> Result<BootResult> {
         ++begun;
-        return Boot{};
+        return BootResult{};
       },
       kNeverStop, kIgnore);
   EXPECT_EQ(begun, 1U);
@@ -91,7 +91,7 @@ TEST(Play, TellsAGuestThatCouldNotBeRun) {
   const auto turns = bench::turns({Arch::X86_64}, {Side::A, Side::B}, 1, 1);
   const auto campaign = bench::play(
       turns, 1,
-      [](const Turn&) -> Result<Boot> {
+      [](const Turn&) -> Result<BootResult> {
         return Error{ExitCode::HostLacks, "no QEMU"};
       },
       kNeverStop, kIgnore);

@@ -1,17 +1,22 @@
 #include "bench/collector.h"
 
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
+
+#include "bench/experiment.h"
 
 namespace sealvisor::test {
 namespace {
 
 using bench::Collector;
-using bench::PlaceCount;
-using bench::Unit;
+using bench::Lane;
+using bench::Space;
 using event::Event;
 using event::Kind;
 using protocol::Message;
@@ -46,52 +51,97 @@ Event count(std::uint64_t counter, std::uint64_t instructions) {
   return event;
 }
 
-Collector counting() {
-  return Collector(Unit::Instructions, {{"exec/fork-exit", 3, 1, 1}, {"mmap/brk", 3, 1, 1}},
-                   [](std::uint64_t counter) { return "place " + std::to_string(counter / 10); });
+bench::PlanItem item(const char* name, std::uint32_t warm_up = 1) {
+  bench::PlanItem item;
+  item.experiment = bench::find_experiment(name);
+  item.samples = 3;
+  item.warm_up = warm_up;
+  item.batch = 1;
+  return item;
 }
 
-TEST(Collector, KeepsTheProfileOfTheSampleInTheMiddle) {
+std::pair<Space, std::string> place_of(std::uint64_t counter) {
+  return {counter < 20 ? Space::User : Space::Kernel, "place " + std::to_string(counter / 10)};
+}
+
+constexpr const char* kFork = "exec/fork-exit";
+constexpr const char* kTime = "vdso/gettimeofday";
+
+Collector counting() { return {Lane::Instructions, {item(kFork), item(kTime)}, place_of}; }
+
+TEST(Collector, AddsTheProfilesOfAllSamples) {
   Collector collector = counting();
-  ASSERT_TRUE(collector.on_message(experiment("exec/fork-exit", false)).ok());
-  const std::uint64_t kernel[] = {900, 100, 500};
-  for (const std::uint64_t instructions : kernel) {
+  ASSERT_TRUE(collector.on_message(experiment(kFork, false)).ok());
+  for (const std::uint64_t instructions : {900U, 100U, 500U}) {
     collector.on_event(sample(10, instructions));
     collector.on_event(count(1, 10));
     collector.on_event(count(20, instructions - 60));
     collector.on_event(count(21, 40));
     collector.on_event(count(30, 20));
   }
-  ASSERT_TRUE(collector.on_message(experiment("exec/fork-exit", true, 3, 4)).ok());
+  ASSERT_TRUE(collector.on_message(experiment(kFork, true, 3, 4)).ok());
   ASSERT_EQ(collector.ended(), 1U);
-  const auto& run = collector.boot().experiments[0];
-  EXPECT_EQ(run.median_sample, 2U);
-  EXPECT_EQ(run.samples[2].total(), 510U);
+  const auto measured = collector.take();
+  EXPECT_EQ(measured[0].user, (std::vector<std::uint64_t>{10, 10, 10}));
+  EXPECT_EQ(measured[0].kernel, (std::vector<std::uint64_t>{900, 100, 500}));
+  EXPECT_EQ(measured[0].problem, "");
   // Counters of one name are one place.
-  EXPECT_EQ(run.profile,
-            (std::vector<PlaceCount>{{"place 2", 480}, {"place 3", 20}, {"place 0", 10}}));
-}
-
-TEST(Collector, RefusesAProfileWithAnotherSum) {
-  Collector collector = counting();
-  ASSERT_TRUE(collector.on_message(experiment("exec/fork-exit", false)).ok());
-  for (int i = 0; i < 3; ++i) {
-    collector.on_event(sample(10, 90));
-    collector.on_event(count(1, 99));
-  }
-  const Status ended = collector.on_message(experiment("exec/fork-exit", true, 3, 4));
-  ASSERT_FALSE(ended.ok());
-  EXPECT_NE(ended.error().message.find("99 instructions, the sample 100"), std::string::npos);
+  ASSERT_EQ(measured[0].profile.size(), 3U);
+  EXPECT_EQ(measured[0].profile[0].symbol, "place 2");
+  EXPECT_EQ(measured[0].profile[0].count, 1440U);
+  EXPECT_EQ(measured[0].profile[1].count, 60U);
+  EXPECT_EQ(measured[0].profile[2].space, Space::User);
+  EXPECT_EQ(measured[0].profile[2].count, 30U);
 }
 
 TEST(Collector, KeepsAnExperimentThatTheGuestCanNotRun) {
   Collector collector = counting();
-  ASSERT_TRUE(collector.on_message(experiment("exec/fork-exit", false)).ok());
-  Message end = experiment("exec/fork-exit", true);
-  end.body.experiment.status = 95;
+  ASSERT_TRUE(collector.on_message(experiment(kFork, false)).ok());
+  Message end = experiment(kFork, true);
+  end.body.experiment.status = ENOTSUP;
   ASSERT_TRUE(collector.on_message(end).ok());
-  EXPECT_EQ(collector.boot().experiments[0].status, 95);
-  EXPECT_TRUE(collector.boot().experiments[0].samples.empty());
+  const auto measured = collector.take();
+  EXPECT_EQ(measured[0].status, ENOTSUP);
+  EXPECT_TRUE(measured[0].kernel.empty());
+}
+
+TEST(Collector, NamesSamplesThatAreMissing) {
+  Collector collector = counting();
+  ASSERT_TRUE(collector.on_message(experiment(kFork, false)).ok());
+  ASSERT_TRUE(collector.on_message(experiment(kFork, true, 3, 4)).ok());
+  EXPECT_EQ(collector.take()[0].problem, "0 samples came, expected 3");
+}
+
+TEST(Collector, NamesWorkThatWasNotDone) {
+  Collector collector = counting();
+  ASSERT_TRUE(collector.on_message(experiment(kFork, false)).ok());
+  for (int i = 0; i < 3; ++i) collector.on_event(sample(1, 1));
+  ASSERT_TRUE(collector.on_message(experiment(kFork, true, 3, 3)).ok());
+  EXPECT_EQ(collector.take()[0].problem, "3 operations came out right, expected 4");
+}
+
+TEST(Collector, IsFinishedWhenAllHaveEndedAndTheAgentSaysSo) {
+  Collector collector = counting();
+  Message bye{};
+  bye.type = Type::Bye;
+  for (const char* name : {kFork, kTime}) {
+    ASSERT_TRUE(collector.on_message(experiment(name, false)).ok());
+    EXPECT_FALSE(collector.finished());
+    ASSERT_TRUE(collector.on_message(experiment(name, true)).ok());
+  }
+  EXPECT_FALSE(collector.finished());
+  ASSERT_TRUE(collector.on_message(bye).ok());
+  EXPECT_TRUE(collector.finished());
+}
+
+TEST(Collector, GivesOnlyWhatHasEnded) {
+  Collector collector = counting();
+  Message bye{};
+  bye.type = Type::Bye;
+  ASSERT_TRUE(collector.on_message(experiment(kFork, false)).ok());
+  ASSERT_TRUE(collector.on_message(bye).ok());
+  EXPECT_FALSE(collector.finished());
+  EXPECT_TRUE(collector.take().empty());
 }
 
 struct Wrong {
@@ -100,32 +150,17 @@ struct Wrong {
   const char* says;
 };
 
-Status begun(Collector& collector) {
-  return collector.on_message(experiment("exec/fork-exit", false));
-}
+Status begun(Collector& collector) { return collector.on_message(experiment(kFork, false)); }
 
 const Wrong kWrong[] = {
-    {"AnotherName", [](Collector& c) { return c.on_message(experiment("mmap/brk", false)); },
-     "mmap/brk begins, expected exec/fork-exit"},
-    {"OtherSamples",
-     [](Collector& c) { return c.on_message(experiment("exec/fork-exit", false, 4)); },
+    {"AnotherName", [](Collector& c) { return c.on_message(experiment(kTime, false)); },
+     "vdso/gettimeofday begins, expected exec/fork-exit"},
+    {"OtherSamples", [](Collector& c) { return c.on_message(experiment(kFork, false, 4)); },
      "4 samples of 1 operations, expected 3 of 1"},
     {"TwoAtOnce", [](Collector& c) { return begun(c).ok() ? begun(c) : Status(); },
      "exec/fork-exit has not ended"},
-    {"EndsWithoutBegin", [](Collector& c) { return c.on_message(experiment("mmap/brk", true)); },
+    {"EndsWithoutBegin", [](Collector& c) { return c.on_message(experiment(kTime, true)); },
      "has not begun"},
-    {"TooFewSamples",
-     [](Collector& c) {
-       return begun(c).ok() ? c.on_message(experiment("exec/fork-exit", true, 3, 4)) : Status();
-     },
-     "0 samples came, expected 3"},
-    {"WorkNotDone",
-     [](Collector& c) {
-       if (!begun(c).ok()) return Status();
-       for (int i = 0; i < 3; ++i) c.on_event(sample(1, 1));
-       return c.on_message(experiment("exec/fork-exit", true, 3, 3));
-     },
-     "3 operations were done as they should, expected 4"},
     {"ClockOfAnInstructionCount",
      [](Collector& c) {
        Message message{};
@@ -141,6 +176,19 @@ const Wrong kWrong[] = {
        return c.on_message(message);
      },
      "no benchmark sends it"},
+    {"AMarkOutOfPlace",
+     [](Collector& c) {
+       c.on_event(sample(1, 1));
+       return begun(c);
+     },
+     "out of place"},
+    {"MoreSamplesThanAskedFor",
+     [](Collector& c) {
+       if (!begun(c).ok()) return Status();
+       for (int i = 0; i < 4; ++i) c.on_event(sample(1, 1));
+       return c.on_message(experiment(kFork, true, 3, 4));
+     },
+     "more samples than were asked for"},
 };
 
 class CollectorRefuses : public testing::TestWithParam<Wrong> {};
@@ -157,24 +205,9 @@ TEST_P(CollectorRefuses, AndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(All, CollectorRefuses, testing::ValuesIn(kWrong),
                          [](const auto& info) { return std::string(info.param.name); });
 
-TEST(Collector, NotesAMarkOutOfPlace) {
-  Collector collector = counting();
-  collector.on_event(sample(1, 1));
-  ASSERT_TRUE(collector.broken().has_value());
-}
-
-TEST(Collector, NotesMoreSamplesThanWereAskedFor) {
-  Collector collector = counting();
-  ASSERT_TRUE(begun(collector).ok());
-  for (int i = 0; i < 3; ++i) collector.on_event(sample(1, 1));
-  EXPECT_FALSE(collector.broken().has_value());
-  collector.on_event(sample(1, 1));
-  EXPECT_TRUE(collector.broken().has_value());
-}
-
 TEST(Collector, TakesSamplesOfAClockInOrder) {
-  Collector collector(Unit::Ticks, {{"mmap/brk", 3, 0, 1}}, [](std::uint64_t) { return "x"; });
-  ASSERT_TRUE(collector.on_message(experiment("mmap/brk", false)).ok());
+  Collector collector(Lane::Time, {item(kTime, 0)}, place_of);
+  ASSERT_TRUE(collector.on_message(experiment(kTime, false)).ok());
   Message message{};
   message.type = Type::Samples;
   auto& body = message.body.samples;
@@ -183,20 +216,16 @@ TEST(Collector, TakesSamplesOfAClockInOrder) {
   body.ticks[0] = 5;
   body.ticks[1] = 7;
   ASSERT_TRUE(collector.on_message(message).ok());
-  const Status again = collector.on_message(message);
-  ASSERT_FALSE(again.ok());
+  EXPECT_FALSE(collector.on_message(message).ok()) << "the same again";
   body.first = 2;
   EXPECT_FALSE(collector.on_message(message).ok()) << "more than were asked for";
   body.count = 1;
   ASSERT_TRUE(collector.on_message(message).ok());
-  ASSERT_TRUE(collector.on_message(experiment("mmap/brk", true, 3, 3)).ok());
-  EXPECT_EQ(collector.boot().experiments[0].samples.size(), 3U);
-  EXPECT_EQ(collector.boot().ticks_per_second, 1e6);
-}
-
-TEST(MedianSample, IsTheLowerOfTwo) {
-  EXPECT_EQ(bench::median_sample({{4, 0}, {1, 0}, {3, 0}, {2, 0}}), 3U);
-  EXPECT_EQ(bench::median_sample({{9, 0}}), 0U);
+  ASSERT_TRUE(collector.on_message(experiment(kTime, true, 3, 3)).ok());
+  const auto measured = collector.take();
+  EXPECT_EQ(measured[0].problem, "");
+  EXPECT_EQ(measured[0].ticks, (std::vector<std::uint64_t>{5, 7, 5}));
+  EXPECT_EQ(measured[0].frequency, 1'000'000U);
 }
 
 }  // namespace

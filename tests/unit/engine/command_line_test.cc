@@ -117,6 +117,31 @@ TEST(CommandLine, DoublesCommasInThePluginsPath) {
   EXPECT_THAT(value_of(arguments_for(config), "-plugin"), HasSubstr("/a,,b/c.so,arch=x86_64"));
 }
 
+TEST(CommandLine, LetsTheGuestPlaceItselfBySeed) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    EngineConfig config = config_for(arch);
+    config.random_layout = true;
+    config.seed = 17;
+    const auto arguments = arguments_for(config);
+    EXPECT_EQ(value_of(arguments, "-seed"), "17");
+    EXPECT_THAT(words_of(kernel_arguments(config)), Not(Contains("nokaslr")));
+    EXPECT_THAT(words_of(kernel_arguments(config)), Not(Contains("norandmaps")));
+  }
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  config.random_layout = true;
+  EXPECT_THAT(cpu_model(config), HasSubstr("rdrand=on"));
+}
+
+TEST(CommandLine, GivesTheCountingPluginItsTable) {
+  EngineConfig config = config_for(arch::Arch::X86_64);
+  EXPECT_THAT(value_of(arguments_for(config), "-plugin"), Not(HasSubstr("count-fd")));
+  config.count_bytes = 0x2000;
+  InheritedFds fds = kFds;
+  fds.count = 15;
+  const auto arguments = qemu_arguments(config, 256U << 20, arch::Gpa{0}, fds);
+  EXPECT_THAT(value_of(arguments, "-plugin"), HasSubstr(",count-fd=15,count-bytes=0x2000"));
+}
+
 TEST(CommandLine, LeavesThePluginOutWhenAskedTo) {
   EngineConfig config = config_for(arch::Arch::X86_64);
   config.plugin_loaded = false;

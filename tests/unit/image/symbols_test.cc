@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace sealvisor::image {
 namespace {
@@ -122,6 +124,20 @@ TEST_F(SymbolsTest, FindsNamesThatAreTheEndOfOthersAndTheFirstOfSeveral) {
   EXPECT_EQ(addresses[3], std::nullopt) << "no symbol begins there";
   EXPECT_EQ(addresses[4], 0x1000U);
   EXPECT_EQ(addresses[5], 0x2000U);
+}
+
+TEST_F(SymbolsTest, TellsWhereFunctionsLieNoneInAnother) {
+  auto table = SymbolTable::load(file(elf_with({{"sized", 0x1000, 0x20, STT_FUNC},
+                                                {"alias", 0x1000, 0x30, STT_FUNC},
+                                                {"data", 0x1100, 0x40, STT_OBJECT},
+                                                {"without_size", 0x2000, 0, STT_FUNC},
+                                                {"reaches_into_the_next", 0x2040, 0x100, STT_FUNC},
+                                                {"last", 0x2080, 0x10, STT_FUNC}})));
+  ASSERT_TRUE(table.ok());
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> extents;
+  for (const auto& one : table.value().extents()) extents.emplace_back(one.start, one.bytes);
+  EXPECT_EQ(extents, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{
+                         {0x1000, 0x30}, {0x2000, 0x40}, {0x2040, 0x40}, {0x2080, 0x10}}));
 }
 
 TEST_F(SymbolsTest, OfSeveralNamesForOnePlaceItIsTheSameOneEachTime) {

@@ -1,12 +1,15 @@
 #include "vmm/image/vdso.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <elf.h>
 #include <gtest/gtest.h>
+#include <sys/auxv.h>
 
 namespace sealvisor::test {
 namespace {
@@ -218,6 +221,45 @@ TEST(ElfSoname, LooksOnlyAtWhatTheDynamicSegmentHas) {
   two.load = two.dynamic;
   two.load.p_filesz = 0;
   EXPECT_EQ(elf_soname(two.bytes()), std::nullopt);
+}
+
+/// This process's own vdso: a real one, of two pages at most.
+std::vector<std::byte> own_vdso() {
+  const auto* start = reinterpret_cast<const std::byte*>(::getauxval(AT_SYSINFO_EHDR));
+  const Elf64_Ehdr* header = reinterpret_cast<const Elf64_Ehdr*>(start);
+  // Section headers are what it ends with.
+  return {start, start + header->e_shoff + std::size_t{header->e_shnum} * header->e_shentsize};
+}
+
+TEST(ExportedFunctions, AreThoseOfARealVdso) {
+  const auto image = own_vdso();
+  const auto functions = image::exported_functions(image);
+  ASSERT_FALSE(functions.empty());
+  EXPECT_TRUE(std::any_of(functions.begin(), functions.end(), [](const auto& function) {
+    return function.name.find("clock_gettime") != std::string::npos;
+  }));
+  for (std::size_t i = 0; i < functions.size(); ++i) {
+    EXPECT_LE(functions[i].offset + functions[i].bytes, image.size());
+    if (i > 0) EXPECT_GE(functions[i].offset, functions[i - 1].offset + functions[i - 1].bytes);
+  }
+}
+
+TEST(ExportedFunctions, OfABrokenImageAreNoneOrInside) {
+  const auto whole = own_vdso();
+  for (std::size_t size = 0; size < whole.size(); size += 61) {
+    const std::span<const std::byte> cut(whole.data(), size);
+    for (const auto& function : image::exported_functions(cut)) {
+      EXPECT_LE(function.offset + function.bytes, size);
+    }
+  }
+  // Each word of the headers in turn is nonsense.
+  for (std::size_t at = 0; at + 4 <= sizeof(Elf64_Ehdr); at += 4) {
+    auto broken = whole;
+    std::memset(broken.data() + at, 0xFF, 4);
+    for (const auto& function : image::exported_functions(broken)) {
+      EXPECT_LE(function.offset + function.bytes, broken.size());
+    }
+  }
 }
 
 }  // namespace
