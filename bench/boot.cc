@@ -30,8 +30,6 @@ constexpr std::uint64_t kMostVdsoBytes = 16 * arch::kPageSize;
 /// Room in the table of places for those of the vdso.
 constexpr std::size_t kVdsoPlaces = 256;
 constexpr std::size_t kConsoleTail = 4096;
-/// Code that no symbol holds.
-constexpr const char* kOther = "(other)";
 
 /// Where a kernel's functions are, and how they are called.
 class Places {
@@ -68,15 +66,15 @@ class Places {
     return places;
   }
   [[nodiscard]] std::pair<Space, std::string> name_of(std::uint64_t counter) const {
-    if (counter == event::kOtherUser) return {Space::User, kOther};
-    if (counter == event::kOtherKernel) return {Space::Kernel, kOther};
+    if (counter == event::kOtherUser) return {Space::User, kNoSymbol};
+    if (counter == event::kOtherKernel) return {Space::Kernel, kNoSymbol};
     std::uint64_t place = counter - event::kFirstPlace;
     if (place < kernel_.size()) {
-      return {Space::Kernel, symbols_.function(kernel_[place].start).value_or(kOther)};
+      return {Space::Kernel, symbols_.function(kernel_[place].start).value_or(kNoSymbol)};
     }
     place -= kernel_.size();
     return place < vdso_.size() ? std::pair(Space::Vdso, vdso_[place].name)
-                                : std::pair(Space::User, std::string(kOther));
+                                : std::pair(Space::User, std::string(kNoSymbol));
   }
 
  private:
@@ -246,6 +244,7 @@ Result<BootResult> run_boot(const BootRequest& request) {
   config.plugin = request.plugin;
   config.deadline = request.deadline;
   config.watch = false;
+  config.kernel_arguments = fmt::format("sealvisor.layout={}", request.seed);
   config.seed = request.seed;
   config.random_layout = true;
   config.count_fd = table.value().fd.get();

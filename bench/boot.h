@@ -16,6 +16,9 @@
 
 namespace sealvisor::bench {
 
+/// SymbolCount::symbol of code that no symbol holds.
+inline constexpr const char* kNoSymbol = "(other)";
+
 struct BootRequest {
   arch::Arch arch{};
   engine::Kind engine = engine::Kind::Tcg;

@@ -12,6 +12,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kPluginName = "sealvisor-tcg.so";
+constexpr const char* kCounterName = "sealvisor-count.so";
 
 bool is_there(const fs::path& path) {
   std::error_code error;
@@ -47,6 +48,7 @@ Result<Places> find_places(const PlacesInput& input) {
   places.installed = is_there(installed / kPluginName);
   const fs::path own = places.installed ? installed : beside;
   places.plugin = own / kPluginName;
+  places.counter = own / kCounterName;
   places.agents = own / "guest";
   if (input.kernels) places.kernels = *input.kernels;
   return places;

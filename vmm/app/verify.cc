@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <fstream>
-#include <mutex>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -16,9 +14,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 
+#include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
 #include "vmm/app/scenarios.h"
@@ -153,28 +150,6 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
                             result.value().seconds));
   return result;
 }
-
-/// SIGINT and SIGTERM while this lives: noted, never fatal. An engine that runs handles them too,
-/// and ends its guest.
-class Interrupts {
- public:
-  Interrupts() {
-    signals_.async_wait([this](const boost::system::error_code& error, int) {
-      if (!error) seen_ = true;
-    });
-  }
-  [[nodiscard]] bool seen() {
-    const std::lock_guard lock(mutex_);
-    io_.poll();
-    return seen_;
-  }
-
- private:
-  std::mutex mutex_;
-  bool seen_ = false;
-  boost::asio::io_context io_;
-  boost::asio::signal_set signals_{io_, SIGINT, SIGTERM};
-};
 
 Result<std::vector<report::KnownFinding>> load_known(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -1,0 +1,18 @@
+// What the recipe `slowed` adds, and where it must be found (guest/kernel/patches/slowed).
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "arch/arch.h"
+#include "bench/samples.h"
+
+namespace sealvisor::bench {
+
+/// Of the experiments called `experiments`, those that take one of the slowed paths, each with what
+/// it must cost more: a path that an operation takes twice costs twice.
+[[nodiscard]] std::vector<KnownCost> known_costs(arch::Arch arch,
+                                                 const std::vector<std::string_view>& experiments);
+
+}  // namespace sealvisor::bench
