@@ -196,9 +196,6 @@ std::string plan_text(const BootRequest& request) {
   return text;
 }
 
-/// What the experiments exec, as guest/CMakeLists.txt names it.
-constexpr const char* kHelpers[] = {"bench-static", "bench-dynamic", "bench-loader", "bench32"};
-
 Result<image::Initramfs> initramfs_for(const BootRequest& request) {
   using image::InitramfsItem;
   std::vector<InitramfsItem> items;
@@ -207,9 +204,9 @@ Result<image::Initramfs> initramfs_for(const BootRequest& request) {
   for (const char* folder : {"proc", "sys", "tmp", "helpers"}) {
     items.push_back(InitramfsItem::directory(folder));
   }
-  items.push_back(InitramfsItem::file_from("init", request.guest_dir / "bench", 0755));
-  for (const std::string name : kHelpers) {
-    items.push_back(InitramfsItem::file_from("helpers/" + name, request.guest_dir / name, 0755));
+  for (const std::string name : kGuestPrograms) {
+    const std::string path = name == kGuestPrograms[0] ? "init" : "helpers/" + name;
+    items.push_back(InitramfsItem::file_from(path, request.guest_dir / name, 0755));
   }
   items.push_back(InitramfsItem::text("bench-plan", plan_text(request), 0644));
   return image::Initramfs::build(items);
@@ -244,7 +241,7 @@ Result<BootResult> run_boot(const BootRequest& request) {
   config.plugin = request.plugin;
   config.deadline = request.deadline;
   config.watch = false;
-  config.kernel_arguments = fmt::format("sealvisor.layout={}", request.seed);
+  config.kernel_arguments = fmt::format("sealvisor.layout={:#x}", request.seed);
   config.seed = request.seed;
   config.random_layout = true;
   config.count_fd = table.value().fd.get();

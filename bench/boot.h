@@ -19,6 +19,11 @@ namespace sealvisor::bench {
 /// SymbolCount::symbol of code that no symbol holds.
 inline constexpr const char* kNoSymbol = "(other)";
 
+/// Programs of the guest, as guest/CMakeLists.txt names them: process 1, then what experiments
+/// exec.
+inline constexpr const char* kGuestPrograms[] = {"bench",      "bench-static", "bench-dynamic",
+                                                 "bench-bare", "bench-compat", "loader"};
+
 struct BootRequest {
   arch::Arch arch{};
   engine::Kind engine = engine::Kind::Tcg;

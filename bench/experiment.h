@@ -1,33 +1,57 @@
-// The list of experiments: what is measured, for both sides. The guest's side is bench/guest.
+// The list of experiments: what is measured, for both sides. The list itself is
+// bench/experiment_list.h; the guest's side is bench/guest.
 //
 // An experiment is a name, a number of samples, and one small function in the guest
-// (bench/guest/experiments.h). A sample is `batch` operations between two marks. Where instructions
+// (bench/guest/functions.cc). A sample is `batch` operations between two marks. Where instructions
 // are counted, exactly, one operation is enough; where time is read from a clock, the clock's own
 // cost must vanish, so that a sample has `clock_batch` of them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace sealvisor::bench {
 
+/// Most characters of a name; with its NUL it fits into protocol::Experiment.
+inline constexpr std::size_t kMaxName = 63;
+/// Most samples of an experiment, and most that it may have for warming up.
+inline constexpr std::uint32_t kMaxSamplesOf = 256;
+/// Most operations in a sample.
+inline constexpr std::uint32_t kMaxBatch = 1024;
+
+/// What is measured. Group Vdso: 64-bit processes and 32-bit ones, whose names begin with
+/// "compat/".
 enum class Group : std::uint8_t { Exec, Mmap, Vdso };
 
 /// On which architectures an experiment exists.
 enum class On : std::uint8_t { Both, X86_64, Arm64 };
 
 struct Experiment {
-  std::string_view name;  ///< "exec/fork-exit"; less than 64 bytes, no blanks.
-  Group group{};
-  std::uint32_t samples = 0;  ///< Measured, after `warm_up` that are not.
-  std::uint32_t warm_up = 0;
+  std::string_view name;      ///< "exec/fork-exit"; at most kMaxName bytes, no blanks.
+  std::uint32_t samples = 0;  ///< Measured, after `warm_up` that are not. 1 to kMaxSamplesOf.
+  std::uint32_t warm_up = 0;  ///< At most kMaxSamplesOf.
+  /// 1 to kMaxBatch. Where it is 1 no other batch is allowed: what is measured can't be done twice
+  /// without a set-up in between, or is dear.
   std::uint32_t clock_batch = 1;
+  Group group{};
   On on = On::Both;
   bool quick = false;  ///< Part of `sealvisor bench --quick`.
 };
 
 /// All, in the order in which they run.
 [[nodiscard]] std::span<const Experiment> experiments();
+
+/// The experiment called `name`; nullptr if there is none.
+[[nodiscard]] const Experiment* find_experiment(std::string_view name);
+
+/// What protocol::Experiment::checked must be when an experiment ends with status 0: each operation
+/// is counted once its outcome was seen to be right, those of the warm-up too. With any other
+/// status it says how far the experiment came.
+[[nodiscard]] constexpr std::uint64_t expected_checks(std::uint32_t samples, std::uint32_t warm_up,
+                                                      std::uint32_t batch) {
+  return (std::uint64_t{samples} + warm_up) * batch;
+}
 
 }  // namespace sealvisor::bench

@@ -16,7 +16,8 @@ constexpr std::uint64_t kGettimeofday = 50;
 
 bool execs(std::string_view name) {
   if (name == "exec/execve-end-mark") return false;
-  return name == "exec/posix-spawn" || (name.starts_with("exec/") && name.find("exec", 5) < name.size());
+  return name == "exec/posix-spawn" ||
+         (name.starts_with("exec/") && name.find("exec", 5) < name.size());
 }
 
 /// Calls of mremap in an operation: there and back, or once and refused.

@@ -23,6 +23,9 @@ struct Layout {
 /// randomness): a lower limit would move nothing.
 inline constexpr std::uint64_t kLeastStackLimit = std::uint64_t{256} << 20;
 
+/// Most of Layout::padding: less than what execve(2) allows one string (MAX_ARG_STRLEN).
+inline constexpr std::uint32_t kMostPadding = 32'768;
+
 /// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 [[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t value) {
   value += 0x9E3779B97F4A7C15;
@@ -33,9 +36,9 @@ inline constexpr std::uint64_t kLeastStackLimit = std::uint64_t{256} << 20;
 
 [[nodiscard]] constexpr Layout layout_of(std::uint64_t seed) {
   const std::uint64_t bits = mixed(seed);
-  // Up to 1 GiB of places, and up to 32 KiB by the alignment that the ABIs give a stack.
+  // Up to 1 GiB of places, and up to kMostPadding by the alignment that the ABIs give a stack.
   return {kLeastStackLimit + (bits % 262'144) * 4096,
-          static_cast<std::uint32_t>(bits >> 32) % 2048 * 16};
+          static_cast<std::uint32_t>(bits >> 32) % (kMostPadding / 16) * 16};
 }
 
 }  // namespace sealvisor::bench

@@ -1,49 +1,23 @@
 #include "guest/agent/announce.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <string_view>
 
 #include "guest/agent/console.h"
+#include "guest/agent/lines.h"
 #include "guest/agent/touch.h"
 
 namespace sealvisor::agent {
 
 bool read_mappings(MappingTable& table) {
-  const int fd = ::open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    say("opening /proc/self/smaps: %s", std::strerror(errno));
-    return false;
-  }
   SmapsReader reader;
-  std::array<char, 4096> buffer{};
-  std::size_t held = 0;  // Bytes at the start of `buffer` that belong to an unfinished line.
-  for (;;) {
-    const ssize_t got = ::read(fd, buffer.data() + held, buffer.size() - held);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      say("reading /proc/self/smaps: %s", std::strerror(errno));
-      ::close(fd);
-      return false;
-    }
-    if (got == 0) break;
-    held += static_cast<std::size_t>(got);
-    std::string_view rest(buffer.data(), held);
-    for (std::size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
-      reader.line(rest.substr(0, end));
-      rest = rest.substr(end + 1);
-    }
-    // A line longer than the buffer is a file's path, never a system mapping: drop it.
-    if (rest.size() == buffer.size()) rest = {};
-    std::memmove(buffer.data(), rest.data(), rest.size());
-    held = rest.size();
-  }
-  ::close(fd);
+  // A line that is too long is a file's path, never a system mapping.
+  const bool read = each_line("/proc/self/smaps", [&](std::string_view line) {
+    reader.line(line);
+    return true;
+  });
+  if (!read) return false;
   table = reader.table();
   if (table.broken) say("/proc/self/smaps: a line that can't be read, or too many mappings");
   return !table.broken;

@@ -219,6 +219,21 @@ void Doorbell::entries(const protocol::Entries& entries) {
   ring();
 }
 
+void Doorbell::layout(const protocol::Layout& layout) {
+  fresh(protocol::Type::Layout, 0, sizeof(protocol::Layout)).body.layout = layout;
+  ring();
+}
+
+void Doorbell::experiment(const protocol::Experiment& experiment) {
+  fresh(protocol::Type::Experiment, 0, sizeof(protocol::Experiment)).body.experiment = experiment;
+  ring();
+}
+
+void Doorbell::samples(const protocol::Samples& samples) {
+  fresh(protocol::Type::Samples, 0, sizeof(protocol::Samples)).body.samples = samples;
+  ring();
+}
+
 void Doorbell::bye() {
   fresh(protocol::Type::Bye, 0, 0);
   ring();

@@ -25,6 +25,8 @@ class Doorbell {
   [[nodiscard]] bool open(std::uint64_t gpa, bool verbose);
   [[nodiscard]] std::uint64_t gpa() const { return gpa_; }
   [[nodiscard]] bool verbose() const { return verbose_; }
+  /// Where the page is mapped; nullptr while it is not open. For marks.
+  [[nodiscard]] std::byte* page() const { return page_; }
 
   /// A forked child calls this first: its messages are numbered from 0.
   void restart() { sequence_ = 0; }
@@ -52,6 +54,10 @@ class Doorbell {
   void store_block(const protocol::StoreBlock& block);
   void tamper(const protocol::Tamper& tamper);
   void entries(const protocol::Entries& entries);
+  void layout(const protocol::Layout& layout);
+  void experiment(const protocol::Experiment& experiment);
+  /// At most kMaxSamples of them.
+  void samples(const protocol::Samples& samples);
   void bye();
 
   /// Rings with a message of no known type (control/bad-message).

@@ -6,10 +6,13 @@
 
 namespace sealvisor::agent {
 
+#if defined(__x86_64__) || defined(__aarch64__)
+
 /// One system call; the result as the kernel returned it, -errno on failure.
 /// Registers: x86-64 psABI, A.2.1; arm64: syscall(2), "Architecture calling conventions".
-[[nodiscard]] inline long raw_call(long number, long a = 0, long b = 0, long c = 0, long d = 0,
-                                   long e = 0, long f = 0) {
+[[nodiscard, gnu::always_inline]] inline long raw_call(long number, long a = 0, long b = 0,
+                                                       long c = 0, long d = 0, long e = 0,
+                                                       long f = 0) {
 #if defined(__x86_64__)
   long result;
   register long r10 asm("r10") = d;
@@ -33,10 +36,33 @@ namespace sealvisor::agent {
                : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
                : "memory");
   return x0;
+#endif
+}
+
+#else
+
+/// The same in a 32-bit process, with at most four arguments: syscall(2), "Architecture calling
+/// conventions". On x86 by `int $0x80`, for the C library's way leads through the vdso.
+[[nodiscard, gnu::always_inline]] inline long raw_call(long number, long a = 0, long b = 0,
+                                                       long c = 0, long d = 0) {
+#if defined(__i386__)
+  long result;
+  asm volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d) : "memory");
+  return result;
+#elif defined(__arm__)
+  register long r7 asm("r7") = number;
+  register long r0 asm("r0") = a;
+  register long r1 asm("r1") = b;
+  register long r2 asm("r2") = c;
+  register long r3 asm("r3") = d;
+  asm volatile("svc #0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3) : "memory");
+  return r0;
 #else
 #error "no raw system calls for this architecture"
 #endif
 }
+
+#endif
 
 /// An address or a length as a system call argument.
 [[nodiscard]] constexpr long arg(std::unsigned_integral auto value) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "guest/agent/hex.h"
 #include "guest/protocol/doorbell.h"
 
 namespace sealvisor::agent {
@@ -76,26 +77,6 @@ class SmapsReader {
       text = text.substr(space + 1);
     }
     return false;
-  }
-
-  /// Cuts a lower-case hexadecimal number that is followed by `after` off `text`.
-  [[nodiscard]] static constexpr bool cut_hex(std::string_view& text, char after,
-                                              std::uint64_t& value) {
-    value = 0;
-    std::size_t i = 0;
-    for (; i < text.size() && i <= 16; ++i) {
-      const char c = text[i];
-      if (c >= '0' && c <= '9') {
-        value = value << 4 | static_cast<std::uint64_t>(c - '0');
-      } else if (c >= 'a' && c <= 'f') {
-        value = value << 4 | static_cast<std::uint64_t>(c - 'a' + 10);
-      } else {
-        break;
-      }
-    }
-    if (i == 0 || i > 16 || i >= text.size() || text[i] != after) return false;
-    text = text.substr(i + 1);
-    return true;
   }
 
   /// "start-end perms offset dev inode   name".

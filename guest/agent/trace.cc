@@ -1,6 +1,7 @@
 #include "guest/agent/trace.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "guest/agent/console.h"
@@ -28,6 +29,28 @@ void trace_store_block(const protocol::StoreBlock& block) {
   trace("stores %s: %u of %u bytes at 0x%llx+0x%x step %d next 0x%llx pattern %u",
         block.store_class, block.stores, block.width, static_cast<Long>(block.gpa), block.offset,
         block.step, static_cast<Long>(block.next_gpa), static_cast<unsigned>(block.pattern));
+}
+
+void trace_experiment(const protocol::Experiment& experiment) {
+  if (experiment.end == 0) {
+    trace("%s begins: %u samples of %u", experiment.name, experiment.samples, experiment.batch);
+  } else {
+    trace("%s ended: status %d, checked %llu", experiment.name, experiment.status,
+          static_cast<Long>(experiment.checked));
+  }
+}
+
+void trace_samples(const protocol::Samples& samples) {
+  char text[160] = {};
+  std::size_t used = 0;
+  for (std::uint32_t i = 0; i < std::min(samples.count, protocol::kMaxSamples); ++i) {
+    const int more = std::snprintf(text + used, sizeof text - used, " %llu",
+                                   static_cast<Long>(samples.ticks[i]));
+    if (more < 0 || static_cast<std::size_t>(more) >= sizeof text - used) break;
+    used += static_cast<std::size_t>(more);
+  }
+  trace("samples from %u on, %llu a second:%s", samples.first, static_cast<Long>(samples.frequency),
+        text);
 }
 
 }  // namespace
@@ -104,11 +127,10 @@ void trace_message(const protocol::Message& message) {
             static_cast<Long>(body.layout.vdso));
       return;
     case protocol::Type::Experiment:
-      trace("%s %s, status %d", body.experiment.name, body.experiment.end == 0 ? "begins" : "ended",
-            body.experiment.status);
+      trace_experiment(body.experiment);
       return;
     case protocol::Type::Samples:
-      trace("samples from %u on: %u", body.samples.first, body.samples.count);
+      trace_samples(body.samples);
       return;
   }
   trace("message of type %u", static_cast<unsigned>(message.type));

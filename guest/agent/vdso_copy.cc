@@ -1,17 +1,17 @@
 #include "guest/agent/vdso_copy.h"
 
-#include <elf.h>
-#include <link.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <span>
 #include <string_view>
 
 #include "guest/agent/console.h"
 #include "guest/agent/touch.h"
+#include "guest/agent/vdso_symbols.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -21,31 +21,6 @@ constexpr std::string_view kClockGettime = "__kernel_clock_gettime";
 #else
 constexpr std::string_view kClockGettime = "__vdso_clock_gettime";
 #endif
-
-/// Address of `name` in the ELF image at `base`, 0 if it is not there. The image is the kernel's
-/// own (trusted here) and is linked at 0: vdso(7). The number of dynamic symbols is the distance of
-/// the string table behind them, which the linker always puts there for a vdso.
-std::uintptr_t find_symbol(std::uintptr_t base, std::string_view name) {
-  const auto& header = *reinterpret_cast<const ElfW(Ehdr)*>(base);
-  const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(base + header.e_phoff);
-  const ElfW(Sym)* symbols = nullptr;
-  const char* strings = nullptr;
-  for (int i = 0; i < header.e_phnum; ++i) {
-    if (segments[i].p_type != PT_DYNAMIC) continue;
-    const auto* entry = reinterpret_cast<const ElfW(Dyn)*>(base + segments[i].p_offset);
-    for (; entry->d_tag != DT_NULL; ++entry) {
-      const std::uintptr_t at = base + entry->d_un.d_ptr;
-      if (entry->d_tag == DT_SYMTAB) symbols = reinterpret_cast<const ElfW(Sym)*>(at);
-      if (entry->d_tag == DT_STRTAB) strings = reinterpret_cast<const char*>(at);
-    }
-  }
-  if (symbols == nullptr || strings == nullptr) return 0;
-  const auto* end = reinterpret_cast<const ElfW(Sym)*>(strings);
-  for (const ElfW(Sym)* symbol = symbols; symbol + 1 <= end; ++symbol) {
-    if (name == strings + symbol->st_name) return base + symbol->st_value;
-  }
-  return 0;
-}
 
 void copy_page(std::uintptr_t from, std::uintptr_t to) {
   struct Pages {
@@ -85,6 +60,7 @@ int VdsoCopy::make(const MappingTable& table) {
   const auto copy = reinterpret_cast<std::uintptr_t>(place);
   for (std::uint64_t at = 0; at < size_; at += 4096) copy_page(start + at, copy + at);
   vdso_ = copy + (vdso->start - start);
+  vdso_size_ = vdso->end - vdso->start;
   __builtin___clear_cache(static_cast<char*>(place), static_cast<char*>(place) + size_);
   return 0;
 }
@@ -96,11 +72,14 @@ int VdsoCopy::run() const {
     timespec now;
     int result;
   } call{};
-  call.function = reinterpret_cast<ClockGettime>(find_symbol(vdso_, kClockGettime));
-  if (call.function == nullptr) {
+  const std::span image(reinterpret_cast<const std::byte*>(vdso_),
+                        static_cast<std::size_t>(vdso_size_));
+  const auto offset = find_vdso_function<Elf64>(image, kClockGettime);
+  if (!offset) {
     say("no clock_gettime in the vdso");
     return ENOENT;
   }
+  call.function = reinterpret_cast<ClockGettime>(vdso_ + *offset);
   const int signal = call_guarded(
       [](void* argument) {
         Call& both = *static_cast<Call*>(argument);

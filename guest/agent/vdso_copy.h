@@ -20,6 +20,7 @@ class VdsoCopy {
 
  private:
   std::uint64_t vdso_ = 0;
+  std::uint64_t vdso_size_ = 0;
   std::uint64_t size_ = 0;
 };
 

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "guest/scenario/scenario.h"
+#include "guest/scenario/words.h"
 
 namespace sealvisor::scenario {
 
@@ -56,25 +57,6 @@ struct ParsedItem {
 
 namespace detail {
 
-/// Cuts the next word off `rest`; an empty word means that there was none.
-[[nodiscard]] constexpr std::string_view next_word(std::string_view& rest) {
-  const std::size_t space = rest.find(' ');
-  const std::string_view word = rest.substr(0, space);
-  rest = space == std::string_view::npos ? std::string_view{} : rest.substr(space + 1);
-  return word;
-}
-
-/// Reads a decimal number of 1 to `limit`; 0 if `word` is not one.
-[[nodiscard]] constexpr std::uint32_t number(std::string_view word, std::uint32_t limit) {
-  if (word.empty() || word.size() > 9) return 0;
-  std::uint32_t value = 0;
-  for (const char c : word) {
-    if (c < '0' || c > '9') return 0;
-    value = value * 10 + static_cast<std::uint32_t>(c - '0');
-  }
-  return value <= limit ? value : 0;
-}
-
 /// The scenario `<prefix>/<name>`, without building that string.
 [[nodiscard]] constexpr const Scenario* find_under(Kind kind, std::string_view name) {
   for (const Scenario& scenario : kScenarios) {
@@ -107,7 +89,7 @@ namespace detail {
 /// Reads one line (without its '\n') behind the header.
 [[nodiscard]] constexpr ParsedItem parse_plan_line(std::string_view line) {
   std::string_view rest = line;
-  const std::string_view verb = detail::next_word(rest);
+  const std::string_view verb = next_word(rest);
   if (verb == "cell") return detail::parse_cell(rest);
 
   ParsedItem parsed;
@@ -116,7 +98,7 @@ namespace detail {
     parsed.item.scenario = find("bench/fork-exec");
   } else if (verb == "life" || verb == "control" || verb == "lie") {
     const Kind kind = verb == "life" ? Kind::Life : verb == "control" ? Kind::Control : Kind::Lie;
-    parsed.item.scenario = detail::find_under(kind, detail::next_word(rest));
+    parsed.item.scenario = detail::find_under(kind, next_word(rest));
     if (parsed.item.scenario == nullptr) return {{}, "no such scenario"};
     // A control that takes a count may leave it out; one that takes none must.
     counted = parsed.item.scenario->count != 0 && (kind == Kind::Life || !rest.empty());
@@ -125,7 +107,7 @@ namespace detail {
     return {{}, "no such item"};
   }
   if (counted) {
-    parsed.item.count = detail::number(detail::next_word(rest), kMaxCount);
+    parsed.item.count = number(next_word(rest), kMaxCount);
     if (parsed.item.count == 0) return {{}, "a count is a number of 1 to 100000"};
   }
   if (!rest.empty()) return {{}, "words after the last one that is expected"};

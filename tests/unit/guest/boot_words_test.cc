@@ -27,6 +27,12 @@ TEST(BootWords, RefusesWhatIsNoNumber) {
   EXPECT_EQ(parse_boot_words("xsealvisor.doorbell=0x1000").doorbell, 0U);
 }
 
+TEST(BootWords, ALayoutIsANumberToo) {
+  EXPECT_EQ(parse_boot_words("sealvisor.doorbell=0x1000 sealvisor.layout=0x11").layout, 0x11U);
+  EXPECT_EQ(parse_boot_words("sealvisor.layout=17").layout, 0U);
+  EXPECT_EQ(parse_boot_words("sealvisor.doorbell=0x1000").layout, 0U);
+}
+
 TEST(BootWords, VerboseAndPromptAreWords) {
   EXPECT_TRUE(parse_boot_words("sealvisor.verbose sealvisor.prompt").prompt);
   EXPECT_FALSE(parse_boot_words("sealvisor.verbose").prompt);

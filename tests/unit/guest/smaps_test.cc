@@ -39,6 +39,20 @@ constexpr std::string_view kProcess =
     "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"
     "VmFlags: ex \n";
 
+// /proc/PID/maps has the same lines without what stands below them in smaps.
+TEST(Smaps, ReadsMapsToo) {
+  const MappingTable table = read(
+      "00400000-00401000 r--p 00000000 00:02 1234                               /init\n"
+      "7ffff7ff6000-7ffff7ffa000 r--p 00000000 00:00 0                          [vvar]\n"
+      "7ffff7ffa000-7ffff7ffc000 r-xp 00000000 00:00 0                          [vdso]\n");
+  EXPECT_FALSE(table.broken);
+  ASSERT_EQ(table.count, 2U);
+  const SystemMapping* vdso = table.find("[vdso]");
+  ASSERT_NE(vdso, nullptr);
+  EXPECT_EQ(vdso->start, 0x7ffff7ffa000U);
+  EXPECT_EQ(vdso->end, 0x7ffff7ffc000U);
+}
+
 TEST(Smaps, TakesWhatTheKernelInstalledAndNothingElse) {
   const MappingTable table = read(kProcess);
   EXPECT_FALSE(table.broken);

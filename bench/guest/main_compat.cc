@@ -1,0 +1,75 @@
+// /helpers/bench-compat: a 32-bit program. With the word "run" it measures the experiment that the
+// shared memory names, otherwise it ends at once.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+
+#include "bench/experiment_list.h"
+#include "bench/guest/functions.h"
+#include "bench/guest/mark.h"
+#include "bench/guest/run.h"
+#include "bench/guest/shared.h"
+#include "guest/agent/console.h"
+
+namespace sealvisor::bench {
+namespace {
+
+constexpr Entry kEntries[] = {
+    {"compat/clock_gettime64-realtime", clock_gettime_vdso, CLOCK_REALTIME},
+    {"compat/clock_gettime64-realtime-syscall", clock_gettime_call, CLOCK_REALTIME},
+    {"compat/clock_gettime64-monotonic", clock_gettime_vdso, CLOCK_MONOTONIC},
+    {"compat/clock_gettime64-monotonic-syscall", clock_gettime_call, CLOCK_MONOTONIC},
+    {"compat/clock_gettime64-monotonic-coarse", clock_gettime_vdso, CLOCK_MONOTONIC_COARSE},
+    {"compat/clock_gettime64-monotonic-coarse-syscall", clock_gettime_call, CLOCK_MONOTONIC_COARSE},
+    {"compat/gettimeofday", gettimeofday_vdso},
+    {"compat/gettimeofday-syscall", gettimeofday_call},
+};
+
+constexpr Entry find_here(std::string_view name) {
+  for (const Entry& entry : kEntries) {
+    if (entry.name == name) return entry;
+  }
+  return {};
+}
+
+constexpr bool all_have_functions() {
+  for (const Experiment& experiment : kExperiments) {
+    const bool ours = experiment.name.starts_with("compat/");
+    if (ours && find_here(experiment.name).function == nullptr) return false;
+  }
+  return true;
+}
+static_assert(all_have_functions(), "an experiment of bench/experiment_list.h has no function");
+
+std::byte* map(int fd, std::uint64_t offset, std::size_t bytes) {
+  void* at = ::mmap64(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                      static_cast<off64_t>(offset));
+  if (at != MAP_FAILED) return static_cast<std::byte*>(at);
+  agent::say("mapping descriptor %d: %s", fd, std::strerror(errno));
+  return nullptr;
+}
+
+int measure() {
+  std::byte* const memory = map(kSharedFd, 0, kSharedBytes);
+  if (memory == nullptr) return EIO;
+  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  std::byte* const doorbell = map(kDoorbellFd, shared.doorbell, kPage);
+  if (doorbell == nullptr) return EIO;
+  const Entry entry = find_here(shared.name);
+  Run run(shared, doorbell, memory + kPage);
+  shared.status = entry.function == nullptr ? ENOSYS : entry.function(run, entry.argument);
+  shared.finished = 1;
+  return 0;
+}
+
+}  // namespace
+}  // namespace sealvisor::bench
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "run") return sealvisor::bench::measure();
+  return sealvisor::bench::kTargetExit;
+}

@@ -1,0 +1,113 @@
+#include "bench/experiment.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace sealvisor::bench {
+namespace {
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '/';
+}
+
+/// Why `name` could not stand in a plan, a message and a report; empty: it can.
+std::string_view wrong_with(std::string_view name) {
+  if (name.size() > kMaxName) return "too long";
+  if (!std::all_of(name.begin(), name.end(), is_name_character)) return "a character";
+  if (std::count(name.begin(), name.end(), '/') != 1) return "not one slash";
+  if (name.front() == '/' || name.back() == '/') return "a part is empty";
+  return {};
+}
+
+TEST(Experiments, AWrongNameIsSeen) {
+  EXPECT_EQ(wrong_with("exec/fork-exit"), "");
+  EXPECT_EQ(wrong_with(std::string(kMaxName - 4, 'x').append("/abcd")), "too long");
+  EXPECT_EQ(wrong_with("exec/fork exit"), "a character");
+  EXPECT_EQ(wrong_with("fork"), "not one slash");
+  EXPECT_EQ(wrong_with("exec/"), "a part is empty");
+}
+
+TEST(Experiments, HaveNamesOfTheirOwn) {
+  std::set<std::string_view> names;
+  for (const Experiment& experiment : experiments()) {
+    EXPECT_EQ(wrong_with(experiment.name), "") << experiment.name;
+    EXPECT_TRUE(names.insert(experiment.name).second) << experiment.name;
+  }
+  EXPECT_EQ(names.size(), experiments().size());
+}
+
+TEST(Experiments, HaveNumbersThatAPlanCanSay) {
+  for (const Experiment& experiment : experiments()) {
+    EXPECT_GE(experiment.samples, 1U) << experiment.name;
+    EXPECT_LE(experiment.samples, kMaxSamplesOf) << experiment.name;
+    EXPECT_GE(experiment.warm_up, 1U) << experiment.name;
+    EXPECT_LE(experiment.warm_up, kMaxSamplesOf) << experiment.name;
+    EXPECT_GE(experiment.clock_batch, 1U) << experiment.name;
+    EXPECT_LE(experiment.clock_batch, kMaxBatch) << experiment.name;
+  }
+}
+
+/// Group of a name by its first part.
+Group group_named(std::string_view name) {
+  if (name.starts_with("exec/")) return Group::Exec;
+  return name.starts_with("mmap/") ? Group::Mmap : Group::Vdso;
+}
+
+TEST(Experiments, AreInTheGroupThatTheirNameSays) {
+  for (const Experiment& experiment : experiments()) {
+    EXPECT_EQ(experiment.group, group_named(experiment.name)) << experiment.name;
+    const bool vdso =
+        experiment.name.starts_with("vdso/") || experiment.name.starts_with("compat/");
+    EXPECT_EQ(experiment.group == Group::Vdso, vdso) << experiment.name;
+  }
+}
+
+TEST(Experiments, HaveTheSystemCallAsControlOfEachCallOfTheVdso) {
+  for (const Experiment& experiment : experiments()) {
+    const std::string_view name = experiment.name;
+    if (experiment.group != Group::Vdso || name.ends_with("-syscall")) continue;
+    if (name.find("first-call") != std::string_view::npos) continue;
+    const Experiment* control = find_experiment(std::string(name) + "-syscall");
+    ASSERT_NE(control, nullptr) << name;
+    EXPECT_EQ(control->on, experiment.on) << name;
+  }
+}
+
+TEST(Experiments, HaveAQuickPartOfEachGroup) {
+  std::map<Group, int> quick;
+  std::map<std::string_view, int> quick_parts;
+  for (const Experiment& experiment : experiments()) {
+    if (!experiment.quick) continue;
+    ++quick[experiment.group];
+    ++quick_parts[experiment.name.substr(0, experiment.name.find('/'))];
+  }
+  EXPECT_GE(quick[Group::Exec], 5);
+  EXPECT_GE(quick[Group::Mmap], 5);
+  EXPECT_GE(quick[Group::Vdso], 5);
+  EXPECT_GE(quick_parts["compat"], 1);
+  const int all = quick[Group::Exec] + quick[Group::Mmap] + quick[Group::Vdso];
+  EXPECT_GE(all, 20);
+  EXPECT_LE(all, 30);
+}
+
+TEST(Experiments, AreFoundByTheirName) {
+  const Experiment* found = find_experiment("exec/fork-exit");
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->name, "exec/fork-exit");
+  EXPECT_EQ(find_experiment("exec/fork-exi"), nullptr);
+  EXPECT_EQ(find_experiment(""), nullptr);
+}
+
+TEST(Experiments, CountTheChecksOfTheWarmUpToo) {
+  EXPECT_EQ(expected_checks(16, 4, 1), 20U);
+  EXPECT_EQ(expected_checks(16, 4, 32), 640U);
+  EXPECT_EQ(expected_checks(kMaxSamplesOf, 0, kMaxBatch), 256U * 1024U);
+}
+
+}  // namespace
+}  // namespace sealvisor::bench
