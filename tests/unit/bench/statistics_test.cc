@@ -334,21 +334,32 @@ TEST(Statistics, TheSmallestEffectIsTheHalfWidth) {
   EXPECT_FALSE(moved(*compared.smallest_effect - 0.1));
 }
 
+/// Spread as evenly, but without the many equal differences that two even spreads have.
+Values scattered(double middle, double step, std::size_t count) {
+  Values values;
+  for (std::size_t i = 1; i <= count; ++i) {
+    const double place = static_cast<double>(i) * step;
+    values.push_back(middle + 100 * (place - std::floor(place) - 0.5));
+  }
+  return values;
+}
+
 TEST(Statistics, TheNumberThatIsNeededDoesDecide) {
   MannWhitneyTable table;
-  for (const double shift : {0.0, 8.0, 35.0, -32.0}) {
-    const Comparison few = compare(even(1000, 100, 8), even(1000 + shift, 100, 8), {0, 20}, table);
+  for (const double shift : {0.0, 8.0, 37.0, -35.0}) {
+    const auto with = [&](std::size_t count) {
+      return compare(scattered(1000, 0.6180339887, count),
+                     scattered(1000 + shift, 0.7548776662, count), {0, 20}, table);
+    };
+    const Comparison few = with(10);
     ASSERT_EQ(few.verdict, Verdict::Undecided) << shift;
     ASSERT_TRUE(few.needed) << shift;
-    EXPECT_GT(*few.needed, 8U);
-    // A tenth more, for it is an estimate.
-    const auto enough = static_cast<std::size_t>(static_cast<double>(*few.needed) * 1.1) + 1;
-    const Comparison many =
-        compare(even(1000, 100, enough), even(1000 + shift, 100, enough), {0, 20}, table);
-    EXPECT_NE(many.verdict, Verdict::Undecided) << shift << ", " << enough << " layouts";
-    const Comparison half =
-        compare(even(1000, 100, enough / 2), even(1000 + shift, 100, enough / 2), {0, 20}, table);
-    EXPECT_EQ(half.verdict, Verdict::Undecided) << shift << ", " << enough / 2 << " layouts";
+    EXPECT_GT(*few.needed, 10U);
+    // It is an estimate, and these values spread out more evenly the more there are.
+    EXPECT_NE(with(*few.needed * 3 / 2).verdict, Verdict::Undecided) << shift;
+    EXPECT_EQ(with(std::max<std::size_t>(*few.needed / 3, kLeastLayouts)).verdict,
+              Verdict::Undecided)
+        << shift << ", " << *few.needed << " needed";
   }
 }
 
