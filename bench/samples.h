@@ -41,17 +41,17 @@ struct Measured {
   std::int32_t status = 0;  ///< errno that stopped it; ENOTSUP: not on this guest.
   /// Why its samples can't be used; empty: they can. A checksum that was wrong, a sample count that
   /// was not the announced one.
-  std::string problem;
+  std::string problem{};
   std::uint32_t batch = 1;
   /// Lane::Instructions: of each sample, what user mode and what the kernel executed; equally many.
-  std::vector<std::uint64_t> user;
-  std::vector<std::uint64_t> kernel;
+  std::vector<std::uint64_t> user{};
+  std::vector<std::uint64_t> kernel{};
   /// Lane::Time: ticks of each sample, and ticks in a second; 0: not known.
-  std::vector<std::uint64_t> ticks;
+  std::vector<std::uint64_t> ticks{};
   std::uint64_t frequency = 0;
   /// Lane::Instructions: where the instructions of all these samples were, each symbol once; empty:
   /// no profile was taken. Counts of the kernel sum up to `kernel`, the others to `user`.
-  std::vector<SymbolCount> profile;
+  std::vector<SymbolCount> profile{};
 };
 
 /// One guest from its start to its end.
@@ -79,29 +79,29 @@ enum class Mode : std::uint8_t { Quick, Full };
 
 struct Tool {
   std::string name;
-  std::string version;
+  std::string version{};
 };
 
 /// Everything about a run that is not a measurement.
 struct Context {
-  std::string date;  ///< ISO 8601, UTC.
-  std::string command;
-  std::string version;   ///< Of sealvisor.
-  std::string host_cpu;  ///< Model, as /proc/cpuinfo names it.
-  std::string host_arch;
+  std::string date{};  ///< ISO 8601, UTC.
+  std::string command{};
+  std::string version{};   ///< Of sealvisor.
+  std::string host_cpu{};  ///< Model, as /proc/cpuinfo names it.
+  std::string host_arch{};
   std::uint32_t host_cpus = 0;
-  std::string engine;          ///< "tcg", "kvm".
-  std::string engine_version;  ///< "QEMU 10.0.2".
-  std::string cpu_model;       ///< Of the guest.
+  std::string engine{};          ///< "tcg", "kvm".
+  std::string engine_version{};  ///< "QEMU 10.0.2".
+  std::string cpu_model{};       ///< Of the guest.
   Lane lane = Lane::Instructions;
   bool watched = false;  ///< With interception of table writes on; else off.
   Mode mode = Mode::Quick;
-  std::string a;  ///< Recipes.
-  std::string b;
-  std::string programs_hash;         ///< Of the guest's programs, the experiments among them.
-  std::vector<std::uint64_t> seeds;  ///< Layouts that were to be used.
-  std::vector<Kernel> kernels;
-  std::vector<Tool> tools;  ///< Compilers, linkers, QEMU's plugin interface.
+  std::string a{};  ///< Recipes.
+  std::string b{};
+  std::string programs_hash{};         ///< Of the guest's programs, the experiments among them.
+  std::vector<std::uint64_t> seeds{};  ///< Layouts that were to be used.
+  std::vector<Kernel> kernels{};
+  std::vector<Tool> tools{};  ///< Compilers, linkers, QEMU's plugin interface.
 };
 
 /// Sensitivity control: what the slowed recipe adds, and must be found.
@@ -121,14 +121,14 @@ struct CrossCheckPlan {
 };
 
 struct Collected {
-  Context context;
-  std::vector<Boot> boots;
+  Context context{};
+  std::vector<Boot> boots{};
   /// Boots again with the kernel and seed of one in `boots`: each sample must be the same.
-  std::vector<Boot> repeats;
-  std::vector<KnownCost> known_costs;  ///< Empty: no sensitivity control was asked for.
-  std::vector<CrossCheckPlan> cross_checks;
-  bool interrupted = false;           ///< The user wanted an end before all was done.
-  std::vector<std::string> failures;  ///< Guests that crashed or hung, one sentence each.
+  std::vector<Boot> repeats{};
+  std::vector<KnownCost> known_costs{};  ///< Empty: no sensitivity control was asked for.
+  std::vector<CrossCheckPlan> cross_checks{};
+  bool interrupted = false;             ///< The user wanted an end before all was done.
+  std::vector<std::string> failures{};  ///< Guests that crashed or hung, one sentence each.
 };
 
 }  // namespace sealvisor::bench

@@ -435,8 +435,7 @@ TEST(Sensitivity, OneInstructionMayBeMissingAndNoMore) {
     const Report report = concluded(collected);
     EXPECT_EQ(report.sensitivity->good, off == 1);
     EXPECT_EQ(report.exit_code, off == 1 ? ExitCode::AsExpected : ExitCode::Failed);
-    EXPECT_THAT(report.conclusion,
-                StartsWith(off == 1 ? "EQUIVALENT: " : "SENSITIVITY FAILED: "));
+    EXPECT_THAT(report.conclusion, StartsWith(off == 1 ? "EQUIVALENT: " : "SENSITIVITY FAILED: "));
   }
 }
 

@@ -12,7 +12,7 @@
 namespace sealvisor::bench::generate {
 
 struct Plan {
-  std::vector<arch::Arch> archs = {arch::Arch::X86_64};
+  std::vector<arch::Arch> archs{arch::Arch::X86_64};
   std::uint64_t layouts = 16;
   std::uint64_t samples = 5;
   Lane lane = Lane::Instructions;
@@ -20,13 +20,13 @@ struct Plan {
   double layout_noise = 0;
   /// Instructions that b executes more, in the kernel, by experiment; only these experiments
   /// differ.
-  std::map<std::string, std::int64_t> b_adds;
+  std::map<std::string, std::int64_t> b_adds{};
   /// The same of the control, which should add nothing.
-  std::map<std::string, std::int64_t> control_adds;
+  std::map<std::string, std::int64_t> control_adds{};
   bool profiles = true;
   bool control = true;
-  std::vector<KnownCost> known_costs;  ///< Not empty: the slowed side is there, and adds them.
-  std::vector<std::string> only;       ///< Experiments; empty: all.
+  std::vector<KnownCost> known_costs{};  ///< Not empty: the slowed side is there, and adds them.
+  std::vector<std::string> only{};       ///< Experiments; empty: all.
 };
 
 /// Names of all experiments, about thirty.
