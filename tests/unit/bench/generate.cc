@@ -1,6 +1,7 @@
 #include "tests/unit/bench/generate.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <functional>
 #include <random>
@@ -229,6 +230,44 @@ Collected collect(const Plan& plan) {
       }
     }
   }
+  return collected;
+}
+
+Collected showcase() {
+  Plan plan;
+  plan.archs = {arch::Arch::X86_64, arch::Arch::Arm64};
+  plan.layout_noise = 0.0006;
+  plan.b_adds = {{"exec/fork-exec-static", 5200},
+                 {"mmap/refused-munmap", -120},
+                 {"mmap/munmap-vmas-1", 16},
+                 {"mmap/munmap-vmas-16", 31},
+                 {"mmap/munmap-vmas-256", 160},
+                 {"mmap/munmap-vmas-1024", 610},
+                 {"mmap/mseal", 19}};
+  for (const arch::Arch arch : plan.archs) {
+    plan.known_costs.push_back({arch, "exec/teardown", Space::Kernel, 500, "exit_mmap"});
+    plan.known_costs.push_back({arch, "vdso/time", Space::Vdso, 40, "__vdso_clock_gettime"});
+  }
+  Collected collected = collect(plan);
+  for (Boot& boot : collected.boots) {
+    if (boot.arch == arch::Arch::Arm64) {
+      boot.experiments.push_back({.experiment = "vdso/compat-gettimeofday", .status = ENOTSUP});
+    }
+    boot.experiments.push_back({.experiment = "stress-ng/mmap"});
+    for (const Measured& measured : boot.experiments) {
+      if (measured.experiment != "mmap/anonymous-4k") continue;
+      boot.experiments.back().user = measured.user;
+      boot.experiments.back().kernel = measured.kernel;
+    }
+    // Every layout of b is another world here: too few to say anything.
+    for (Measured& measured : boot.experiments) {
+      if (measured.experiment != "mmap/brk" || boot.side != Side::B) continue;
+      for (auto& value : measured.kernel) value += boot.seed % 4 * 14;
+      measured.profile.clear();
+    }
+  }
+  collected.cross_checks = {{"stress-ng --mmap", "stress-ng/mmap", "mmap/anonymous-4k"}};
+  collected.repeats = {collected.boots[0], collected.boots[1]};
   return collected;
 }
 

@@ -34,4 +34,8 @@ struct Plan {
 
 [[nodiscard]] Collected collect(const Plan& plan);
 
+/// Both architectures, all experiments, with something of every kind in it: slower, faster,
+/// undecided, what these guests lack, known costs, repeated boots, a cross-check.
+[[nodiscard]] Collected showcase();
+
 }  // namespace sealvisor::bench::generate
