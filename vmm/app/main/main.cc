@@ -62,6 +62,9 @@ struct Run {
   int operator()(const app::BootOptions& options) const {
     return apart([&] { return app::boot(options); });
   }
+  int operator()(const app::BenchOptions& /*options*/) const {
+    return fail({ExitCode::HostLacks, "this build has no guests for `sealvisor bench` yet"});
+  }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }
   int operator()(const app::KernelOptions& options) const { return kernel(options); }
