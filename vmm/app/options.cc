@@ -3,9 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "bench/paired.h"
 #include "vmm/engine/kvm/host.h"
 
 namespace sealvisor::app {
@@ -131,6 +133,81 @@ CLI::App* add_boot(CLI::App& app, BootOptions& boot, ArchWord& arch) {
   return sub;
 }
 
+void add_bench_files(CLI::App& sub, BenchOptions& bench) {
+  sub.add_option("--save", bench.save, "keep this run for a later --baseline")->type_name("FILE");
+  CLI::Option* baseline =
+      sub.add_option("--baseline", bench.baseline,
+                     "compare with a run that was saved; exit 1 if anything is slower")
+          ->type_name("FILE");
+  sub.add_option_function<std::vector<std::string>>(
+         "--baseline-anyway",
+         [&bench](const std::vector<std::string>& words) {
+           static constexpr std::pair<const char*, bench::Same> kWords[] = {
+               {"machine", bench::Same::Machine},
+               {"engine", bench::Same::Engine},
+               {"kernels", bench::Same::Kernels},
+               {"programs", bench::Same::Programs}};
+           for (const auto& [word, what] : kWords) {
+             if (std::find(words.begin(), words.end(), word) != words.end()) {
+               bench.may_differ.push_back(what);
+             }
+           }
+         },
+         "what may differ from the baseline: machine, engine, kernels, programs; a list with "
+         "commas")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"machine", "engine", "kernels", "programs"}))
+      ->type_name("WHAT")
+      ->needs(baseline);
+  sub.add_option("--json", bench.json,
+                 "write the whole report, in the format of Google Benchmark with an addition")
+      ->type_name("FILE");
+  sub.add_option("--csv", bench.csv, "write a line for each comparison")->type_name("FILE");
+  sub.add_option("--html", bench.html, "write a page with plots (needs gnuplot)")
+      ->type_name("FILE");
+}
+
+CLI::App* add_bench(CLI::App& app, BenchOptions& bench, ArchWord& arch) {
+  CLI::App* sub = app.add_subcommand(
+      "bench", "What kernel b costs more than kernel a in exec, mmap and vdso calls, with a bound");
+  sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
+      ->check(CLI::IsMember({"x86_64", "arm64", "all"}))
+      ->type_name("ARCH");
+  sub->add_option("--a", bench.a, "recipe to compare with")
+      ->type_name("RECIPE")
+      ->capture_default_str();
+  sub->add_option("--b", bench.b, "recipe that is compared")
+      ->type_name("RECIPE")
+      ->capture_default_str();
+  add_list(*sub, "--filter", bench.filters, "pattern for the experiments to run; may be repeated")
+      ->type_name("GLOB");
+  CLI::Option* quick = sub->add_flag_callback(
+      "--quick", [&bench] { bench.mode = bench::Mode::Quick; },
+      "fewer experiments and layouts, in a minute or two (the default)");
+  sub->add_flag_callback(
+         "--full", [&bench] { bench.mode = bench::Mode::Full; }, "all of them, in a quarter hour")
+      ->excludes(quick);
+  sub->add_option("--layouts", bench.layouts, "boots of each kernel, each with a layout of its own")
+      ->type_name("N")
+      ->check(CLI::Range(static_cast<std::uint32_t>(bench::kLeastPairs), kMostLayouts));
+  sub->add_option("--seed", bench.seed, "where the layouts are taken from")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option_function<std::string>(
+         "--fail-on",
+         [&bench](const std::string& word) {
+           bench.fail_on = word == "any" ? bench::FailOn::Any : bench::FailOn::Slower;
+         },
+         "exit 1 if b is slower in anything, or is anything but equivalent (any)")
+      ->check(CLI::IsMember({"slower", "any"}))
+      ->type_name("WHAT");
+  sub->add_flag("--explain", bench.explain, "say in which functions the kernels differ");
+  add_bench_files(*sub, bench);
+  return sub;
+}
+
 struct KernelWords {
   std::string recipe;
   std::string arch;
@@ -201,12 +278,15 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       "lacks something, 4 a guest failed.");
   VerifyOptions verify;
   BootOptions boot;
+  BenchOptions bench;
   ScenariosOptions scenarios;
   KernelWords words;
   ArchWord verify_arch;
   ArchWord boot_arch;
+  ArchWord bench_arch;
   CLI::App* const verify_app = add_verify(app, verify, verify_arch);
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
+  CLI::App* const bench_app = add_bench(app, bench, bench_arch);
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
   scenarios_app->add_flag("--json", scenarios.json, "for programs");
   CLI::App* const doctor_app =
@@ -219,8 +299,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   });
   if (!arguments.empty() && !arguments.front().starts_with('-') && !known) {
     return Error{ExitCode::Usage,
-                 fmt::format("no command '{}', expected verify, boot, scenarios, doctor or kernel; "
-                             "see `sealvisor --help`",
+                 fmt::format("no command '{}', expected verify, boot, bench, scenarios, doctor or "
+                             "kernel; see `sealvisor --help`",
                              arguments.front())};
   }
   try {
@@ -278,6 +358,17 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       return Error{ExitCode::Usage, "`sealvisor boot` takes --engine tcg or kvm"};
     }
     return Command(std::move(boot));
+  }
+  if (*bench_app) {
+    bench.archs = archs_of(bench_arch.word);
+    if (bench.archs.empty()) bench.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
+    if (bench.a == bench.b) {
+      return Error{ExitCode::Usage,
+                   fmt::format("--a and --b are both {}: that comparison is in each run; see "
+                               "`sealvisor bench --help`",
+                               bench.a)};
+    }
+    return Command(std::move(bench));
   }
   if (*scenarios_app) return Command(scenarios);
   if (*doctor_app) return Command(DoctorOptions{});

@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "arch/arch.h"
+#include "bench/baseline.h"
+#include "bench/result.h"
+#include "bench/samples.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/engine.h"
 
@@ -46,6 +49,24 @@ struct BootOptions {
   std::string arguments;            ///< For the kernel's command line.
 };
 
+struct BenchOptions {
+  std::vector<arch::Arch> archs;  ///< At least one.
+  std::string a = "lts-unsealed";
+  std::string b = "lts-sealed";      ///< "slower" means that it costs more than a.
+  std::vector<std::string> filters;  ///< Patterns for experiments; empty: those of the mode.
+  bench::Mode mode = bench::Mode::Quick;
+  std::uint32_t layouts = 0;   ///< Of each kernel; 0: as many as the mode has.
+  std::uint64_t seed = 1;      ///< The layouts' seeds are made from it.
+  std::filesystem::path save;  ///< Empty: none is written, for this and those below.
+  std::filesystem::path json;
+  std::filesystem::path csv;
+  std::filesystem::path html;
+  std::filesystem::path baseline;       ///< Empty: there is none.
+  std::vector<bench::Same> may_differ;  ///< From the baseline.
+  bench::FailOn fail_on = bench::FailOn::Nothing;
+  bool explain = false;
+};
+
 struct ScenariosOptions {
   bool json = false;
 };
@@ -62,11 +83,15 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, ScenariosOptions, DoctorOptions,
-                             KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, ScenariosOptions,
+                             DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};
+
+/// Most layouts of a kernel that `bench --layouts` takes. Fewer than bench::kLeastPairs decide
+/// nothing.
+inline constexpr std::uint32_t kMostLayouts = 256;
 
 /// Reads the arguments behind the program's name. Errors (Usage): one sentence, and where to find
 /// help.

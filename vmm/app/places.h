@@ -12,8 +12,8 @@ namespace sealvisor::app {
 
 struct Places {
   std::filesystem::path share;  ///< Holds guest/kernel and docs: a source tree, or share/sealvisor.
-  std::filesystem::path agents;  ///< Holds a folder of guest programs for each architecture.
-  std::filesystem::path plugin;  ///< The monitor that QEMU loads.
+  std::filesystem::path agents;     ///< Holds a folder of guest programs for each architecture.
+  std::filesystem::path plugin;     ///< The monitor that QEMU loads.
   std::filesystem::path counter{};  ///< The counting plugin, for benchmarks.
   /// Finished kernels, a folder RECIPE/ARCH each, instead of what the script finds. Empty: none.
   std::filesystem::path kernels{};

@@ -74,6 +74,51 @@ TEST(Options, ControlsOfTheKvmLane) {
   EXPECT_EQ(verify.leave_return, 2U);
 }
 
+TEST(Options, BenchByDefaultAsksWhatSealingCosts) {
+  const auto bench = parsed<BenchOptions>("bench");
+  EXPECT_THAT(bench.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
+  EXPECT_EQ(bench.a, "lts-unsealed");
+  EXPECT_EQ(bench.b, "lts-sealed");
+  EXPECT_EQ(bench.mode, bench::Mode::Quick);
+  EXPECT_EQ(bench.fail_on, bench::FailOn::Nothing);
+  EXPECT_TRUE(bench.filters.empty());
+  EXPECT_EQ(bench.layouts, 0U);
+  EXPECT_EQ(bench.seed, 1U);
+  EXPECT_FALSE(bench.explain);
+  for (const auto* path : {&bench.save, &bench.json, &bench.csv, &bench.html, &bench.baseline}) {
+    EXPECT_TRUE(path->empty());
+  }
+  EXPECT_TRUE(bench.may_differ.empty());
+}
+
+TEST(Options, BenchTakesAllItsOptions) {
+  const auto bench = parsed<BenchOptions>(
+      "bench --arch arm64 --a one --b two --filter exec/* --filter vdso/time --full --layouts 20 "
+      "--seed 18446744073709551615 --save s --baseline b --baseline-anyway machine,kernels "
+      "--json j --csv c --html h --fail-on any --explain");
+  EXPECT_THAT(bench.archs, ElementsAre(Arch::Arm64));
+  EXPECT_EQ(bench.a, "one");
+  EXPECT_EQ(bench.b, "two");
+  EXPECT_THAT(bench.filters, ElementsAre("exec/*", "vdso/time"));
+  EXPECT_EQ(bench.mode, bench::Mode::Full);
+  EXPECT_EQ(bench.layouts, 20U);
+  EXPECT_EQ(bench.seed, 18446744073709551615U);
+  EXPECT_EQ(bench.save, "s");
+  EXPECT_EQ(bench.baseline, "b");
+  EXPECT_THAT(bench.may_differ, ElementsAre(bench::Same::Machine, bench::Same::Kernels));
+  EXPECT_EQ(bench.json, "j");
+  EXPECT_EQ(bench.csv, "c");
+  EXPECT_EQ(bench.html, "h");
+  EXPECT_EQ(bench.fail_on, bench::FailOn::Any);
+  EXPECT_TRUE(bench.explain);
+  EXPECT_EQ(parsed<BenchOptions>("bench --quick").mode, bench::Mode::Quick);
+  EXPECT_EQ(parsed<BenchOptions>("bench --fail-on slower").fail_on, bench::FailOn::Slower);
+  EXPECT_THAT(parsed<BenchOptions>("bench --baseline b --baseline-anyway engine "
+                                   "--baseline-anyway programs")
+                  .may_differ,
+              ElementsAre(bench::Same::Engine, bench::Same::Programs));
+}
+
 TEST(Options, KernelBecomesWordsForTheScript) {
   struct Case {
     const char* line;
@@ -126,6 +171,16 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --leave-return 2", "--engine kvm"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
+      {"bench --quick --full", " excludes --"},
+      {"bench --layouts 3", "3 not in range"},
+      {"bench --layouts 257", "257 not in range"},
+      {"bench --seed -1", "-1"},
+      {"bench --fail-on faster", "faster not in {slower,any}"},
+      {"bench --baseline-anyway machine", "requires --baseline"},
+      {"bench --baseline b --baseline-anyway weather", "weather not in"},
+      {"bench --b lts-unsealed", "--a and --b are both lts-unsealed"},
+      {"bench --engine tcg", "--engine"},
+      {"bench stray", "stray"},
       {"boot --arch all", "all not in {x86_64,arm64}"},
       {"boot --initramfs x --scenario y", " excludes --"},
       {"kernel", "subcommand"},

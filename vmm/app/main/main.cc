@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/app/bench.h"
 #include "vmm/app/boot.h"
 #include "vmm/app/doctor.h"
 #include "vmm/app/kernels.h"
@@ -54,6 +55,8 @@ int apart(const Work& work) {
 }
 
 struct Run {
+  std::string command;  ///< As it was typed, or nearly so.
+
   int operator()(const app::VerifyOptions& options) const {
     return apart([&] {
       return options.machine.nested ? app::verify_nested(options) : app::verify(options);
@@ -61,6 +64,9 @@ struct Run {
   }
   int operator()(const app::BootOptions& options) const {
     return apart([&] { return app::boot(options); });
+  }
+  int operator()(const app::BenchOptions& options) const {
+    return apart([&] { return app::bench(options, command); });
   }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }
@@ -74,7 +80,8 @@ int main(int argc, char** argv) {
   try {
     const auto command = app::parse_options({argv + 1, argv + argc});
     if (!command) return fail(command.error());
-    return std::visit(Run{}, command.value());
+    return std::visit(Run{fmt::format("sealvisor {}", fmt::join(argv + 1, argv + argc, " "))},
+                      command.value());
   } catch (const std::exception& problem) {
     // Only what no caller can do anything about comes this far: memory that is not there.
     std::fprintf(stderr, "sealvisor: %s\n", problem.what());

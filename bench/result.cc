@@ -1,0 +1,144 @@
+#include "bench/result.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include <fmt/format.h>
+
+namespace sealvisor::bench {
+
+const char* name_of(Lane lane) { return lane == Lane::Instructions ? "instructions" : "time"; }
+
+const char* name_of(Mode mode) { return mode == Mode::Quick ? "quick" : "full"; }
+
+const char* name_of(Side side) {
+  switch (side) {
+    case Side::A:
+      return "a";
+    case Side::B:
+      return "b";
+    case Side::Control:
+      return "control";
+    case Side::Slowed:
+      return "slowed";
+  }
+  return "?";
+}
+
+const char* name_of(Space space) {
+  switch (space) {
+    case Space::Kernel:
+      return "kernel";
+    case Space::Vdso:
+      return "vdso";
+    case Space::User:
+      return "user";
+  }
+  return "?";
+}
+
+const char* name_of(FailOn fail_on) {
+  switch (fail_on) {
+    case FailOn::Nothing:
+      return "nothing";
+    case FailOn::Slower:
+      return "slower";
+    case FailOn::Any:
+      return "any";
+  }
+  return "?";
+}
+
+const char* name_of(Measure measure) {
+  switch (measure) {
+    case Measure::Total:
+      return "total";
+    case Measure::User:
+      return "user";
+    case Measure::Kernel:
+      return "kernel";
+    case Measure::Nanoseconds:
+      return "time";
+    case Measure::Ticks:
+      return "ticks";
+  }
+  return "?";
+}
+
+const char* unit_of(Measure measure) {
+  switch (measure) {
+    case Measure::Nanoseconds:
+      return "ns";
+    case Measure::Ticks:
+      return "ticks";
+    default:
+      return "instructions";
+  }
+}
+
+Bound bound_of(const Bounds& bounds, Measure measure) {
+  switch (measure) {
+    case Measure::Nanoseconds:
+      return {bounds.relative, bounds.nanoseconds};
+    case Measure::Ticks:
+      return {bounds.relative, bounds.ticks};
+    default:
+      return {bounds.relative, bounds.instructions};
+  }
+}
+
+std::string name_of(const Metric& metric) {
+  return fmt::format("{} {} {}", arch::name_of(metric.arch), metric.experiment,
+                     name_of(metric.measure));
+}
+
+std::vector<double> values_of(const std::vector<LayoutValue>& values) {
+  std::vector<double> result;
+  result.reserve(values.size());
+  for (const LayoutValue& value : values) result.push_back(value.value);
+  return result;
+}
+
+std::string text_of(const Bounds& bounds, Lane lane) {
+  const double absolute = lane == Lane::Instructions ? bounds.instructions : bounds.nanoseconds;
+  return fmt::format("{:g} % of a's median or {:g} {}, whichever is larger", bounds.relative * 100,
+                     absolute, lane == Lane::Instructions ? "instructions" : "ns");
+}
+
+std::string text_of_lane(const Context& context) {
+  if (context.lane == Lane::Instructions) {
+    return fmt::format("instructions, counted exactly; {}", kNoLatency);
+  }
+  if (context.engine == "kvm") return "time by the guest's own counter, on this host's hardware";
+  return fmt::format("time by the counter of an emulated machine; {}", kNoLatency);
+}
+
+std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics) {
+  const auto key = [](const Metric* metric) {
+    const auto rank = [](Verdict verdict) {
+      switch (verdict) {
+        case Verdict::Slower:
+          return 0;
+        case Verdict::Undecided:
+          return 1;
+        case Verdict::Faster:
+          return 2;
+        case Verdict::Equivalent:
+          return 3;
+      }
+      return 4;
+    };
+    const Comparison& cost = metric->cost;
+    const double size = cost.shift ? std::abs(cost.shift->estimate) / cost.bound : 0;
+    return std::tuple(rank(cost.verdict), -size);
+  };
+  std::vector<const Metric*> order;
+  order.reserve(metrics.size());
+  for (const Metric& metric : metrics) order.push_back(&metric);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const Metric* one, const Metric* other) { return key(one) < key(other); });
+  return order;
+}
+
+}  // namespace sealvisor::bench

@@ -1,0 +1,193 @@
+// What a run of benchmarks says, as plain values: what text, JSON, CSV and HTML print.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/arch.h"
+#include "bench/samples.h"
+#include "bench/statistics.h"
+#include "vmm/base/result.h"
+
+namespace sealvisor::bench {
+
+enum class Measure : std::uint8_t {
+  Total,   ///< Instructions, User and Kernel together.
+  User,    ///< Instructions of user mode, the vdso among them.
+  Kernel,  ///< Instructions of the kernel.
+  Nanoseconds,
+  Ticks,  ///< Of a counter whose frequency the guest could not tell.
+};
+[[nodiscard]] const char* name_of(Measure measure);
+/// "instructions", "ns", "ticks". A count of instructions is never a time.
+[[nodiscard]] const char* unit_of(Measure measure);
+
+/// Least differences that matter, fixed before the run and never changed after it.
+struct Bounds {
+  double relative = 0.005;  ///< Of a's median.
+  double instructions = 20;
+  double nanoseconds = 5;
+  double ticks = 20;
+};
+[[nodiscard]] Bound bound_of(const Bounds& bounds, Measure measure);
+
+/// Of one boot: the median of its samples, for one operation.
+struct LayoutValue {
+  std::uint64_t seed = 0;
+  double value = 0;
+};
+
+/// One number of one experiment on one architecture.
+struct Metric {
+  arch::Arch arch = arch::Arch::X86_64;
+  std::string experiment;
+  Measure measure = Measure::Total;
+  std::vector<LayoutValue> a;
+  std::vector<LayoutValue> b;
+  std::vector<LayoutValue> control;
+  std::vector<LayoutValue> slowed;
+  Comparison cost;                        ///< b against a: the question.
+  Comparison again;                       ///< control against a: A/A.
+  std::optional<Comparison> sensitivity;  ///< slowed against a.
+  std::optional<Comparison> baseline_a;   ///< This run's a against the saved a.
+  std::optional<Comparison> baseline_b;
+};
+/// "x86_64 exec/fork-exit kernel".
+[[nodiscard]] std::string name_of(const Metric& metric);
+/// Values alone.
+[[nodiscard]] std::vector<double> values_of(const std::vector<LayoutValue>& values);
+
+/// An experiment that is no metric.
+struct Missing {
+  arch::Arch arch = arch::Arch::X86_64;
+  std::string experiment;
+  std::string reason;
+  bool failed = false;  ///< False: it does not exist on these guests.
+};
+
+struct SymbolDifference {
+  Space space = Space::Kernel;
+  std::string symbol;
+  std::uint64_t a = 0;
+  std::uint64_t b = 0;
+
+  [[nodiscard]] std::int64_t difference() const { return static_cast<std::int64_t>(b - a); }
+};
+
+/// Where the instructions of an experiment are that one side executed and the other did not: sums
+/// over all layouts that both have. The symbols sum up to the totals, exactly.
+struct ProfileDifference {
+  arch::Arch arch = arch::Arch::X86_64;
+  std::string experiment;
+  Side with = Side::B;           ///< Compared with a: B, or Slowed.
+  std::uint64_t operations = 0;  ///< On each side.
+  std::uint64_t layouts = 0;
+  std::uint64_t total_a = 0;
+  std::uint64_t total_b = 0;
+  std::vector<SymbolDifference> symbols;  ///< Largest difference first; those without one last.
+};
+
+/// One known cost, and what was found.
+struct SensitivityLine {
+  KnownCost known;
+  double expected_shift = 0;    ///< With the other known costs of the experiment there.
+  std::optional<double> shift;  ///< Of the user's or the kernel's part; nullopt: not measured.
+  std::optional<double> in_function;  ///< Added in the function, of one operation, on average.
+  /// Symbol that the profile names: the function, if it is among as many largest differences as
+  /// the experiment has known costs; else the largest. Empty: no profile.
+  std::string function;
+  bool good = false;  ///< Shift and function within one instruction, and the function is named.
+};
+
+struct Sensitivity {
+  std::vector<SensitivityLine> lines;
+  std::vector<std::string> others;  ///< Metrics without a known cost that are not equivalent.
+  bool good = false;
+};
+
+/// Boots with the same kernel and the same seed, compared sample by sample.
+struct Repeats {
+  std::uint64_t boots = 0;
+  std::uint64_t samples = 0;  ///< Pairs that were compared.
+  std::vector<std::string>
+      differing;  ///< Experiments whose figures are not the same, and by how much.
+};
+
+struct CrossCheck {
+  CrossCheckPlan plan;
+  arch::Arch arch = arch::Arch::X86_64;
+  std::optional<Ratio> foreign;  ///< b / a; nullopt: not measured.
+  std::optional<Ratio> ours;
+  bool agrees = false;
+};
+
+/// What this run was compared with.
+struct BaselineUse {
+  std::string file;
+  std::string date;
+  std::vector<std::string> waived;      ///< Differences that were allowed, one sentence each.
+  std::vector<std::string> only_there;  ///< Metrics.
+  std::vector<std::string> only_here;
+};
+
+/// Boots of a kernel.
+struct Completeness {
+  arch::Arch arch = arch::Arch::X86_64;
+  Side side = Side::A;
+  std::uint64_t boots = 0;
+  std::uint64_t wanted = 0;
+};
+
+/// Of all metrics, by their verdict on the cost.
+struct Counts {
+  std::uint64_t equivalent = 0;
+  std::uint64_t slower = 0;
+  std::uint64_t faster = 0;
+  std::uint64_t undecided = 0;
+
+  [[nodiscard]] std::uint64_t all() const { return equivalent + slower + faster + undecided; }
+};
+
+/// What makes the program exit with 1 beside a void run and a control that failed. Slower than a
+/// baseline always does.
+enum class FailOn : std::uint8_t { Nothing, Slower, Any };
+[[nodiscard]] const char* name_of(FailOn fail_on);
+
+struct Report {
+  Context context;
+  Bounds bounds;
+  FailOn fail_on = FailOn::Nothing;
+  std::vector<Boot> boots;      ///< As measured, without their profiles.
+  std::vector<Metric> metrics;  ///< By architecture, then in the order of the experiments.
+  std::vector<Metric> foreign;  ///< Of tools that nobody here wrote: for the cross-checks only.
+  std::vector<Missing> missing;
+  std::vector<ProfileDifference> profiles;
+  std::optional<Sensitivity> sensitivity;
+  std::optional<Repeats> repeats;
+  std::vector<CrossCheck> cross_checks;
+  std::optional<BaselineUse> baseline;
+  bool interrupted = false;
+  std::vector<Completeness> complete;
+  std::vector<std::string> failures;
+  /// Why the run is void, one line each; empty: it is not. No verdict of a void run counts.
+  std::vector<std::string> void_because;
+  Counts counts;
+  std::string conclusion;  ///< One line.
+  ExitCode exit_code = ExitCode::AsExpected;
+};
+
+/// "0.5 % of a's median or 20 instructions, whichever is larger", by what `lane` measures.
+[[nodiscard]] std::string text_of(const Bounds& bounds, Lane lane);
+
+/// What a reader must not take the figures for: "instructions, counted exactly; hardware latency
+/// was not measured here". The latter of everything but KVM on real hardware.
+[[nodiscard]] std::string text_of_lane(const Context& context);
+inline constexpr const char* kNoLatency = "hardware latency was not measured here";
+
+/// The worst first: slower, undecided, faster, equivalent; of one verdict the largest shift first,
+/// in parts of its bound.
+[[nodiscard]] std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics);
+
+}  // namespace sealvisor::bench

@@ -1,0 +1,286 @@
+#include "bench/text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "bench/conclude.h"
+#include "tests/unit/bench/generate.h"
+
+namespace sealvisor::bench {
+namespace {
+
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+Report concluded(Collected collected, const Rules& rules = {}) {
+  auto report = conclude(std::move(collected), rules);
+  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
+  return report ? std::move(report.value()) : Report{};
+}
+
+const Report& showcase() {
+  static const Report kReport = concluded(generate::showcase());
+  return kReport;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+/// Number of the first line that has `words`; -1: none has.
+int line_with(const std::string& text, const std::string& words) {
+  const auto lines = lines_of(text);
+  const auto found = std::find_if(lines.begin(), lines.end(), [&](const std::string& line) {
+    return line.find(words) != std::string::npos;
+  });
+  return found == lines.end() ? -1 : static_cast<int>(found - lines.begin());
+}
+
+/// Without its line breaks: what is a sentence may be wrapped anywhere.
+std::string flowing(const std::string& text) {
+  static const std::regex kBreak("\\s+");
+  return std::regex_replace(text, kBreak, " ");
+}
+
+TEST(BenchText, TheTableIsFirstAndTheWorstIsItsFirstRow) {
+  const std::string text = render_text(showcase());
+  const auto lines = lines_of(text);
+  EXPECT_THAT(lines[0],
+              HasSubstr("== b = lts-sealed against a = lts-unsealed: instructions of one"));
+  EXPECT_EQ(line_with(text, "experiment "), 2);
+  EXPECT_THAT(lines[3], HasSubstr("mmap/munmap-vmas-1024"));
+  EXPECT_THAT(lines[3],
+              ContainsRegex("7,986 \\(4.2\\) +\\+610 +\\[\\+607, \\+615\\] +39.9 +> 5 +slower"));
+  const int slower = line_with(text, "slower");
+  const int undecided = line_with(text, "undecided");
+  const int faster = line_with(text, "faster");
+  const int equivalent = line_with(text, "equivalent");
+  EXPECT_LT(slower, undecided);
+  EXPECT_LT(undecided, faster);
+  EXPECT_LT(faster, equivalent);
+  EXPECT_LT(equivalent, line_with(text, "  verdicts "));
+  EXPECT_EQ(lines.back(), showcase().conclusion);
+}
+
+TEST(BenchText, EveryPartHasARowOnlyIfThatIsAskedFor) {
+  const auto rows = [](const std::string& text) {
+    const auto lines = lines_of(text);
+    return std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
+      return line.starts_with("  arm64 ") || line.starts_with("  x86_64 ");
+    });
+  };
+  const std::string few = render_text(showcase());
+  EXPECT_THAT(flowing(few), HasSubstr("108 equivalent user and kernel parts have no row"));
+  const std::string all = render_text(showcase(), {.all_rows = true});
+  EXPECT_THAT(all, Not(HasSubstr("have no row")));
+  EXPECT_EQ(rows(all), 180);
+  EXPECT_EQ(rows(few), 180 - 108);
+  // A part that is not equivalent has one in any case.
+  EXPECT_THAT(few, ContainsRegex("exec/fork-exec-static +kernel"));
+}
+
+TEST(BenchText, SaysWhatIsNotMeasured) {
+  const std::string text = render_text(showcase());
+  EXPECT_THAT(text, HasSubstr("hardware latency was not measured here"));
+  // A count is no time, anywhere.
+  for (const char* word : {" ns", "nanosecond", "latency of", "faster by", "seconds"}) {
+    EXPECT_THAT(text, Not(HasSubstr(word)));
+  }
+  const std::string time =
+      render_text(concluded(generate::collect({.lane = Lane::Time, .only = {"vdso/time"}})));
+  EXPECT_THAT(time, HasSubstr("nanoseconds of one operation"));
+  EXPECT_THAT(time, Not(HasSubstr("not measured here")));
+  EXPECT_THAT(time, Not(HasSubstr("instruction")));
+}
+
+TEST(BenchText, ListsWhatIsUndecidedWithWhatItWouldTake) {
+  const std::string text = render_text(showcase());
+  EXPECT_THAT(text,
+              HasSubstr("undecided    arm64 mmap/brk total: it takes about 144 layouts of each"));
+  EXPECT_THAT(text, HasSubstr("x86_64 mmap/brk total: it takes more than any number of layouts"));
+  EXPECT_EQ(needed_text(compare(std::vector<double>{1}, std::vector<double>{1}, {0, 20},
+                                *std::make_unique<MannWhitneyTable>())),
+            "at least 4 layouts of each");
+}
+
+TEST(BenchText, ListsWhatMakesARunVoid) {
+  const std::string text = render_text(
+      concluded(generate::collect({.control_adds = {{"mmap/brk", 50}}, .only = {"mmap/brk"}})));
+  EXPECT_THAT(text, HasSubstr("void         x86_64 mmap/brk total: A/A slower, shift +50"));
+  EXPECT_THAT(lines_of(text).back(), HasSubstr("VOID: "));
+  EXPECT_EQ(line_with(render_text(showcase()), "  void "), -1);
+}
+
+TEST(BenchText, ListsControlsAndChecks) {
+  const std::string text = flowing(render_text(showcase()));
+  EXPECT_THAT(text,
+              HasSubstr("good: x86_64 vdso/time: 40 added to __vdso_clock_gettime, found +40"));
+  EXPECT_THAT(text, HasSubstr("WRONG: arm64 exec/teardown: 500 added to exit_mmap"));
+  EXPECT_THAT(text, HasSubstr("repeated 2 boots with a seed that was used before: 310 samples the "
+                              "same to the digit, 0 experiments not"));
+  EXPECT_THAT(text, HasSubstr("cross-check x86_64 stress-ng --mmap: b/a 1.0000 ["));
+  EXPECT_THAT(text, HasSubstr("left out arm64 vdso/compat-gettimeofday: not on these guests"));
+}
+
+TEST(BenchText, SaysHowMuchOfAnInterruptedRunIsComplete) {
+  Collected collected = generate::collect({.only = {"mmap/brk"}});
+  collected.interrupted = true;
+  collected.boots.resize(20);
+  const std::string text = render_text(concluded(std::move(collected)));
+  EXPECT_THAT(text, HasSubstr("complete     x86_64 a: 7 of 16 layouts"));
+  EXPECT_THAT(text, HasSubstr("x86_64 control: 6 of 16 layouts"));
+  EXPECT_THAT(lines_of(text).back(), HasSubstr("INTERRUPTED: "));
+}
+
+TEST(BenchText, ComparesWithTheBaseline) {
+  Baseline baseline;
+  baseline.file = "old.json";
+  baseline.context = generate::collect({}).context;
+  baseline.context.host_cpu = "Old CPU";
+  baseline.metrics = {{arch::Arch::X86_64, "mmap/brk", Measure::Total,
+                       std::vector<double>(16, 1900), std::vector<double>(16, 1860)},
+                      {arch::Arch::X86_64, "mmap/gone", Measure::Total, {}, {}}};
+  const std::string text =
+      render_text(concluded(generate::collect({.only = {"mmap/brk"}}),
+                            {.baseline = baseline, .may_differ = {Same::Machine}}));
+  EXPECT_THAT(text, HasSubstr("baseline     old.json of 2026-11-29T12:00:00Z"));
+  EXPECT_THAT(text, HasSubstr("compared although the host's CPU is 'Example CPU'"));
+  EXPECT_THAT(text, HasSubstr("x86_64 mmap/brk total, b: slower, +40 of 1,860, bound 20"));
+  EXPECT_THAT(text, HasSubstr("1 comparisons with it equivalent"));
+  EXPECT_THAT(text, HasSubstr("not in this run: x86_64 mmap/gone total"));
+  EXPECT_THAT(text, HasSubstr("not in it: x86_64 mmap/brk user"));
+}
+
+TEST(BenchText, KeepsToItsWidthAndToAscii) {
+  Collected collected = generate::collect({.only = {"mmap/brk"}});
+  for (Boot& boot : collected.boots) {
+    boot.experiments[0].experiment = "mmap/\x1b[31m\xc3\xa9vil";
+    for (SymbolCount& symbol : boot.experiments[0].profile) symbol.symbol += "\n\x07";
+  }
+  collected.boots[0].experiments[0].profile.back().count += 0;
+  const Report report = concluded(std::move(collected));
+  for (const std::string& text : {render_text(report), explain_text(report)}) {
+    for (const char c : text) EXPECT_TRUE(c == '\n' || (c >= ' ' && c <= '~'));
+  }
+  for (const std::size_t width : {80U, 120U}) {
+    auto lines = lines_of(render_text(showcase(), {.width = width}));
+    lines.pop_back();
+    for (const std::string& line : lines) EXPECT_LE(line.size(), width) << line;
+  }
+  EXPECT_THAT(render_text(showcase(), {.colours = true}), HasSubstr("\x1b[31mslower\x1b[0m"));
+}
+
+// --- explaining
+// -----------------------------------------------------------------------------------
+
+TEST(Explain, TheLargestDifferenceIsFirst) {
+  const std::string text = explain_text(showcase());
+  const auto lines = lines_of(text);
+  EXPECT_EQ(lines[0], "x86_64 exec/fork-exec-static: instructions of 80 operations in 16 layouts");
+  EXPECT_THAT(lines[2], ContainsRegex("kernel +can_modify_mm +0 +416,000 +\\+416,000 +\\+5,200"));
+  EXPECT_LT(line_with(text, "exec/fork-exec-static"), line_with(text, "munmap-vmas-1024"));
+  EXPECT_THAT(text, ContainsRegex("[0-9]+ experiments execute the same number of instructions"));
+  // Known costs are not what is asked about.
+  EXPECT_THAT(text, Not(HasSubstr("slowed")));
+}
+
+std::int64_t number_in(std::string text) {
+  std::erase(text, ',');
+  return std::stoll(text);
+}
+
+TEST(Explain, ShownRowsSumUpToTheTotal) {
+  for (const std::size_t most : {1U, 3U, 50U}) {
+    const std::string text = explain_text(showcase(), {.most_symbols = most});
+    std::int64_t sum = 0;
+    int tables = 0;
+    std::size_t rows = 0;
+    for (const std::string& line : lines_of(text)) {
+      std::smatch match;
+      static const std::regex kRow(R"( (-?[\d,]+) +(-?[\d,]+) +([-+]?[\d,]+) +[-+]?[\d,.]+$)");
+      if (!std::regex_search(line, match, kRow)) continue;
+      const std::int64_t difference = number_in(match[3]);
+      EXPECT_EQ(difference, number_in(match[2]) - number_in(match[1])) << line;
+      if (line.find(" total ") != std::string::npos) {
+        EXPECT_EQ(sum, difference) << line;
+        EXPECT_LE(rows, most + 1);
+        sum = 0;
+        rows = 0;
+        ++tables;
+      } else {
+        sum += difference;
+        ++rows;
+      }
+    }
+    EXPECT_GT(tables, 10);
+  }
+}
+
+TEST(Explain, SaysWhenThereIsNothingToSay) {
+  const generate::Plan plan{.only = {"mmap/brk", "vdso/time"}};
+  EXPECT_EQ(explain_text(concluded(generate::collect(plan))),
+            "2 experiments execute the same number of instructions in each symbol\n");
+  EXPECT_EQ(explain_text(concluded(generate::collect({.profiles = false, .only = {"mmap/brk"}}))),
+            "no profile was taken\n");
+}
+
+// --- CSV
+// ------------------------------------------------------------------------------------------
+
+TEST(Csv, HasALineForEachComparison) {
+  const std::string text = render_csv(showcase());
+  const auto lines = lines_of(text);
+  EXPECT_EQ(lines.size(), 1 + 3 * showcase().metrics.size());
+  const auto fields = [](const std::string& line) {
+    return std::count(line.begin(), line.end(), ',');
+  };
+  for (const std::string& line : lines) {
+    EXPECT_EQ(fields(line), fields(lines[0])) << line;
+    EXPECT_EQ(line.back(), '\r');
+  }
+  EXPECT_THAT(lines[0],
+              HasSubstr("arch,experiment,measure,unit,comparison,first_count,first_median"));
+  EXPECT_THAT(lines[1], HasSubstr("x86_64,exec/fork-exit,total,instructions,b-a,16,"));
+  EXPECT_THAT(lines[3], HasSubstr(",slowed-a,"));
+  EXPECT_THAT(text, Not(HasSubstr(",ns,")));
+}
+
+TEST(Csv, QuotesWhatNeedsIt) {
+  Collected collected = generate::collect({.only = {"mmap/brk"}});
+  for (Boot& boot : collected.boots) boot.experiments[0].experiment = "mmap/\"a\",b";
+  EXPECT_THAT(render_csv(concluded(std::move(collected))),
+              HasSubstr("x86_64,\"mmap/\"\"a\"\",b\",total"));
+}
+
+TEST(Csv, LeavesOutWhatIsNotKnown) {
+  const std::string text =
+      render_csv(concluded(generate::collect({.layouts = 3, .only = {"mmap/brk"}})));
+  EXPECT_THAT(text, HasSubstr("b-a,3,1900,1900,1900,1900,1900,3,1900,1900,1900,1900,1900,0,,,0,0,"
+                              "20,0.05,undecided,,4"));
+}
+
+TEST(Numbers, AreShort) {
+  EXPECT_EQ(number_text(0), "0");
+  EXPECT_EQ(number_text(-0.01), "0");
+  EXPECT_EQ(number_text(12.34), "12.3");
+  EXPECT_EQ(number_text(-999.9), "-999.9");
+  EXPECT_EQ(number_text(1234567.8), "1,234,568");
+  EXPECT_EQ(signed_text(5), "+5");
+  EXPECT_EQ(signed_text(0.01), "0");
+  EXPECT_EQ(signed_text(-1500), "-1,500");
+  EXPECT_EQ(interval_text(Interval{-3, 5.25}), "[-3, +5.2]");
+  EXPECT_EQ(interval_text(std::nullopt), "-");
+}
+
+}  // namespace
+}  // namespace sealvisor::bench

@@ -1,0 +1,404 @@
+#include "vmm/app/bench.h"
+
+#include <fnmatch.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "bench/boot.h"
+#include "bench/conclude.h"
+#include "bench/gnuplot.h"
+#include "bench/html.h"
+#include "bench/json.h"
+#include "bench/known_costs.h"
+#include "bench/paired.h"
+#include "bench/plots.h"
+#include "bench/text.h"
+#include "vmm/app/capture.h"
+#include "vmm/app/interrupts.h"
+#include "vmm/app/kernels.h"
+#include "vmm/app/places.h"
+#include "vmm/app/progress.h"
+#include "vmm/app/terminal_text.h"
+#include "vmm/app/write_file.h"
+#include "vmm/report/conclude.h"
+
+namespace sealvisor::app {
+
+namespace fs = std::filesystem;
+using bench::Side;
+
+namespace {
+
+constexpr std::uint32_t kFullLayouts = 16;
+
+bool matches(const std::vector<std::string>& patterns, std::string_view name) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return ::fnmatch(pattern.c_str(), std::string(name).c_str(), 0) == 0;
+  });
+}
+
+bool exists_on(const bench::Experiment& experiment, arch::Arch arch) {
+  return experiment.on == bench::On::Both ||
+         (experiment.on == bench::On::X86_64) == (arch == arch::Arch::X86_64);
+}
+
+Result<std::string> read_file(const fs::path& path, ExitCode code) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return errno_error(code, "reading " + path.string());
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+/// A kernel of the comparison: what boots, and what it is.
+struct KernelOfSide {
+  fs::path image;
+  fs::path symbols;
+  bench::Kernel description;
+};
+
+Result<KernelOfSide> find_kernel(const Places& places, const std::string& recipe, arch::Arch arch,
+                                 Side side) {
+  const auto folder = kernel_dir(places, recipe, arch);
+  if (!folder) return folder.error();
+  KernelOfSide kernel;
+  // On x86-64 it is the decompressor that places the kernel at random.
+  kernel.image = folder.value() / (arch == arch::Arch::Arm64 ? "Image" : "image");
+  kernel.symbols = folder.value() / "vmlinux";
+  const fs::path about = folder.value() / "build.json";
+  const auto text = read_file(about, ExitCode::HostLacks);
+  if (!text) return text.error();
+  const auto build = nlohmann::json::parse(text.value(), nullptr, false);
+  const auto file = kernel.image.filename().string();
+  if (!build.is_object() || !build.contains("files") || !build["files"].contains(file)) {
+    return Error{ExitCode::HostLacks,
+                 fmt::format("{}: expected what `sealvisor kernel build` writes", about.string())};
+  }
+  kernel.description = {arch,
+                        side,
+                        recipe,
+                        build.value("release", ""),
+                        build["files"][file].get<std::string>(),
+                        build.value("config_sha256", "")};
+  return kernel;
+}
+
+using KernelKey = std::pair<arch::Arch, Side>;
+
+/// Everything that is decided before a guest runs.
+struct Prepared {
+  std::map<KernelKey, KernelOfSide> kernels;
+  std::map<arch::Arch, std::vector<const bench::Experiment*>> experiments;
+  std::vector<Side> sides;
+  std::vector<bench::Turn> turns;
+  std::vector<bench::Turn> repeats;
+  bench::Collected collected;
+  bench::Rules rules;
+};
+
+std::string host_cpu() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+/// One number for all programs of the guests.
+Result<std::string> hash_of_programs(const Places& places, const std::vector<arch::Arch>& archs) {
+  uLong sum = ::crc32(0, nullptr, 0);
+  for (const arch::Arch arch : archs) {
+    for (const char* name : bench::kGuestPrograms) {
+      const auto bytes = read_file(places.agent_dir(arch) / name, ExitCode::HostLacks);
+      if (!bytes) return bytes.error();
+      sum = ::crc32(sum, reinterpret_cast<const Bytef*>(bytes.value().data()),
+                    static_cast<uInt>(bytes.value().size()));
+    }
+  }
+  return fmt::format("crc32:{:08x}", sum);
+}
+
+Result<bench::Context> context_of(const BenchOptions& options, const Places& places) {
+  bench::Context context;
+  context.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  context.version = SEALVISOR_VERSION;
+  context.host_cpu = host_cpu();
+  utsname name{};
+  if (::uname(&name) == 0) context.host_arch = name.machine;
+  context.host_cpus = std::thread::hardware_concurrency();
+  context.engine = "tcg";
+  context.lane = bench::Lane::Instructions;
+  context.mode = options.mode;
+  context.a = options.a;
+  context.b = options.b;
+  for (std::uint32_t i = 0; i < layouts_of(options); ++i) {
+    context.seeds.push_back(options.seed + i);
+  }
+  auto programs = hash_of_programs(places, options.archs);
+  if (!programs) return programs.error();
+  context.programs_hash = std::move(programs).value();
+  return context;
+}
+
+Status prepare_kernels(const BenchOptions& options, const Places& places, Prepared& prepared) {
+  for (const arch::Arch arch : options.archs) {
+    for (const Side side : prepared.sides) {
+      auto kernel = find_kernel(places, recipe_of(options, side), arch, side);
+      if (!kernel) return kernel.error();
+      prepared.collected.context.kernels.push_back(kernel.value().description);
+      prepared.kernels.emplace(KernelKey(arch, side), std::move(kernel).value());
+    }
+  }
+  return {};
+}
+
+Status prepare_baseline(const BenchOptions& options, Prepared& prepared) {
+  prepared.rules.fail_on = options.fail_on;
+  prepared.rules.may_differ = options.may_differ;
+  if (options.baseline.empty()) return {};
+  const auto text = read_file(options.baseline, ExitCode::Usage);
+  if (!text) return text.error();
+  auto baseline = bench::parse_baseline(text.value(), options.baseline.string());
+  if (!baseline) return baseline.error();
+  prepared.rules.baseline = std::move(baseline).value();
+  return {};
+}
+
+void prepare_known_costs(const BenchOptions& options, Prepared& prepared) {
+  for (const arch::Arch arch : options.archs) {
+    std::vector<std::string_view> names;
+    for (const bench::Experiment* one : prepared.experiments[arch]) names.push_back(one->name);
+    for (bench::KnownCost& cost : bench::known_costs(arch, names)) {
+      prepared.collected.known_costs.push_back(std::move(cost));
+    }
+  }
+}
+
+Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
+  Prepared prepared;
+  for (const arch::Arch arch : options.archs) {
+    auto chosen = choose_experiments(options, arch);
+    if (!chosen) return chosen.error();
+    prepared.experiments[arch] = std::move(chosen).value();
+  }
+  prepared.sides = {Side::A, Side::B, Side::Control};
+  if (is_sensitive(options)) {
+    prepared.sides.push_back(Side::Slowed);
+    prepare_known_costs(options, prepared);
+  }
+  auto context = context_of(options, places);
+  if (!context) return context.error();
+  prepared.collected.context = std::move(context).value();
+  if (auto done = prepare_kernels(options, places, prepared); !done) return done.error();
+  if (auto done = prepare_baseline(options, prepared); !done) return done.error();
+  prepared.turns = bench::turns(options.archs, prepared.sides, layouts_of(options), options.seed);
+  prepared.repeats = bench::turns(options.archs, {Side::A}, 1, options.seed);
+  return prepared;
+}
+
+bench::BootRequest request_for(const Prepared& prepared, const Places& places,
+                               const bench::Turn& turn) {
+  const KernelOfSide& kernel = prepared.kernels.at({turn.arch, turn.side});
+  bench::BootRequest request;
+  request.arch = turn.arch;
+  request.kernel_image = kernel.image;
+  request.symbols = kernel.symbols;
+  request.guest_dir = places.agent_dir(turn.arch);
+  request.plugin = places.counter;
+  request.seed = turn.seed;
+  request.profiling = true;
+  for (const bench::Experiment* one : prepared.experiments.at(turn.arch)) {
+    request.plan.push_back({one, one->samples, one->warm_up, 1, bench::Timing::Marks});
+  }
+  return request;
+}
+
+/// Says after each guest how many are left, and for how long.
+class Clock {
+ public:
+  Clock(Progress& progress, std::size_t all) : progress_(progress), all_(all) {}
+  void done(const bench::Turn& turn, const bench::BootResult& result) {
+    const std::lock_guard lock(mutex_);
+    ++done_;
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - started_;
+    const double left =
+        passed.count() / static_cast<double>(done_) * static_cast<double>(all_ - done_);
+    progress_.note(fmt::format("{} of {} guests, {:.0f} s left: {} {}, layout {}: {} in {:.1f} s",
+                               done_, all_, left, arch::name_of(turn.arch),
+                               bench::name_of(turn.side), turn.seed, result.ending,
+                               result.seconds));
+  }
+
+ private:
+  std::mutex mutex_;
+  Progress& progress_;
+  std::size_t all_;
+  std::size_t done_ = 0;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+/// "max, cortex-a72": what the guests of either architecture had.
+void add_once(std::string& list, const std::string& item) {
+  if (list.find(item) != std::string::npos) return;
+  list += (list.empty() ? "" : "; ") + item;
+}
+
+/// Takes what guests measured over into what is judged.
+void take(bench::Campaign campaign, std::vector<bench::Boot>& to, bench::Collected& collected) {
+  collected.interrupted = collected.interrupted || campaign.interrupted;
+  for (const Error& error : campaign.errors) collected.failures.push_back(error.message);
+  for (bench::Played& played : campaign.played) {
+    bench::BootResult& result = played.result;
+    collected.context.engine_version = result.engine_version;
+    add_once(collected.context.cpu_model, result.cpu_model);
+    if (!result.good && !result.interrupted) {
+      collected.failures.push_back(
+          fmt::format("{} {}, layout {}: {}", arch::name_of(played.turn.arch),
+                      bench::name_of(played.turn.side), played.turn.seed, result.ending));
+    }
+    result.boot.side = played.turn.side;
+    to.push_back(std::move(result.boot));
+  }
+}
+
+void measure(Prepared& prepared, const Places& places) {
+  Interrupts interrupts;
+  Progress progress(stderr, ::isatty(STDERR_FILENO) != 0);
+  Clock clock(progress, prepared.turns.size() + prepared.repeats.size());
+  const auto run = [&](const bench::Turn& turn) {
+    return bench::run_boot(request_for(prepared, places, turn));
+  };
+  const auto stop = [&] { return interrupts.seen(); };
+  const auto done = [&](const bench::Turn& turn, const bench::BootResult& result) {
+    clock.done(turn, result);
+  };
+  const unsigned workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  take(bench::play(prepared.turns, workers, run, stop, done), prepared.collected.boots,
+       prepared.collected);
+  if (prepared.collected.interrupted || !prepared.collected.failures.empty()) return;
+  take(bench::play(prepared.repeats, workers, run, stop, done), prepared.collected.repeats,
+       prepared.collected);
+}
+
+int fail(const Error& error) {
+  fmt::print(stderr, "sealvisor: {}\n", error.message);
+  return static_cast<int>(error.code);
+}
+
+Result<bench::ProgramEnd> run_program(const fs::path& program,
+                                      const std::vector<std::string>& arguments,
+                                      std::chrono::milliseconds limit) {
+  auto captured = capture(program, arguments, limit);
+  if (!captured) return captured.error();
+  return bench::ProgramEnd{captured.value().status, std::move(captured.value().output)};
+}
+
+/// Writes what was asked for. The worse of `code` and what went wrong.
+ExitCode write_all(const BenchOptions& options, const bench::Report& report, ExitCode code) {
+  const auto write = [&](const fs::path& path, const auto& render) {
+    if (path.empty()) return;
+    const Result<std::string> text = render();
+    const Status written = text ? write_file(path, text.value()) : Status(text.error());
+    if (written) return;
+    fmt::print(stderr, "sealvisor: {}\n", written.error().message);
+    code = report::worse(code, written.error().code);
+  };
+  const auto json = [&]() -> Result<std::string> { return bench::render_json(report); };
+  write(options.save, json);
+  write(options.json, json);
+  write(options.csv, [&]() -> Result<std::string> { return bench::render_csv(report); });
+  write(options.html, [&]() -> Result<std::string> {
+    const auto drawings = bench::draw(bench::plots_of(report), run_program);
+    if (!drawings) return drawings.error();
+    return bench::render_html(report, drawings.value());
+  });
+  return code;
+}
+
+}  // namespace
+
+Result<std::vector<const bench::Experiment*>> choose_experiments(const BenchOptions& options,
+                                                                 arch::Arch arch) {
+  std::vector<const bench::Experiment*> chosen;
+  for (const bench::Experiment& one : bench::experiments()) {
+    const bool wanted = options.filters.empty() ? options.mode == bench::Mode::Full || one.quick
+                                                : matches(options.filters, one.name);
+    if (wanted && exists_on(one, arch)) chosen.push_back(&one);
+  }
+  for (const std::string& filter : options.filters) {
+    const auto all = bench::experiments();
+    if (std::any_of(all.begin(), all.end(),
+                    [&](const bench::Experiment& one) { return matches({filter}, one.name); })) {
+      continue;
+    }
+    return Error{ExitCode::Usage, fmt::format("--filter {}: no experiment is called so", filter)};
+  }
+  return chosen;
+}
+
+std::uint32_t layouts_of(const BenchOptions& options) {
+  if (options.layouts != 0) return options.layouts;
+  return options.mode == bench::Mode::Full ? kFullLayouts
+                                           : static_cast<std::uint32_t>(bench::kLeastPairs);
+}
+
+std::string recipe_of(const BenchOptions& options, Side side) {
+  switch (side) {
+    case Side::A:
+      break;
+    case Side::B:
+      return options.b;
+    case Side::Control:
+      return options.a + "-padded";
+    case Side::Slowed:
+      return "slowed";
+  }
+  return options.a;
+}
+
+bool is_sensitive(const BenchOptions& options) {
+  return options.mode == bench::Mode::Full && options.a == "lts-unsealed";
+}
+
+int bench(const BenchOptions& options, const std::string& command) {
+  const auto places = find_places();
+  if (!places) return fail(places.error());
+  auto prepared = prepare(options, places.value());
+  if (!prepared) return fail(prepared.error());
+  prepared.value().collected.context.command = command;
+  measure(prepared.value(), places.value());
+  const auto report =
+      bench::conclude(std::move(prepared.value().collected), prepared.value().rules);
+  if (!report) return fail(report.error());
+  const ExitCode code = write_all(options, report.value(), report.value().exit_code);
+  const report::TextOptions terminal = text_options_for(STDOUT_FILENO);
+  bench::TextOptions style;
+  style.colours = terminal.colours;
+  style.width = terminal.width;
+  std::string text;
+  if (options.explain) text += bench::explain_text(report.value(), style) + "\n";
+  text += bench::render_text(report.value(), style);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    return fail(errno_error(ExitCode::HostLacks, "writing the report to standard output"));
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace sealvisor::app
