@@ -154,7 +154,7 @@ Row cost_row(const Metric& metric) {
                       is_part(metric) ? " data-part=\"\"" : "")};
 }
 
-constexpr const char* kCostControls = R"(<form id="controls" class="controls" hidden>
+constexpr const char* kCostControls = R"(<form id="cost-controls" class="controls" hidden>
 <label>Find <input type="search" id="find" autocomplete="off"></label>
 <label>Verdict <select id="verdict"><option value="">all</option>
 <option value="other">not equivalent</option><option>slower</option><option>undecided</option>
@@ -397,37 +397,32 @@ std::string profile_table(const ProfileDifference& profile, std::size_t number) 
     rows.push_back(symbol_row(name_of(symbol.space), symbol.symbol, symbol.a, symbol.b,
                               profile.operations, false));
   }
-  if (rows.empty()) return "";
   rows.push_back(symbol_row("", fmt::format("{} symbols without a difference", unchanged), same,
                             same, profile.operations, false));
   rows.push_back(
       symbol_row("", "total", profile.total_a, profile.total_b, profile.operations, true));
   const std::string name = fmt::format("{} {}", arch::name_of(profile.arch), profile.experiment);
-  const double each =
-      static_cast<double>(static_cast<std::int64_t>(profile.total_b - profile.total_a)) /
-      static_cast<double>(profile.operations);
   return fmt::format(
       "<details><summary>{}: {} of one operation ({} operations in {} layouts)"
       "</summary>\n{}</details>\n",
-      html_text(name), signed_text(each), report::grouped(profile.operations), profile.layouts,
+      html_text(name), signed_text(mean_difference(profile)), report::grouped(profile.operations),
+      profile.layouts,
       table(fmt::format("profile-{}", number), "Symbols of " + name, 2,
             {{"space"}, {"symbol"}, {"a", true}, {"b", true}, {"b - a", true}, {"each", true}},
             rows, false));
 }
 
 std::string profiles(const Report& report, const std::vector<Drawing>& drawings) {
+  const auto all = std::count_if(report.profiles.begin(), report.profiles.end(),
+                                 [](const auto& profile) { return profile.with == Side::B; });
   std::string tables;
   std::size_t number = 0;
-  std::size_t all = 0;
-  for (const ProfileDifference& profile : report.profiles) {
-    if (profile.with != Side::B) continue;
-    tables += profile_table(profile, number++);
-    ++all;
+  for (const ProfileDifference* profile : largest_first(report.profiles, Side::B)) {
+    tables += profile_table(*profile, number++);
   }
   if (all == 0) return "";
   if (tables.empty()) {
-    return fmt::format("<p>The same instructions in each symbol, in all {} experiments.</p>\n",
-                       all);
+    return fmt::format("<p>The same instructions in each symbol, in all {} profiles.</p>\n", all);
   }
   return with_words(
       "Instructions that b executes and a does not, by symbol of the kernel and of the vdso. The "

@@ -134,7 +134,7 @@ const char* const kPageScript = R"js(
   find.addEventListener("input", update);
   verdict.addEventListener("change", update);
   parts.addEventListener("change", update);
-  document.getElementById("controls").hidden = false;
+  document.getElementById("cost-controls").hidden = false;
   update();
 })();
 )js";

@@ -310,16 +310,6 @@ Plot growth_shift_plot(const Report& report, arch::Arch arch, const Families& fa
 
 // --- profiles ---------------------------------------------------------------------------------
 
-double size_of(const ProfileDifference& profile) {
-  const auto difference = static_cast<std::int64_t>(profile.total_b - profile.total_a);
-  return std::abs(static_cast<double>(difference)) / static_cast<double>(profile.operations);
-}
-
-bool differs(const ProfileDifference& profile) {
-  return profile.with == Side::B && !profile.symbols.empty() &&
-         profile.symbols.front().difference() != 0;
-}
-
 Plot profile_plot(const ProfileDifference& profile) {
   std::vector<std::string> lines;
   std::vector<std::string> names;
@@ -357,14 +347,7 @@ Plot profile_plot(const ProfileDifference& profile) {
 }
 
 void add_profiles(std::vector<Plot>& plots, const Report& report) {
-  std::vector<const ProfileDifference*> order;
-  for (const ProfileDifference& profile : report.profiles) {
-    if (differs(profile)) order.push_back(&profile);
-  }
-  std::stable_sort(order.begin(), order.end(),
-                   [](const ProfileDifference* one, const ProfileDifference* other) {
-                     return size_of(*one) > size_of(*other);
-                   });
+  std::vector<const ProfileDifference*> order = largest_first(report.profiles, Side::B);
   order.resize(std::min(order.size(), kMostProfilePlots));
   for (const ProfileDifference* profile : order) plots.push_back(profile_plot(*profile));
 }

@@ -141,4 +141,23 @@ std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics) {
   return order;
 }
 
+double mean_difference(const ProfileDifference& profile) {
+  const auto difference = static_cast<std::int64_t>(profile.total_b - profile.total_a);
+  return static_cast<double>(difference) / static_cast<double>(profile.operations);
+}
+
+std::vector<const ProfileDifference*> largest_first(const std::vector<ProfileDifference>& profiles,
+                                                    Side with) {
+  std::vector<const ProfileDifference*> order;
+  for (const ProfileDifference& profile : profiles) {
+    const bool differs = !profile.symbols.empty() && profile.symbols.front().difference() != 0;
+    if (profile.with == with && differs) order.push_back(&profile);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const ProfileDifference* one, const ProfileDifference* other) {
+                     return std::abs(mean_difference(*one)) > std::abs(mean_difference(*other));
+                   });
+  return order;
+}
+
 }  // namespace sealvisor::bench

@@ -190,4 +190,10 @@ inline constexpr const char* kNoLatency = "hardware latency was not measured her
 /// in parts of its bound.
 [[nodiscard]] std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics);
 
+/// By how many instructions of one operation the other side has more than a, on average.
+[[nodiscard]] double mean_difference(const ProfileDifference& profile);
+/// Profiles of a against `with` in which a symbol differs, the largest difference in all first.
+[[nodiscard]] std::vector<const ProfileDifference*> largest_first(
+    const std::vector<ProfileDifference>& profiles, Side with);
+
 }  // namespace sealvisor::bench

@@ -296,15 +296,6 @@ std::string profile_text(const ProfileDifference& profile, const TextOptions& op
                        rows, options.width, 2, options.colours);
 }
 
-bool differs(const ProfileDifference& profile) {
-  return !profile.symbols.empty() && profile.symbols.front().difference() != 0;
-}
-
-double size_of(const ProfileDifference& profile) {
-  const auto difference = static_cast<std::int64_t>(profile.total_b - profile.total_a);
-  return std::abs(static_cast<double>(difference)) / static_cast<double>(profile.operations);
-}
-
 // --- CSV --------------------------------------------------------------------------------------
 
 std::string csv_field(const std::string& text) {
@@ -407,26 +398,16 @@ std::string render_text(const Report& report, const TextOptions& options) {
 }
 
 std::string explain_text(const Report& report, const TextOptions& options) {
-  std::vector<const ProfileDifference*> order;
-  std::size_t same = 0;
-  for (const ProfileDifference& profile : report.profiles) {
-    if (profile.with != Side::B) continue;
-    if (differs(profile)) {
-      order.push_back(&profile);
-    } else {
-      ++same;
-    }
-  }
-  if (order.empty() && same == 0) return "no profile was taken\n";
-  std::stable_sort(order.begin(), order.end(),
-                   [](const ProfileDifference* one, const ProfileDifference* other) {
-                     return size_of(*one) > size_of(*other);
-                   });
+  const auto order = largest_first(report.profiles, Side::B);
+  const auto all = static_cast<std::size_t>(
+      std::count_if(report.profiles.begin(), report.profiles.end(),
+                    [](const auto& profile) { return profile.with == Side::B; }));
+  if (all == 0) return "no profile was taken\n";
   std::string text;
   for (const ProfileDifference* profile : order) {
     text += (text.empty() ? "" : "\n") + profile_text(*profile, options);
   }
-  if (same > 0) {
+  if (const std::size_t same = all - order.size(); same > 0) {
     text += fmt::format("{}{} experiments execute the same number of instructions in each symbol\n",
                         text.empty() ? "" : "\n", same);
   }

@@ -107,6 +107,7 @@ class Installed(unittest.TestCase):
                 self.assertTrue(os.access(self.own / "guest" / arch / name, os.X_OK), name)
         self.assertTrue(os.access(self.share / "guest/kernel/build", os.X_OK))
         self.assertTrue((self.share / "docs/report.schema.json").is_file())
+        self.assertTrue((self.share / "docs/bench.schema.json").is_file())
         self.assertEqual(list(self.prefix.rglob("__pycache__")), [])
         # Whatever a kernel is built from is there, as it is in the source tree.
         kept = lambda root: {path.relative_to(root): path.read_bytes() for path in root.rglob("*")

@@ -197,7 +197,8 @@ TEST(BenchJson, BytesThatAreNoTextDoNotBreakIt) {
 class Compare : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    ASSERT_TRUE(fs::exists(kCompare)) << "libbenchmark-tools is missing (./bootstrap installs it)";
+    ASSERT_TRUE(fs::exists(kCompare))
+        << "libbenchmark-tools is missing (./bootstrap test installs it)";
   }
   static Answer compare(const std::string& arguments) {
     // Debian's tool, and Debian's interpreter, which has what it imports.
