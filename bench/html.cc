@@ -473,7 +473,7 @@ std::string run_section(const Report& report) {
 constexpr const char* kHowToRead = R"(<p>Each kernel is booted several times, each time in another
 layout (place of the kernel, of stacks and of mappings). A layout has one value for each experiment:
 the median of its samples. <em>b - a</em> is the shift of Hodges and Lehmann between the values of
-both kernels, with its 95 % interval from the Mann-Whitney distribution. The bound was fixed before
+both kernels, with its 95 % interval. The bound was fixed before
 the run.</p>
 <ul>
 <li><span class="equivalent">equivalent</span>: the 90 % interval lies within the bound (two
