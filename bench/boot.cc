@@ -25,8 +25,7 @@ namespace {
 using event::Event;
 using event::Kind;
 
-/// Most of a vdso's pages; those of Linux have two or three.
-constexpr std::uint64_t kMostVdsoBytes = 16 * arch::kPageSize;
+constexpr std::uint64_t kMostVdsoBytes = event::kMostVdsoPages * arch::kPageSize;
 /// Room in the table of places for those of the vdso.
 constexpr std::size_t kVdsoPlaces = 256;
 constexpr std::size_t kConsoleTail = 4096;
@@ -176,7 +175,7 @@ class Bridge final : public engine::Observer {
     }
     places_.set_vdso(image::exported_functions(image));
     if (request_.engine != engine::Kind::Tcg) return;
-    table_.view().begin(slide_, layout.vdso, bytes, places_.vdso());
+    table_.view().begin(slide_, image, places_.vdso());
   }
 
   const BootRequest& request_;

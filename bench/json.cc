@@ -190,6 +190,7 @@ Json json_of(const SensitivityLine& line) {
           {"function", line.known.function},
           {"expected_shift", line.expected_shift},
           {"shift", or_null(line.shift)},
+          {"shift_bound", line.shift_bound},
           {"in_function", or_null(line.in_function)},
           {"named", line.function},
           {"good", line.good}};

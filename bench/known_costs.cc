@@ -38,7 +38,7 @@ std::vector<KnownCost> known_costs(arch::Arch arch,
     }
     if (const std::uint64_t calls = mremaps(name); calls != 0) {
       costs.push_back({arch, std::string(name), Space::Kernel, calls * kMremap,
-                       arm64 ? "__arm64_sys_mremap" : "__x64_sys_mremap"});
+                       "__do_sys_mremap"});
     }
     if (name == "vdso/gettimeofday") {
       costs.push_back({arch, std::string(name), Space::Vdso, kGettimeofday,

@@ -94,11 +94,14 @@ struct SensitivityLine {
   KnownCost known;
   double expected_shift = 0;    ///< With the other known costs of the experiment there.
   std::optional<double> shift;  ///< Of the user's or the kernel's part; nullopt: not measured.
+  double shift_bound = 0;       ///< How far from `expected_shift` that may be: the metric's bound.
   std::optional<double> in_function;  ///< Added in the function, of one operation, on average.
   /// Symbol that the profile names: the function, if it is among as many largest differences as
   /// the experiment has known costs; else the largest. Empty: no profile.
   std::string function;
-  bool good = false;  ///< Shift and function within one instruction, and the function is named.
+  /// The function is named, and has what was added within one instruction; the shift is as expected,
+  /// within the bound.
+  bool good = false;
 };
 
 struct Sensitivity {

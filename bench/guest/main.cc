@@ -95,6 +95,10 @@ void tell_layout(Doorbell& doorbell) {
     say("the vdso at 0x%llx: a function of it is missing or fails",
         static_cast<unsigned long long>(vdso.start()));
   }
+  // The host reads the image: each page of it must be there, section headers at its end too.
+  for (std::uint64_t at = 0; at < vdso.size(); at += kPage) {
+    static_cast<void>(*reinterpret_cast<const volatile char*>(vdso.start() + at));
+  }
   doorbell.layout({kernel_text(), vdso.start(), vdso.size()});
 }
 

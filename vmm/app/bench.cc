@@ -76,7 +76,13 @@ struct KernelOfSide {
 Result<KernelOfSide> find_kernel(const Places& places, const std::string& recipe, arch::Arch arch,
                                  Side side) {
   const auto folder = kernel_dir(places, recipe, arch);
-  if (!folder) return folder.error();
+  if (!folder) {
+    Error error = folder.error();
+    if (side == Side::Control) {
+      error.message += "; the A/A control of each run needs it: a's kernel in another layout";
+    }
+    return error;
+  }
   KernelOfSide kernel;
   // On x86-64 it is the decompressor that places the kernel at random.
   kernel.image = folder.value() / (arch == arch::Arch::Arm64 ? "Image" : "image");

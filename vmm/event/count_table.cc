@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <iterator>
 
 #include "vmm/event/event.h"
@@ -24,12 +25,26 @@ void CountTable::initialise(std::span<const Place> kernel, bool profiling) {
   std::copy(kernel.begin(), kernel.end(), places().begin());
 }
 
-void CountTable::begin(std::uint64_t slide, std::uint64_t vdso_start, std::uint64_t vdso_bytes,
+std::uint64_t page_mark(std::span<const std::byte, arch::kPageSize> page) {
+  std::uint64_t mark = 0xCBF29CE484222325;
+  for (std::size_t at = 0; at < page.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, page.data() + at, sizeof word);
+    mark = (mark ^ word) * 0x100000001B3;
+  }
+  return mark;
+}
+
+void CountTable::begin(std::uint64_t slide, std::span<const std::byte> vdso_image,
                        std::span<const Place> vdso_places) {
   CountHeader& header = head();
   header.slide = slide;
-  header.vdso = vdso_start;
-  header.vdso_bytes = vdso_bytes;
+  const std::size_t pages = std::min(vdso_image.size() / arch::kPageSize, kMostVdsoPages);
+  for (std::size_t i = 0; i < pages; ++i) {
+    header.vdso_pages[i] =
+        page_mark(vdso_image.subspan(i * arch::kPageSize).first<arch::kPageSize>());
+  }
+  header.vdso_page_count = pages;
   const std::span<Place> room = places().subspan(header.kernel_places);
   const std::size_t count = std::min(room.size(), vdso_places.size());
   std::copy_n(vdso_places.begin(), count, room.begin());
@@ -42,7 +57,7 @@ bool CountTable::compatible() const {
   const CountHeader& head = header();
   const std::uint64_t count = std::uint64_t{head.kernel_places} + head.vdso_places;
   return head.magic == kCountMagic && head.version == kEventVersion && count <= kMostPlaces &&
-         count_table_bytes(count) <= memory_.size();
+         head.vdso_page_count <= kMostVdsoPages && count_table_bytes(count) <= memory_.size();
 }
 
 std::span<const Place> CountTable::kernel() const { return places().first(header().kernel_places); }

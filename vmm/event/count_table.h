@@ -12,6 +12,8 @@
 #include <optional>
 #include <span>
 
+#include "arch/address.h"
+
 namespace sealvisor::event {
 
 /// Code that is counted together: a function.
@@ -26,6 +28,13 @@ inline constexpr std::uint32_t kFirstPlace = 2;
 /// A tiny kernel has 20,000, a distribution's 100,000.
 inline constexpr std::uint32_t kMostPlaces = 1U << 18;
 
+/// Most of a vdso's pages; those of Linux have two or three.
+inline constexpr std::size_t kMostVdsoPages = 16;
+
+/// What a page of code is known again by: FNV-1a, 64 bits, by words of 8 bytes (Fowler, Noll and
+/// Vo). Nobody's enemy makes pages here.
+[[nodiscard]] std::uint64_t page_mark(std::span<const std::byte, arch::kPageSize> page);
+
 /// Written by the VMM; the plugin reads it when it starts, and again behind a doorbell message
 /// after which `counting` is set.
 struct CountHeader {
@@ -36,8 +45,10 @@ struct CountHeader {
   std::uint32_t counting;   ///< 1: count from now on, with what follows.
   std::uint32_t profiling;  ///< 1: each sample with all its counters that are not 0.
   std::uint64_t slide;      ///< Where the kernel is, less where it was linked to be.
-  std::uint64_t vdso;       ///< The image in the process that runs the experiments; 0: none.
-  std::uint64_t vdso_bytes;
+  /// page_mark() of each page of the vdso, in order: processes have it at different addresses, and
+  /// QEMU translates a page of code once for all of them.
+  std::uint64_t vdso_pages[kMostVdsoPages];
+  std::uint64_t vdso_page_count;
 };
 inline constexpr std::uint32_t kCountMagic = 0x53564354;
 
@@ -54,10 +65,10 @@ class CountTable {
   /// VMM: writes the header and the kernel's places. Precondition: the memory has room for them and
   /// is zero behind them.
   void initialise(std::span<const Place> kernel, bool profiling);
-  /// VMM, while the vCPU waits: from now on instructions are counted. Places that there is no room
-  /// for are left out; what lies in them is of kOtherUser.
-  void begin(std::uint64_t slide, std::uint64_t vdso, std::uint64_t vdso_bytes,
-             std::span<const Place> places);
+  /// VMM, while the vCPU waits: from now on instructions are counted. `vdso`: its image, whole
+  /// pages; what is more than kMostVdsoPages is left out. Places that there is no room for are left
+  /// out; what lies in them is of kOtherUser.
+  void begin(std::uint64_t slide, std::span<const std::byte> vdso, std::span<const Place> places);
 
   /// Plugin: whether header and size are those of a table of this build.
   [[nodiscard]] bool compatible() const;

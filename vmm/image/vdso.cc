@@ -80,7 +80,7 @@ std::vector<ExportedFunction> exported_functions(std::span<const std::byte> byte
   }
   std::sort(functions.begin(), functions.end(),
             [](const ExportedFunction& a, const ExportedFunction& b) {
-              return a.offset != b.offset ? a.offset < b.offset : a.name > b.name;
+              return a.offset != b.offset ? a.offset < b.offset : a.name < b.name;
             });
   // Each place once, none in another.
   std::vector<ExportedFunction> apart;

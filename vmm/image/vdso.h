@@ -22,8 +22,8 @@ struct ExportedFunction {
   std::string name;
 };
 /// Those of a 64-bit file, by offset, each place once: of several names (a weak one beside the
-/// kernel's own) the last by name. Empty if `bytes` is no ELF file or has none; what makes no sense
-/// is left out. `bytes` comes from the guest.
+/// kernel's own, which begins with two underscores) the first by name. Empty if `bytes` is no ELF
+/// file or has none; what makes no sense is left out. `bytes` comes from the guest.
 [[nodiscard]] std::vector<ExportedFunction> exported_functions(std::span<const std::byte> bytes);
 
 /// Whether `soname` is one that Linux gives to a vdso: exactly, for user space can name a library

@@ -1,5 +1,6 @@
 #include "vmm/event/count_table.h"
 
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -36,10 +37,14 @@ TEST(CountTable, ShowsWhatItWasGiven) {
   EXPECT_EQ(table.header().profiling, 1U);
   EXPECT_EQ(table.kernel().size(), 3U);
   const Place vdso[] = {{0x600, 0x40}, {0x640, 0x10}};
-  table.begin(0x200000, 0x7fff00000000, 0x2000, vdso);
+  std::vector<std::byte> image(2 * arch::kPageSize);
+  image[5000] = std::byte{1};
+  table.begin(0x200000, image, vdso);
   EXPECT_EQ(table.header().counting, 1U);
   EXPECT_EQ(table.header().slide, 0x200000U);
   ASSERT_EQ(table.vdso().size(), 2U);
+  ASSERT_EQ(table.header().vdso_page_count, 2U);
+  EXPECT_NE(table.header().vdso_pages[0], table.header().vdso_pages[1]);
   EXPECT_EQ(table.vdso()[1].start, 0x640U);
 }
 
@@ -48,7 +53,7 @@ TEST(CountTable, LeavesOutWhatHasNoRoom) {
   CountTable table(memory);
   table.initialise(kKernel, false);
   const Place vdso[] = {{0x600, 0x40}, {0x640, 0x10}};
-  table.begin(0, 0, 0, vdso);
+  table.begin(0, {}, vdso);
   EXPECT_EQ(table.vdso().size(), 1U);
   EXPECT_TRUE(table.compatible());
 }
@@ -64,8 +69,25 @@ TEST(CountTable, IsNotCompatibleWithAnythingElse) {
   header->kernel_places = 4;
   EXPECT_FALSE(table.compatible()) << "more places than there is memory";
   header->kernel_places = 3;
+  header->vdso_page_count = event::kMostVdsoPages + 1;
+  EXPECT_FALSE(table.compatible()) << "more pages than it has room for";
+  header->vdso_page_count = 0;
   header->version = 0;
   EXPECT_FALSE(table.compatible());
+}
+
+TEST(PageMark, DependsOnEachByte) {
+  std::vector<std::byte> page(arch::kPageSize);
+  const auto mark = [&] {
+    return event::page_mark(std::span<const std::byte, arch::kPageSize>(page));
+  };
+  const std::uint64_t zeros = mark();
+  for (std::size_t at = 0; at < page.size(); at += 509) {
+    page[at] = std::byte{0x80};
+    EXPECT_NE(mark(), zeros) << at;
+    page[at] = std::byte{0};
+  }
+  EXPECT_EQ(mark(), zeros);
 }
 
 }  // namespace

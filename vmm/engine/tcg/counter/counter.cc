@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <span>
 #include <utility>
 
 #include "arch/address.h"
@@ -75,17 +76,22 @@ std::uint32_t Counter::counter_of(const qemu_plugin_insn* insn) {
 }
 
 std::optional<std::uint32_t> Counter::vdso_place(const qemu_plugin_insn* insn) {
-  const std::uint64_t pc = qemu_plugin_insn_vaddr(insn);
   const auto held = reinterpret_cast<std::uint64_t>(qemu_plugin_insn_haddr(insn));
-  const event::CountHeader& header = table_.header();
-  const std::uint64_t offset = pc - header.vdso;
-  if (header.vdso != 0 && offset < header.vdso_bytes) {
-    vdso_pages_[held & ~kPageMask] = offset & ~kPageMask;
-    return event::place_of(table_.vdso(), offset);
+  if (held == 0) return std::nullopt;
+  const auto [found, fresh] = vdso_pages_.try_emplace(held & ~kPageMask, kNotVdso);
+  if (fresh) {
+    const event::CountHeader& header = table_.header();
+    const auto* page = reinterpret_cast<const std::byte*>(held & ~kPageMask);
+    const std::uint64_t mark =
+        event::page_mark(std::span<const std::byte, arch::kPageSize>(page, arch::kPageSize));
+    const auto* const end = header.vdso_pages + header.vdso_page_count;
+    const auto* const known = std::find(header.vdso_pages, end, mark);
+    if (known != end) {
+      found->second = static_cast<std::uint64_t>(known - header.vdso_pages) * arch::kPageSize;
+    }
   }
-  const auto page = vdso_pages_.find(held & ~kPageMask);
-  if (page == vdso_pages_.end()) return std::nullopt;
-  return event::place_of(table_.vdso(), page->second + (held & kPageMask));
+  if (found->second == kNotVdso) return std::nullopt;
+  return event::place_of(table_.vdso(), found->second + (held & kPageMask));
 }
 
 void Counter::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std::uint64_t vaddr,

@@ -59,9 +59,10 @@ class Counter {
   bool counting_ = false;
   std::vector<std::uint64_t> at_begin_;
   bool in_sample_ = false;
-  /// Pages of the vdso by where QEMU holds them: user mode may have them at any address, and code
-  /// is translated once for all of these.
+  /// Pages of user code by where QEMU holds them, with their place in the vdso or kNotVdso. A page
+  /// of the vdso is one of the kernel's image and never becomes anything else.
   std::unordered_map<std::uint64_t, std::uint64_t> vdso_pages_;
+  static constexpr std::uint64_t kNotVdso = ~std::uint64_t{0};
 
   static inline Counter* only_ = nullptr;
 };

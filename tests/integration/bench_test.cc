@@ -1,0 +1,133 @@
+// `sealvisor bench` on real guests: what it must find, and what must make it fail.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "arch/arch.h"
+#include "tests/integration/program.h"
+#include "vmm/base/result.h"
+
+namespace sealvisor::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// `sealvisor bench` with few layouts of the experiments called `filters`.
+std::vector<std::string> bench(const std::vector<std::string>& filters,
+                               const std::vector<std::string>& more) {
+  std::vector<std::string> words = {program_path(), "bench", "--layouts", "6"};
+  for (const std::string& filter : filters) {
+    words.insert(words.end(), {"--filter", filter});
+  }
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Json read(const fs::path& path) { return Json::parse(std::ifstream(path)); }
+
+class Bench : public testing::TestWithParam<arch::Arch> {
+ protected:
+  [[nodiscard]] static std::string arch_name() { return arch::name_of(GetParam()); }
+  [[nodiscard]] fs::path json() const { return folder_.path() / "bench.json"; }
+  Folder folder_;
+};
+INSTANTIATE_TEST_SUITE_P(BothArchs, Bench, testing::ValuesIn(arch::kAllArchs),
+                         [](const testing::TestParamInfo<arch::Arch>& one) {
+                           return std::string(arch::name_of(one.param));
+                         });
+
+// The sensitivity control: one experiment of each slowed path, one of none.
+TEST_P(Bench, FindsWhatTheSlowedKernelCostsToTheInstruction) {
+  Child child(bench({"exec/execve", "mmap/mremap-refused", "vdso/gettimeofday", "mmap/brk-vmas-1"},
+                    {"--full", "--arch", arch_name(), "--json", json().string()}));
+  ASSERT_EQ(child.finish(), 0) << child.text();
+  Child check({"python3", SEALVISOR_SOURCE_DIR "/tests/unit/report/check_schema.py",
+               SEALVISOR_SOURCE_DIR "/docs/bench.schema.json", json().string()});
+  EXPECT_EQ(check.finish(), 0) << check.text();
+  const Json report = read(json())["sealvisor"];
+  const Json& sensitivity = report["sensitivity"];
+  EXPECT_EQ(sensitivity["good"], true) << sensitivity;
+  EXPECT_EQ(sensitivity["lines"].size(), 3U);
+  for (const Json& line : sensitivity["lines"]) {
+    EXPECT_EQ(line["in_function"], line["added"]) << line;
+  }
+  EXPECT_TRUE(sensitivity["others"].empty());
+  // And the same seed gives the same figures, to the digit.
+  EXPECT_GT(report["repeats"]["samples"], 0);
+  EXPECT_TRUE(report["repeats"]["differing"].empty());
+}
+
+TEST_P(Bench, ARegressionFailsTheRunAndIsExplained) {
+  Child child(bench({"mmap/mremap-refused", "mmap/brk-vmas-1"},
+                    {"--arch", arch_name(), "--b", "slowed", "--fail-on", "slower", "--explain",
+                     "--json", json().string()}));
+  EXPECT_EQ(child.finish(), static_cast<int>(ExitCode::Failed)) << child.text();
+  EXPECT_NE(child.output().find("REGRESSION"), std::string::npos) << child.text();
+  EXPECT_NE(child.output().find("sys_mremap"), std::string::npos) << child.text();
+  for (const Json& metric : read(json())["sealvisor"]["metrics"]) {
+    const bool slowed =
+        metric["experiment"] == "mmap/mremap-refused" && metric["measure"] != "user";
+    EXPECT_EQ(metric["cost"]["verdict"], slowed ? "slower" : "equivalent") << metric["experiment"];
+    if (slowed) EXPECT_EQ(metric["cost"]["shift"]["estimate"], 400);
+  }
+}
+
+// A control that is another kernel than it says: the run must be void.
+TEST_P(Bench, IsVoidWhereTheControlIsNotTheSameKernel) {
+  const fs::path kernels = folder_.path() / "kernels";
+  for (const std::string recipe : {"lts-unsealed", "lts-sealed", "slowed"}) {
+    Child path({SEALVISOR_SOURCE_DIR "/guest/kernel/build", "path", recipe, arch_name()});
+    ASSERT_EQ(path.finish(), 0) << path.text();
+    const std::string folder = path.output().substr(0, path.output().find('\n'));
+    const std::string name = recipe == "slowed" ? "lts-unsealed-padded" : recipe;
+    fs::create_directories(kernels / name);
+    fs::create_symlink(folder, kernels / name / arch_name());
+  }
+  ::setenv("SEALVISOR_KERNELS", kernels.c_str(), 1);
+  Child child(bench({"mmap/mremap-refused"}, {"--arch", arch_name()}));
+  const int status = child.finish();
+  ::unsetenv("SEALVISOR_KERNELS");
+  EXPECT_EQ(status, static_cast<int>(ExitCode::Failed)) << child.text();
+  EXPECT_NE(child.output().find("VOID"), std::string::npos) << child.text();
+}
+
+TEST_P(Bench, AnInterruptedRunReportsWhatIsComplete) {
+  Child child(bench({"mmap/brk-vmas-1"}, {"--arch", arch_name(), "--layouts", "256"}));
+  ASSERT_TRUE(child.wait_for("6 of ")) << child.text();
+  ::kill(child.pid(), SIGINT);
+  EXPECT_EQ(child.finish(), static_cast<int>(ExitCode::GuestFailed)) << child.text();
+  EXPECT_NE(child.output().find("INTERRUPTED"), std::string::npos) << child.text();
+  EXPECT_NE(child.output().find("mmap/brk-vmas-1"), std::string::npos) << child.text();
+  EXPECT_TRUE(child.processes("qemu-system").empty());
+}
+
+TEST(BenchBaseline, IsComparedAndRefusedWhereItIsOfOtherKernels) {
+  const Folder folder;
+  const std::string saved = (folder.path() / "saved.json").string();
+  Child first(bench({"mmap/brk-vmas-1"}, {"--arch", "x86_64", "--save", saved}));
+  ASSERT_EQ(first.finish(), 0) << first.text();
+  Child same(bench({"mmap/brk-vmas-1"}, {"--arch", "x86_64", "--baseline", saved}));
+  EXPECT_EQ(same.finish(), 0) << same.text();
+  Child other(
+      bench({"mmap/brk-vmas-1"}, {"--arch", "x86_64", "--b", "slowed", "--baseline", saved}));
+  EXPECT_EQ(other.finish(), static_cast<int>(ExitCode::Usage)) << other.text();
+  EXPECT_NE(other.errors().find("lts-sealed"), std::string::npos) << other.text();
+}
+
+TEST(BenchUsage, NamesWhatIsWrong) {
+  Child filter(bench({"exec/nothing"}, {}));
+  EXPECT_EQ(filter.finish(), static_cast<int>(ExitCode::Usage));
+  EXPECT_NE(filter.errors().find("exec/nothing"), std::string::npos) << filter.text();
+  Child recipe(bench({}, {"--a", "lying"}));
+  EXPECT_EQ(recipe.finish(), static_cast<int>(ExitCode::Usage));
+  EXPECT_NE(recipe.errors().find("lying-padded"), std::string::npos) << recipe.text();
+}
+
+}  // namespace
+}  // namespace sealvisor::test
