@@ -16,6 +16,7 @@ CONTROLS = {
     "entries": MECHANISMS,
     "tamper-entry": MECHANISMS,
     "tamper-code": MECHANISMS,
+    "stores-code": MECHANISMS,
 }
 ORACLE = "store-oracle"
 UNIT = "unit tests"
@@ -29,6 +30,7 @@ MOST_SECONDS = 60  # all default scenarios on the three kernels, for one mechani
 MOST_JUDGEMENT_MICROSECONDS = 250
 MOST_STORE_MICROSECONDS = 250
 LEAST_KNOWN_STORES = 1000
+LEAST_KNOWN_CODE_STORES = 1000
 LEAST_KNOWN_ENTRIES = 8000
 LEAST_STEPPED_ENTRIES = 40
 # What the guest makes: guest/agent/tamper.cc.
@@ -241,6 +243,13 @@ def check_control(control, counts):
         return [], [f"{value} {what}, each seen"]
     if control == "stores":
         return at_least("known stores", counts["known_stores"], LEAST_KNOWN_STORES)
+    if control == "stores-code":
+        wrong, right = at_least("known stores to code", counts["known_code_stores"],
+                                LEAST_KNOWN_CODE_STORES)
+        made, judged = counts["known_changes"], counts["known_changes_judged"]
+        if not made or judged != made:
+            wrong.append(f"{judged} of {made} known violations were judged")
+        return wrong, right
     if control in KNOWN_CHANGES:
         made, judged = counts["known_changes"], counts["known_changes_judged"]
         due = KNOWN_CHANGES[control]

@@ -152,6 +152,46 @@ TEST_P(NestedControl, SeesEachKnownStore) {
   EXPECT_EQ(run["counts"]["mismatches"], 0);
 }
 
+/// The same of stores to code, which read-only slots stop: with or without LSE atomics, most of
+/// them by instructions whose data the hardware does not tell.
+class NestedCodeStores : public testing::TestWithParam<Row> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, NestedCodeStores,
+    testing::Values(
+        Row{"X86CodeStores", kX86, kSvm, "lts-sealed", "control/stores-code", "audited"},
+        Row{"VheCodeStores", kArm, "cortex-a76", "lts-sealed", "control/stores-code", "exact"},
+        Row{"VheCodeStoresAudited", kArm, "cortex-a76", "lts-sealed", "control/stores-code",
+            "audited"},
+        Row{"NvheCodeStores", kArm, "cortex-a57", "lts-sealed", "control/stores-code", "exact"}),
+    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+
+/// The tcg lane's numbers for the same CPU model; tests/integration/runs_test.cc has them as they
+/// are.
+TEST_P(NestedCodeStores, AreTheTcgLanesOneByOne) {
+  const Row& row = GetParam();
+  std::vector<std::string> model;
+  if (row.arch == kArm) model = {"--cpu", row.cpu};
+  nlohmann::json tcg;
+  nlohmann::json kvm;
+  static_cast<void>(cells_of(row, model, tcg));
+  static_cast<void>(cells_of(row, nested(row), kvm));
+  EXPECT_EQ(kvm["lane"], row.mechanism);
+  EXPECT_TRUE(kvm["good"]) << kvm["findings"].dump(2);
+  EXPECT_EQ(kvm["counts"]["mismatches"], 0);
+  EXPECT_GE(kvm["counts"]["known_code_stores"], 1000);
+  for (const char* count :
+       {"known_code_stores", "known_code_store_classes", "known_changes", "known_changes_judged"}) {
+    EXPECT_EQ(kvm["counts"][count], tcg["counts"][count]) << count;
+  }
+  if (row.arch != kArm) return;  // KVM emulates wide ones of x86-64 in pieces, an exit each.
+  const auto& costs = kvm["costs"];
+  EXPECT_TRUE(std::any_of(costs.begin(), costs.end(), [&](const auto& cost) {
+    return cost["name"] == "exits: read-only stores" &&
+           cost["count"] == kvm["counts"]["known_code_stores"];
+  })) << costs.dump(2);
+}
+
 /// Changes that are known, past every check of the kernel, and entries to user mode that are known:
 /// a mechanism that misses one, or a return that has no trap, shows here.
 class NestedKnown : public testing::TestWithParam<Row> {};

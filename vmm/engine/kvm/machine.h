@@ -39,6 +39,7 @@ struct MachineExit {
   arch::Gpa gpa{};
   std::uint64_t value = 0;
   std::uint8_t size = 0;
+  bool goes_on = false;  ///< ReadOnly: of the same store as the exit before.
   std::string text{};
   std::uint64_t pc = 0;  ///< Of the instruction that stored.
   std::vector<Stored> stores{};

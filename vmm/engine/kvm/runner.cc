@@ -208,6 +208,7 @@ Status Runner::on_read_only(const MachineExit& exit) {
   };
   for (std::uint64_t slot = 0; slot < slots; ++slot) before.at(slot) = word(slot);
   std::memcpy(to.data(), &exit.value, exit.size);
+  if (!exit.goes_on) watch_->on_content_store();
   for (std::uint64_t slot = 0; slot < slots; ++slot) {
     watch_->on_content_write(arch::Gpa{first.value + slot * 8}, before.at(slot), word(slot),
                              exit.size, state.value());

@@ -116,6 +116,26 @@ TEST_P(Runs, SaysWhatExitsCost) {
                                   "exits: doorbells: 2 of 30", "judgements of user mode: 1 of 75"));
 }
 
+TEST_P(Runs, TellsSlotsOfOneStoreToCodeApartFromThoseOfTheNext) {
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  for (const bool goes_on : {false, true, false}) {
+    MachineExit store = exit_of(ExitKind::ReadOnly);
+    store.gpa = frame(7).slot(machine.script.size());
+    store.value = 5;
+    store.goes_on = goes_on;
+    machine.script.push_back(store);
+  }
+  machine.script.push_back(exit_of(ExitKind::Reset));
+  ASSERT_TRUE(run().ok());
+  std::vector<std::uint64_t> moments;
+  for (const auto& event : recorder.seen) {
+    if (event.kind == Kind::ContentWrite) moments.push_back(event.icount);
+  }
+  ASSERT_EQ(moments.size(), 3U);
+  EXPECT_EQ(moments[0], moments[1]);
+  EXPECT_NE(moments[1], moments[2]);
+}
+
 TEST_P(Runs, AHostThatFailsBeforeAnythingIsWatchedIsAnError) {
   machine.script = {exit_of(ExitKind::Handled)};
   const auto outcome = run();
