@@ -13,7 +13,10 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/arch.h"
+#include "tests/nested/hosts.h"
 #include "vmm/app/capture.h"
+#include "vmm/app/kernels.h"
+#include "vmm/image/kernel_image.h"
 
 namespace sealvisor::test {
 namespace {
@@ -267,6 +270,42 @@ TEST_P(NestedStep, FindsAReturnThatHasNone) {
     return finding["text"].template get<std::string>().find(
                "a return to user mode that has no trap") != std::string::npos;
   })) << findings.dump(2);
+}
+
+/// The recipes' x86-64 kernels boot as vmlinux, through the PVH entry. A bzImage comes the other
+/// way, in 64-bit mode with a zero page, and unpacks itself first.
+TEST(NestedImage, ABzImageBootsToTheAgent) {
+  const fs::path out = fs::path(SEALVISOR_BUILD_DIR) / "nested-out/bzimage";
+  app::VerifyOptions options;
+  options.archs = {kX86};
+  options.machine.scenarios = {"munmap/whole"};
+  options.machine.mechanism = engine::Mechanism::Audited;
+  const auto folder = kernel_folder("lts-sealed", kX86);
+  ASSERT_TRUE(folder) << folder.error().message;
+  options.machine.kernel = folder.value() / "image";
+  options.machine.symbols = folder.value() / "vmlinux";
+  const auto image = image::probe_kernel(options.machine.kernel, kX86);
+  ASSERT_TRUE(image) << image.error().message;
+  ASSERT_EQ(image.value().format, image::KernelFormat::BzImage);
+  const Ran ran = run(verify_plan(options, "bzimage"));
+  EXPECT_EQ(ran.outcome.end.kind, engine::nested::FrameKind::Exited) << ran.console;
+  EXPECT_EQ(ran.outcome.end.value, 0U) << ran.console;
+  std::ifstream in(out / "report.json");
+  const auto report = nlohmann::json::parse(in, nullptr, false);
+  ASSERT_FALSE(report.is_discarded()) << ran.console;
+  ASSERT_EQ(report["runs"].size(), 1U);
+  const auto& guest = report["runs"][0];
+  EXPECT_EQ(guest["recipe"], "image");
+  EXPECT_EQ(guest["engine"], "kvm");
+  EXPECT_TRUE(guest["ending"]["good"]) << guest["ending"].dump(2);
+  EXPECT_TRUE(guest["good"]) << guest["findings"].dump(2);
+  EXPECT_EQ(guest["counts"]["mismatches"], 0);
+  EXPECT_GT(guest["counts"]["user_entries"], 0);
+  const auto& cells = guest["cells"];
+  const auto refused = [](const auto& cell) {
+    return cell["mapping"] == "[vdso]" && cell["claim"]["text"] == "EPERM";
+  };
+  EXPECT_TRUE(std::any_of(cells.begin(), cells.end(), refused)) << cells.dump(2);
 }
 
 class NestedLife : public testing::TestWithParam<Row> {};
