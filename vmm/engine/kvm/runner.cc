@@ -64,16 +64,26 @@ Result<Outcome> Runner::run() {
   return outcome;
 }
 
+Status Runner::pass_input() {
+  const std::size_t room = machine_.input_room();
+  if (room == 0) return {};
+  const std::string typed = io_.take_input(room);
+  input_waits_ = typed.size() == room;
+  return typed.empty() ? Status() : machine_.type(typed);
+}
+
 Status Runner::handle(const MachineExit& exit) {
   show_console();
+  if (exit.kind == ExitKind::Kicked) input_waits_ = true;
+  // With any exit the guest may have read some of what it had.
+  if (input_waits_) {
+    if (auto passed = pass_input(); !passed) return passed;
+  }
   switch (exit.kind) {
     case ExitKind::Handled:
     case ExitKind::Stepped:
       break;
     case ExitKind::Kicked:
-      if (const std::string typed = io_.take_input(); !typed.empty()) {
-        if (auto done = machine_.type(typed); !done) return done;
-      }
       if (auto request = io_.requested()) finish(request->end, std::move(request->text));
       break;
     case ExitKind::Doorbell:
