@@ -283,6 +283,18 @@ class Acceptance(unittest.TestCase):
             the_run(case, name)["counts"][key] = value
             self.assert_rejects(case, f"{name}: {words}")
 
+    def test_exits_that_would_use_up_the_goal_alone(self):
+        self.assertEqual(acceptance.MOST_JUDGEMENT_MICROSECONDS, 186)
+        self.assertEqual(acceptance.MOST_STORE_MICROSECONDS, 37)
+        for index, most, words in ((0, 186, "microseconds for each judgement"),
+                                   (1, 37, "microseconds for each store to a table")):
+            case = good_case()
+            cost = the_run(case, "exact-lying")["costs"][index]
+            cost["microseconds"] = most * cost["count"]
+            self.assertEqual(judge(case).problems, [])
+            cost["microseconds"] += 1
+            self.assert_rejects(case, f"exact-lying: {words}")
+
     def test_a_cpu_that_does_not_step_is_noted(self):
         case = good_case()
         the_run(case, "exact-entries")["counts"]["stepped_entries"] = None
