@@ -76,6 +76,12 @@ int run_tamper_code(Agent& agent, std::uint32_t count, std::uint32_t& done) {
   });
 }
 
+int run_stores_code(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
+    return store_to_code(agent.doorbell, table, count, total);
+  });
+}
+
 /// A store to [vdso] itself, in a process of its own, for the fault ends it. On arm64 a `dc zva`,
 /// which the monitor sees before it faults. 0 if each was refused.
 int store_to_vdso(const MappingTable& table) {
@@ -200,6 +206,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/entries", run_entries},
     {"control/tamper-entry", run_tamper_entry},
     {"control/tamper-code", run_tamper_code},
+    {"control/stores-code", run_stores_code},
     {"control/copy-vdso", run_copy},
     {"control/panic", run_panic},
     {"control/hang", run_hang},

@@ -45,6 +45,8 @@ struct StoreClass {
   std::uint32_t offset = 0;
   Setup setup = Setup::Plain;
   bool (*available)() = nullptr;  ///< nullptr: on every CPU.
+  /// Whether the kvm lanes can do such a store to a read-only frame, and tell it slot by slot.
+  bool to_code = true;
 };
 
 /// Bytes of store `i`, enough for the widest class.

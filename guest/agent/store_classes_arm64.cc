@@ -189,6 +189,10 @@ void dc_zva(const StoreRun& run) {
   each(run, [](void* p, uint32_t) { asm volatile("dc zva, %0" : : "r"(p) : "memory"); });
 }
 
+/// What arch/arm64/stores.h does not do: KVM leaves these to it, and stepping does not help, for a
+/// read-only slot stays so. They end a guest of the kvm lanes.
+constexpr bool kNotToCode = false;
+
 constexpr auto kClasses = std::to_array<StoreClass>({
     {"strb", 1, strb},
     {"strh", 2, strh},
@@ -217,13 +221,13 @@ constexpr auto kClasses = std::to_array<StoreClass>({
     {"str-q", 16, str_q},
     {"str-q-unaligned", 16, str_q, Reach::Spread, 4},
     {"str-q-straddling", 16, str_q, Reach::Straddling, 12},
-    {"st1-lane-b", 1, st1_lane_b},
-    {"st1-lane-d", 8, st1_lane_d},
+    {"st1-lane-b", 1, st1_lane_b, Reach::Spread, 0, Setup::Plain, nullptr, kNotToCode},
+    {"st1-lane-d", 8, st1_lane_d, Reach::Spread, 0, Setup::Plain, nullptr, kNotToCode},
     {"st1-16", 16, st1_1},
     {"st1-64", 64, st1_4},
     {"st1-64-straddling", 64, st1_4, Reach::Straddling, 32},
-    {"st2-32", 32, st2},
-    {"st4-64", 64, st4},
+    {"st2-32", 32, st2, Reach::Spread, 0, Setup::Plain, nullptr, kNotToCode},
+    {"st4-64", 64, st4, Reach::Spread, 0, Setup::Plain, nullptr, kNotToCode},
     {"stlrb", 1, stlrb},
     {"stlrh", 2, stlrh},
     {"stlr-w", 4, stlr_w},

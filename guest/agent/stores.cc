@@ -4,13 +4,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "guest/agent/console.h"
 #include "guest/agent/physical.h"
+#include "guest/agent/store_block.h"
 #include "guest/agent/store_class.h"
 
 namespace sealvisor::agent {
@@ -135,95 +135,6 @@ void clear(const Window& window) {
   }
 }
 
-/// The byte that store `i` of a block leaves at its byte `k`; `before` is what was there.
-std::uint8_t expected_byte(const protocol::StoreBlock& message, std::uint32_t i, std::uint32_t k,
-                           std::uint32_t before) {
-  switch (message.pattern) {
-    case protocol::Pattern::Counting:
-      return protocol::store_pattern_byte(i, k);
-    case protocol::Pattern::Zeros:
-      return 0;
-    case protocol::Pattern::Same:
-      return protocol::store_pattern_byte(0, k);
-    case protocol::Pattern::Unchanged:
-      return protocol::store_pattern_byte(before / 8, before % 8);
-  }
-  return 0;
-}
-
-/// True if the memory is what the block says that it left there. A control that is wrong itself
-/// would blame the monitor.
-bool left_right(const protocol::StoreBlock& message, const StoreRun& run) {
-  const std::uint32_t first = message.step == 0 ? run.count - 1 : 0;
-  for (std::uint32_t i = first; i < run.count; ++i) {
-    const auto* bytes = static_cast<const volatile std::uint8_t*>(run.place(i));
-    for (std::uint32_t k = 0; k < message.width; ++k) {
-      const std::uint8_t expected = expected_byte(message, i, k, i * message.width + k);
-      if (bytes[k] == expected) continue;
-      say("stores %s: byte %u of store %u is 0x%02x, expected 0x%02x", message.store_class, k, i,
-          static_cast<unsigned>(bytes[k]), static_cast<unsigned>(expected));
-      return false;
-    }
-  }
-  return true;
-}
-
-/// What all blocks did together.
-struct Tally {
-  std::uint32_t stores = 0;
-  bool right = true;
-};
-
-/// Rings, stores, rings.
-void block(Doorbell& doorbell, protocol::StoreBlock& message, const StoreClass& store_class,
-           std::uintptr_t at, Tally& tally) {
-  const StoreRun run{at, message.step, message.stores};
-  message.end = 0;
-  doorbell.store_block(message);
-  store_class.run(run);
-  message.end = 1;
-  doorbell.store_block(message);
-  tally.stores += message.stores;
-  tally.right = left_right(message, run) && tally.right;
-}
-
-protocol::StoreBlock message_for(const StoreClass& store_class, std::uint32_t width) {
-  protocol::StoreBlock message{};
-  std::strncpy(message.store_class, store_class.name, sizeof message.store_class - 1);
-  message.width = width;
-  switch (store_class.setup) {
-    case Setup::Plain:
-      message.pattern = protocol::Pattern::Counting;
-      break;
-    case Setup::Same:
-      message.pattern = protocol::Pattern::Same;
-      break;
-    case Setup::Filled:
-      message.pattern = protocol::Pattern::Zeros;
-      break;
-    case Setup::Kept:
-      message.pattern = protocol::Pattern::Unchanged;
-      break;
-  }
-  return message;
-}
-
-/// Fills the area of the first table, slot by slot, as a block of its own.
-void fill(Doorbell& doorbell, const Window& window, Tally& tally) {
-  const StoreClass filling{.name = "fill", .width = 8, .run = [](const StoreRun& run) {
-                             each(run, [](void* place, std::uint32_t i) {
-                               *static_cast<volatile std::uint64_t*>(place) =
-                                   pattern<std::uint64_t>(i);
-                             });
-                           }};
-  protocol::StoreBlock message = message_for(filling, 8);
-  message.gpa = window.gpas[1];
-  message.offset = kAreaOffset;
-  message.step = 8;
-  message.stores = kAreaSize / 8;
-  block(doorbell, message, filling, window.page(1) + kAreaOffset, tally);
-}
-
 void straddle(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
               std::uint32_t count, Tally& tally) {
   for (std::size_t first = 0; first < 3; ++first) {
@@ -239,31 +150,13 @@ void straddle(Doorbell& doorbell, const Window& window, const StoreClass& store_
 
 void run_class(Doorbell& doorbell, const Window& window, const StoreClass& store_class,
                std::uint32_t count, Tally& tally) {
-  const std::uint32_t width = store_class.width != 0 ? store_class.width : zero_block_size();
-  if (width == 0 || (store_class.available != nullptr && !store_class.available())) return;
+  if (!there(store_class)) return;
   if (store_class.reach == Reach::Straddling) {
     straddle(doorbell, window, store_class, count, tally);
     return;
   }
-  if (store_class.setup == Setup::Filled || store_class.setup == Setup::Kept) {
-    fill(doorbell, window, tally);
-  }
-  protocol::StoreBlock message = message_for(store_class, width);
-  const std::uint32_t fit = (kAreaSize - store_class.offset) / width;
-  message.gpa = window.gpas[1];
-  message.offset = kAreaOffset + store_class.offset;
-  message.stores = count;
-  message.step = static_cast<std::int32_t>(width);
-  if (store_class.reach == Reach::Spread) {
-    if (count > fit) message.step = 0;
-  } else {
-    message.stores = std::min(count, fit);
-  }
-  if (store_class.reach == Reach::Down) {
-    message.offset += (message.stores - 1) * width;
-    message.step = -message.step;
-  }
-  block(doorbell, message, store_class, window.page(1) + message.offset, tally);
+  const StoreArea area{window.page(1), window.gpas[1], kAreaOffset, kAreaSize};
+  run_block(doorbell, area, store_class, count, tally);
   clear(window);
 }
 

@@ -4,12 +4,15 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "guest/agent/console.h"
 #include "guest/agent/physical.h"
 #include "guest/agent/raw.h"
+#include "guest/agent/store_block.h"
+#include "guest/agent/store_class.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -94,6 +97,40 @@ bool map_frame(const File& memory, std::uint64_t gpa, std::uintptr_t page) {
   return false;
 }
 
+/// The part of [vdso] that store_to_code() uses: room for eight stores of the widest class.
+constexpr std::uint32_t kCodeArea = 512;
+
+/// What an area holds, so that it can be put back.
+class Saved {
+ public:
+  explicit Saved(const StoreArea& area) : area_(area) {
+    for (std::size_t i = 0; i < words_.size(); ++i) words_[i] = slot(i);
+  }
+  /// As a block of its own.
+  void restore(Doorbell& doorbell, Tally& tally) {
+    protocol::StoreBlock message = message_for({.name = "restore", .width = 8, .run = nullptr}, 8);
+    message.pattern = protocol::Pattern::Restored;
+    message.gpa = area_.gpa;
+    message.offset = area_.offset;
+    message.step = 8;
+    message.stores = kCodeArea / sizeof(std::uint64_t);
+    ring_around(doorbell, message, area_.page + area_.offset, [this](const StoreRun&) {
+      for (std::size_t i = 0; i < words_.size(); ++i) slot(i) = words_[i];
+    });
+    tally.stores += message.stores;
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      tally.right = tally.right && slot(i) == words_[i];
+    }
+  }
+
+ private:
+  [[nodiscard]] volatile std::uint64_t& slot(std::size_t i) const {
+    return reinterpret_cast<volatile std::uint64_t*>(area_.page + area_.offset)[i];
+  }
+  StoreArea area_;
+  std::array<std::uint64_t, kCodeArea / sizeof(std::uint64_t)> words_{};
+};
+
 const SystemMapping* vdso_of(const MappingTable& table) {
   const SystemMapping* const vdso = table.find("[vdso]");
   if (vdso == nullptr) say("this process has no [vdso]");
@@ -160,6 +197,36 @@ int tamper_with_code(Doorbell& doorbell, const MappingTable& table, std::uint32_
   message.end = 1;
   doorbell.tamper(message);
   return check(memory, message);
+}
+
+int store_to_code(Doorbell& doorbell, const MappingTable& table, std::uint32_t count,
+                  std::uint32_t& stores) {
+  const SystemMapping* const vdso = vdso_of(table);
+  const File memory("/dev/mem", O_RDWR);
+  const File pagemap("/proc/self/pagemap", O_RDONLY);
+  if (vdso == nullptr || !memory.good() || !pagemap.good()) return EIO;
+  protocol::Tamper message{};
+  message.gpa = gpa_of(pagemap, vdso->end - kPage);
+  message.gva = reserve_page();
+  message.target = protocol::Target::CodeStores;
+  if (message.gpa == 0 || message.gva == 0) return EIO;
+  doorbell.tamper(message);
+  if (!map_frame(memory, message.gpa, message.gva)) return EIO;
+  const StoreArea area{message.gva, message.gpa, kPage - kCodeArea, kCodeArea};
+  Saved saved(area);
+  Tally tally;
+  for (const StoreClass& store_class : store_classes()) {
+    const bool suits = store_class.to_code && store_class.reach != Reach::Straddling;
+    if (!suits || !there(store_class)) continue;
+    clear_area(doorbell, area, tally);
+    run_block(doorbell, area, store_class, count, tally);
+  }
+  saved.restore(doorbell, tally);
+  ::munmap(reinterpret_cast<void*>(message.gva), kPage);
+  message.end = 1;
+  doorbell.tamper(message);
+  stores = tally.stores;
+  return tally.right ? 0 : EPROTO;
 }
 
 }  // namespace sealvisor::agent

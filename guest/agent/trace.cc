@@ -110,6 +110,11 @@ void trace_message(const protocol::Message& message) {
       trace_store_block(body.store_block);
       return;
     case protocol::Type::Tamper:
+      if (body.tamper.target == protocol::Target::CodeStores) {
+        trace("stores to code of 0x%llx %s", static_cast<Long>(body.tamper.gpa),
+              body.tamper.end != 0 ? "end" : "begin");
+        return;
+      }
       trace("tamper %s: %u times at 0x%llx 0x%llx -> 0x%llx and back",
             body.tamper.end != 0 ? "ends" : "begins", body.tamper.pairs,
             static_cast<Long>(body.tamper.gpa), static_cast<Long>(body.tamper.original),

@@ -20,7 +20,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 3;
+inline constexpr std::uint16_t kVersion = 4;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -160,6 +160,7 @@ enum class Pattern : std::uint32_t {
   Zeros = 1,
   Same = 2,       ///< Every store leaves what store 0 of Counting would (rep stos).
   Unchanged = 3,  ///< A compare that fails: what is there stays, whether or not it is written back.
+  Restored = 4,   ///< What was there when the first block of the control began.
 };
 
 /// Byte `k` of store `i` (both 0-based) of a block with Pattern::Counting.
@@ -187,13 +188,16 @@ struct StoreBlock {
 enum class Target : std::uint32_t {
   Entry = 0,  ///< The last-level entry that maps a page of [vdso] in the sending process.
   Code = 1,   ///< Eight bytes of a page of [vdso].
+  /// A page of [vdso], by the stores of the StoreBlock messages between begin and end.
+  CodeStores = 2,
 };
 
 /// A block of known changes. `pairs` times `changed` is stored, then `original`: to an entry by the
 /// kernel, each in a system call of its own, so that user mode runs after each; to code by user
-/// mode. Nothing else stores to that word between begin and end.
+/// mode. Nothing else stores to that word between begin and end. With Target::CodeStores the blocks
+/// say what is stored: original, changed and pairs are 0, and nothing else stores to the page.
 struct Tamper {
-  std::uint64_t gpa;       ///< Of the word, a multiple of 8 (checked).
+  std::uint64_t gpa;       ///< Of the word, a multiple of 8 (checked). CodeStores: of the page.
   std::uint64_t gva;       ///< Entry: the page that it maps. Code: the second place of its page.
   std::uint64_t original;  ///< What is there when the block begins, and when it ends.
   std::uint64_t changed;

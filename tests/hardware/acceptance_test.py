@@ -39,8 +39,9 @@ def change(old="P US A gpa 0x16dc000", new="absent", function="unmap_page_range+
             "function": function}
 
 
-COUNTS = {"known_stores": None, "known_store_classes": None, "known_changes": None,
-          "known_changes_judged": None, "known_entries": None, "known_entries_counted": None,
+COUNTS = {"known_stores": None, "known_store_classes": None, "known_code_stores": None,
+          "known_code_store_classes": None, "known_changes": None, "known_changes_judged": None,
+          "known_entries": None, "known_entries_counted": None,
           "stepped_instructions": None, "stepped_entries": None, "stepped_untrapped": None}
 CONTROL_COUNTS = {
     "stores": {"known_stores": 1632, "known_store_classes": 55},
@@ -48,6 +49,8 @@ CONTROL_COUNTS = {
                 "stepped_instructions": 50000, "stepped_entries": 300, "stepped_untrapped": 0},
     "tamper-entry": {"known_changes": 1000, "known_changes_judged": 1000},
     "tamper-code": {"known_changes": 33, "known_changes_judged": 33},
+    "stores-code": {"known_code_stores": 2500, "known_code_store_classes": 40,
+                    "known_changes": 2000, "known_changes_judged": 2000},
 }
 
 
@@ -271,11 +274,26 @@ class Acceptance(unittest.TestCase):
                 ("audited-entries", "known_entries_counted", 9014, "9014 entries were counted"),
                 ("audited-entries", "stepped_entries", 39, "39 entries to user mode by single"),
                 ("exact-entries", "stepped_untrapped", 1, "1 of them without a trap"),
+                ("exact-stores-code", "known_code_stores", 999, "999 known stores to code, expected"),
+                ("audited-stores-code", "known_changes_judged", 1999, "1999 of 2000 known viol"),
+                ("audited-stores-code", "known_changes", 0, "2000 of 0 known violations"),
                 ("exact-tamper-entry", "known_changes_judged", 999, "999 of 1000 known violations"),
                 ("audited-tamper-code", "known_changes", None, "33 of None known violations")):
             case = good_case()
             the_run(case, name)["counts"][key] = value
             self.assert_rejects(case, f"{name}: {words}")
+
+    def test_exits_that_would_use_up_the_goal_alone(self):
+        self.assertEqual(acceptance.MOST_JUDGEMENT_MICROSECONDS, 186)
+        self.assertEqual(acceptance.MOST_STORE_MICROSECONDS, 37)
+        for index, most, words in ((0, 186, "microseconds for each judgement"),
+                                   (1, 37, "microseconds for each store to a table")):
+            case = good_case()
+            cost = the_run(case, "exact-lying")["costs"][index]
+            cost["microseconds"] = most * cost["count"]
+            self.assertEqual(judge(case).problems, [])
+            cost["microseconds"] += 1
+            self.assert_rejects(case, f"exact-lying: {words}")
 
     def test_a_cpu_that_does_not_step_is_noted(self):
         case = good_case()

@@ -195,6 +195,28 @@ TEST_P(Controls, AKnownStoreThatIsWrongTurnsTheExactCountRed) {
   }
 }
 
+/// The same of code: a store that comes with another value, and one that never comes.
+TEST_P(Controls, AKnownStoreToCodeThatIsWrongTurnsItsCountRed) {
+  for (const bool lost : {false, true}) {
+    SCOPED_TRACE(lost ? "lost" : "changed");
+    run::RunRequest request = request_for(GetParam(), "lts-sealed", {"control/stores-code"});
+    bool spoilt = false;
+    request.mutate = [&](Event& event) {
+      const bool known = event.kind == Kind::ContentWrite && event.size == 4;
+      if (!known || std::exchange(spoilt, true)) return;
+      event.new_value ^= 1;
+      if (lost) event.kind = Kind::UserEntry;
+    };
+    run_ = {};
+    run_guest(request, run_);
+    EXPECT_TRUE(spoilt) << "no store of this width came";
+    const auto found = findings_of(run_, "monitor");
+    EXPECT_TRUE(std::any_of(found.begin(), found.end(), [&](const report::Finding& finding) {
+      return finding.id.find("/control/stores-code/") != std::string::npos;
+    })) << text_of(run_.findings);
+  }
+}
+
 TEST_P(Controls, AHungGuestEndsAtItsDeadline) {
   run::RunRequest request = request_for(GetParam(), "lts-sealed", {"munmap/whole", "control/hang"});
   request.deadline = std::chrono::seconds(20);

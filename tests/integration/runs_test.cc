@@ -283,6 +283,33 @@ void expect_all_changes_seen(const report::Run& run) {
   EXPECT_EQ(run.counts.known_changes_judged, run.counts.known_changes);
 }
 
+/// Stores of control/stores-code and their classes, and the violations that they make, with the
+/// second place of the page. They depend on the CPU model like KnownStores, and these on what the
+/// last bytes of the kernel's vdso are.
+struct KnownCodeStores {
+  std::uint64_t stores;
+  std::uint64_t classes;
+  std::uint64_t changes;
+};
+constexpr KnownCodeStores kX86CodeStores{2432, 35, 599};
+constexpr KnownCodeStores kArm64CodeStores{2504, 36, 876};         // no FEAT_LSE
+constexpr KnownCodeStores kArm64AtomicCodeStores{3216, 45, 1133};  // FEAT_LSE
+
+void expect_code_stores(const report::Run& run, KnownCodeStores known) {
+  expect_clean(run);
+  ASSERT_EQ(run.lives.size(), 1U);
+  EXPECT_EQ(run.lives[0].status, 0);
+  EXPECT_EQ(run.lives[0].count, known.stores) << "what the agent says that it did";
+  EXPECT_EQ(run.counts.known_code_stores, known.stores);
+  EXPECT_EQ(run.counts.known_code_store_classes, known.classes);
+  EXPECT_EQ(run.counts.known_changes, known.changes);
+  EXPECT_EQ(run.counts.known_changes_judged, known.changes);
+}
+
+void expect_exact_code_stores(const report::Run& run) {
+  expect_code_stores(run, run.arch == arch::Arch::X86_64 ? kX86CodeStores : kArm64CodeStores);
+}
+
 /// One of the changes was taken out of the event stream: see KnownChanges below.
 void expect_a_change_missed(const report::Run& run) {
   EXPECT_TRUE(run.ending.good) << run.ending.text;
@@ -420,6 +447,7 @@ const Row kRows[] = {
      {"control/tamper-entry", "control/tamper-code"},
      nothing,
      expect_all_changes_seen},
+    {"ExactStoresToCode", "lts-sealed", {"control/stores-code"}, nothing, expect_exact_code_stores},
     {"KnownChangesButOne",
      "lts-sealed",
      {"control/tamper-entry"},
@@ -473,6 +501,15 @@ TEST(RunsArm64, ExactStoresWithLargeSystemExtensions) {
   run_guest(request, run);
   if (HasFatalFailure()) return;
   expect_stores(run, kArm64AtomicStores);
+}
+
+TEST(RunsArm64, ExactStoresToCodeWithLargeSystemExtensions) {
+  run::RunRequest request = request_for(arch::Arch::Arm64, "lts-sealed", {"control/stores-code"});
+  request.cpu_model = "cortex-a76";
+  report::Run run;
+  run_guest(request, run);
+  if (HasFatalFailure()) return;
+  expect_code_stores(run, kArm64AtomicCodeStores);
 }
 
 }  // namespace

@@ -18,10 +18,23 @@ namespace fs = std::filesystem;
 using engine::nested::HostPlan;
 using engine::nested::NestedHost;
 
+namespace {
+/// The test programs lie in a folder of their own: of the build that they belong to.
+Result<app::Places> places_of_build() {
+  return app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
+                           .share_override = std::nullopt,
+                           .source_dir = SEALVISOR_SOURCE_DIR});
+}
+}  // namespace
+
+Result<fs::path> kernel_folder(const std::string& recipe, arch::Arch arch) {
+  const auto places = places_of_build();
+  if (!places) return places.error();
+  return app::kernel_dir(places.value(), recipe, arch);
+}
+
 HostPlan verify_plan(const app::VerifyOptions& options, const std::string& out) {
-  const auto places = app::find_places({.executable = SEALVISOR_BUILD_DIR "/sealvisor",
-                                        .share_override = std::nullopt,
-                                        .source_dir = SEALVISOR_SOURCE_DIR});
+  const auto places = places_of_build();
   if (!places) {
     ADD_FAILURE() << places.error().message;
     return {};

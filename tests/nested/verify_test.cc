@@ -13,7 +13,10 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/arch.h"
+#include "tests/nested/hosts.h"
 #include "vmm/app/capture.h"
+#include "vmm/app/kernels.h"
+#include "vmm/image/kernel_image.h"
 
 namespace sealvisor::test {
 namespace {
@@ -152,6 +155,46 @@ TEST_P(NestedControl, SeesEachKnownStore) {
   EXPECT_EQ(run["counts"]["mismatches"], 0);
 }
 
+/// The same of stores to code, which read-only slots stop: with or without LSE atomics, most of
+/// them by instructions whose data the hardware does not tell.
+class NestedCodeStores : public testing::TestWithParam<Row> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, NestedCodeStores,
+    testing::Values(
+        Row{"X86CodeStores", kX86, kSvm, "lts-sealed", "control/stores-code", "audited"},
+        Row{"VheCodeStores", kArm, "cortex-a76", "lts-sealed", "control/stores-code", "exact"},
+        Row{"VheCodeStoresAudited", kArm, "cortex-a76", "lts-sealed", "control/stores-code",
+            "audited"},
+        Row{"NvheCodeStores", kArm, "cortex-a57", "lts-sealed", "control/stores-code", "exact"}),
+    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+
+/// The tcg lane's numbers for the same CPU model; tests/integration/runs_test.cc has them as they
+/// are.
+TEST_P(NestedCodeStores, AreTheTcgLanesOneByOne) {
+  const Row& row = GetParam();
+  std::vector<std::string> model;
+  if (row.arch == kArm) model = {"--cpu", row.cpu};
+  nlohmann::json tcg;
+  nlohmann::json kvm;
+  static_cast<void>(cells_of(row, model, tcg));
+  static_cast<void>(cells_of(row, nested(row), kvm));
+  EXPECT_EQ(kvm["lane"], row.mechanism);
+  EXPECT_TRUE(kvm["good"]) << kvm["findings"].dump(2);
+  EXPECT_EQ(kvm["counts"]["mismatches"], 0);
+  EXPECT_GE(kvm["counts"]["known_code_stores"], 1000);
+  for (const char* count :
+       {"known_code_stores", "known_code_store_classes", "known_changes", "known_changes_judged"}) {
+    EXPECT_EQ(kvm["counts"][count], tcg["counts"][count]) << count;
+  }
+  if (row.arch != kArm) return;  // KVM emulates wide ones of x86-64 in pieces, an exit each.
+  const auto& costs = kvm["costs"];
+  EXPECT_TRUE(std::any_of(costs.begin(), costs.end(), [&](const auto& cost) {
+    return cost["name"] == "exits: read-only stores" &&
+           cost["count"] == kvm["counts"]["known_code_stores"];
+  })) << costs.dump(2);
+}
+
 /// Changes that are known, past every check of the kernel, and entries to user mode that are known:
 /// a mechanism that misses one, or a return that has no trap, shows here.
 class NestedKnown : public testing::TestWithParam<Row> {};
@@ -227,6 +270,42 @@ TEST_P(NestedStep, FindsAReturnThatHasNone) {
     return finding["text"].template get<std::string>().find(
                "a return to user mode that has no trap") != std::string::npos;
   })) << findings.dump(2);
+}
+
+/// The recipes' x86-64 kernels boot as vmlinux, through the PVH entry. A bzImage comes the other
+/// way, in 64-bit mode with a zero page, and unpacks itself first.
+TEST(NestedImage, ABzImageBootsToTheAgent) {
+  const fs::path out = fs::path(SEALVISOR_BUILD_DIR) / "nested-out/bzimage";
+  app::VerifyOptions options;
+  options.archs = {kX86};
+  options.machine.scenarios = {"munmap/whole"};
+  options.machine.mechanism = engine::Mechanism::Audited;
+  const auto folder = kernel_folder("lts-sealed", kX86);
+  ASSERT_TRUE(folder) << folder.error().message;
+  options.machine.kernel = folder.value() / "image";
+  options.machine.symbols = folder.value() / "vmlinux";
+  const auto image = image::probe_kernel(options.machine.kernel, kX86);
+  ASSERT_TRUE(image) << image.error().message;
+  ASSERT_EQ(image.value().format, image::KernelFormat::BzImage);
+  const Ran ran = run(verify_plan(options, "bzimage"));
+  EXPECT_EQ(ran.outcome.end.kind, engine::nested::FrameKind::Exited) << ran.console;
+  EXPECT_EQ(ran.outcome.end.value, 0U) << ran.console;
+  std::ifstream in(out / "report.json");
+  const auto report = nlohmann::json::parse(in, nullptr, false);
+  ASSERT_FALSE(report.is_discarded()) << ran.console;
+  ASSERT_EQ(report["runs"].size(), 1U);
+  const auto& guest = report["runs"][0];
+  EXPECT_EQ(guest["recipe"], "image");
+  EXPECT_EQ(guest["engine"], "kvm");
+  EXPECT_TRUE(guest["ending"]["good"]) << guest["ending"].dump(2);
+  EXPECT_TRUE(guest["good"]) << guest["findings"].dump(2);
+  EXPECT_EQ(guest["counts"]["mismatches"], 0);
+  EXPECT_GT(guest["counts"]["user_entries"], 0);
+  const auto& cells = guest["cells"];
+  const auto refused = [](const auto& cell) {
+    return cell["mapping"] == "[vdso]" && cell["claim"]["text"] == "EPERM";
+  };
+  EXPECT_TRUE(std::any_of(cells.begin(), cells.end(), refused)) << cells.dump(2);
 }
 
 class NestedLife : public testing::TestWithParam<Row> {};

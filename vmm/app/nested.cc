@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -11,6 +12,7 @@
 
 #include "vmm/app/kernels.h"
 #include "vmm/engine/engine.h"
+#include "vmm/image/kernel_image.h"
 #include "vmm/report/conclude.h"
 
 namespace sealvisor::app {
@@ -27,6 +29,10 @@ constexpr const char* kHostRecipe = "host";
 constexpr const char* kReportName = "report.json";
 /// Beside the guest's memory: program, kernels, what runs.
 constexpr std::uint64_t kHostMemory = 512ULL << 20;
+constexpr std::uint64_t kMiB = 1ULL << 20;
+/// Folders of the host for an image of the user's and its symbols, which may have the same name.
+constexpr std::string_view kImageFolder = "image";
+constexpr std::string_view kSymbolsFolder = "symbols";
 
 /// A folder that goes with the object.
 class TemporaryFolder {
@@ -63,12 +69,33 @@ int fail(const Error& error) {
   return static_cast<int>(error.code);
 }
 
+/// Where a file of the user's is in the host: under its own name, which the report shows.
+std::string place_of(std::string_view folder, const fs::path& file) {
+  return fmt::format("{}/{}", folder, file.filename().string());
+}
+
+/// Which kernels are to be run, as words for the program in the host.
+std::vector<std::string> kernel_words(const VerifyOptions& options) {
+  const MachineOptions& machine = options.machine;
+  std::vector<std::string> words;
+  if (machine.kernel.empty()) {
+    for (const std::string& recipe : options.recipes) {
+      words.insert(words.end(), {"--recipe", recipe});
+    }
+    return words;
+  }
+  words = {"--kernel", "/" + place_of(kImageFolder, machine.kernel)};
+  if (!machine.symbols.empty()) {
+    words.insert(words.end(), {"--symbols", "/" + place_of(kSymbolsFolder, machine.symbols)});
+  }
+  return words;
+}
+
 /// The options again, as words for the program in the host.
 std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch) {
   std::vector<std::string> words = {"verify", "--engine", "kvm", "--arch", arch::name_of(arch)};
-  for (const std::string& recipe : options.recipes) {
-    words.insert(words.end(), {"--recipe", recipe});
-  }
+  const std::vector<std::string> kernels = kernel_words(options);
+  words.insert(words.end(), kernels.begin(), kernels.end());
   words.insert(words.end(), {"--mechanism", engine::name_of(options.machine.mechanism)});
   for (const std::string& scenario : options.machine.scenarios) {
     words.insert(words.end(), {"--scenario", scenario});
@@ -81,6 +108,46 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   }
   words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
   return words;
+}
+
+/// Puts the user's image and its symbols into the host.
+Status add_own(const MachineOptions& machine, arch::Arch arch, HostPlan& plan) {
+  // Before a host boots for it.
+  if (auto image = image::probe_kernel(machine.kernel, arch); !image) return image.error();
+  const auto add = [&plan](std::string_view folder, const fs::path& file) -> Status {
+    std::error_code error;
+    const std::uint64_t bytes = fs::file_size(file, error);
+    if (error) {
+      return Error{ExitCode::Usage, fmt::format("{}: {}", file.string(), error.message()),
+                   error.value()};
+    }
+    plan.files.push_back({place_of(folder, file), file, false});
+    // Symbols may be much larger than those of the recipes. While the host unpacks its initramfs
+    // it holds them twice.
+    plan.memory_bytes += (2 * bytes + kMiB - 1) / kMiB * kMiB;
+    return {};
+  };
+  if (auto added = add(kImageFolder, machine.kernel); !added) return added;
+  return machine.symbols.empty() ? Status() : add(kSymbolsFolder, machine.symbols);
+}
+
+/// Puts the kernels of the recipes into the host.
+Status add_recipes(const VerifyOptions& options, arch::Arch arch, const VerifyTools& tools,
+                   HostPlan& plan) {
+  for (const std::string& recipe : options.recipes) {
+    const auto built = tools.kernel_dir(recipe, arch);
+    if (!built) return built.error();
+    const auto files = kernel_files(built.value(), arch);
+    if (!files) return files.error();
+    const std::string to = fmt::format("kernels/{}/{}", recipe, arch::name_of(arch));
+    const KernelFiles& kernel = files.value();
+    plan.files.push_back({place_of(to, kernel.symbols), kernel.symbols, false});
+    if (kernel.image != kernel.symbols) {
+      plan.files.push_back({place_of(to, kernel.image), kernel.image, false});
+    }
+  }
+  plan.environment = {"SEALVISOR_KERNELS=/kernels"};
+  return {};
 }
 
 Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const Places& places,
@@ -171,7 +238,8 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
   plan.program = places.nested_program(arch);
   plan.memory_bytes = kHostMemory + (options.machine.memory_mib << 20);
   // Each guest has its own deadline inside; this is for all of them.
-  plan.deadline = options.deadline * static_cast<int>(options.recipes.size());
+  const bool own = !options.machine.kernel.empty();
+  plan.deadline = options.deadline * (own ? 1 : static_cast<int>(options.recipes.size()));
 
   const auto add = [&plan](std::string path, fs::path source, bool executable) {
     plan.files.push_back({std::move(path), std::move(source), executable});
@@ -182,18 +250,9 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
     add(fmt::format("bin/guest/{}/{}", arch::name_of(arch), name), places.agent_dir(arch) / name,
         true);
   }
-  for (const std::string& recipe : options.recipes) {
-    const auto built = tools.kernel_dir(recipe, arch);
-    if (!built) return built.error();
-    const auto files = kernel_files(built.value(), arch);
-    if (!files) return files.error();
-    const std::string to = fmt::format("kernels/{}/{}/", recipe, arch::name_of(arch));
-    add(to + files.value().symbols.filename().string(), files.value().symbols, false);
-    if (files.value().image != files.value().symbols) {
-      add(to + files.value().image.filename().string(), files.value().image, false);
-    }
-  }
-  plan.environment = {"SEALVISOR_KERNELS=/kernels"};
+  const Status added =
+      own ? add_own(options.machine, arch, plan) : add_recipes(options, arch, tools, plan);
+  if (!added) return added.error();
   plan.arguments = words_of(options, arch);
   return plan;
 }
@@ -205,8 +264,14 @@ int verify_nested(const VerifyOptions& options) {
   tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
     return kernel_dir(places.value(), recipe, arch);
   };
+  std::vector<arch::Arch> archs = options.archs;
+  if (archs.empty()) {
+    const auto image = image::probe_kernel(options.machine.kernel);
+    if (!image) return fail(image.error());
+    archs = {image.value().arch};
+  }
   ExitCode worst = ExitCode::AsExpected;
-  for (const arch::Arch arch : options.archs) {
+  for (const arch::Arch arch : archs) {
     const auto code = run_host(options, arch, places.value(), tools);
     worst = report::worse(worst, code ? code.value() : code.error().code);
     if (!code) fail(code.error());

@@ -24,15 +24,17 @@ struct NestedParts {
     const Places& places, arch::Arch arch,
     const std::function<Result<std::filesystem::path>(const std::string&, arch::Arch)>& kernel_dir);
 
-/// The emulated host for the guests of `options` of one architecture: its program is our own,
-/// static, called with the same options and --engine kvm. The report that it writes comes back as
-/// report.json in `out`. Errors (HostLacks) name what is not built.
+/// The emulated host for the guests of `options` of one architecture, those of recipes or the one
+/// of an image of the user's: its program is our own, static, called with the same options and
+/// --engine kvm. The report that it writes comes back as report.json in `out`. Errors (HostLacks)
+/// name what is not built, or (Usage) what is wrong with that image.
 [[nodiscard]] Result<engine::nested::HostPlan> nested_plan(const VerifyOptions& options,
                                                            arch::Arch arch, const Places& places,
                                                            const VerifyTools& tools,
                                                            const std::filesystem::path& out);
 
 /// The whole command: one host for each architecture, one after the other; prints what they print.
+/// Without an architecture: that of the user's image.
 /// Returns the worst exit code.
 [[nodiscard]] int verify_nested(const VerifyOptions& options);
 

@@ -328,14 +328,16 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                    "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
                    "`sealvisor verify --help`"};
     }
-    if (verify.machine.nested && (!verify.machine.kernel.empty() || !verify.trace.empty())) {
+    if (verify.machine.nested && !verify.trace.empty()) {
       return Error{ExitCode::Usage,
-                   "--engine kvm-nested runs recipes, and keeps no trace; see `sealvisor verify "
-                   "--help`"};
+                   "--engine kvm-nested keeps no trace; see `sealvisor verify --help`"};
     }
-    if (verify.machine.nested && verify.archs.empty() && !verify.json.empty()) {
-      return Error{ExitCode::Usage,
-                   "--json with --engine kvm-nested needs one --arch: each host writes a report"};
+    if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&
+        !verify.json.empty()) {
+      return Error{
+          ExitCode::Usage,
+          "--json with --engine kvm-nested needs one --arch: each host writes a report; see "
+          "`sealvisor verify --help`"};
     }
     if (verify.archs.empty() && verify.machine.kernel.empty() &&
         verify.machine.engine == engine::Kind::Kvm && !verify.machine.nested) {

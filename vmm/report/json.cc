@@ -161,6 +161,8 @@ Json json_of(const Counts& counts) {
       {"witness_differences", or_null(counts.witness_differences)},
       {"known_stores", or_null(counts.known_stores)},
       {"known_store_classes", or_null(counts.known_store_classes)},
+      {"known_code_stores", or_null(counts.known_code_stores)},
+      {"known_code_store_classes", or_null(counts.known_code_store_classes)},
       {"known_changes", or_null(counts.known_changes)},
       {"known_changes_judged", or_null(counts.known_changes_judged)},
       {"known_entries", or_null(counts.known_entries)},

@@ -163,7 +163,11 @@ struct Counts {
   /// control/stores only: stores that were compared one by one, and their classes.
   std::optional<std::uint64_t> known_stores;
   std::optional<std::uint64_t> known_store_classes;
-  /// control/tamper-*: known changes that break an invariant, and those that were judged so.
+  /// control/stores-code: the same of stores to the code of a system mapping.
+  std::optional<std::uint64_t> known_code_stores;
+  std::optional<std::uint64_t> known_code_store_classes;
+  /// control/tamper-*, control/stores-code: known changes that break an invariant, and those that
+  /// were judged so.
   std::optional<std::uint64_t> known_changes;
   std::optional<std::uint64_t> known_changes_judged;
   /// control/entries: entries to user mode that the guest knows of, and those that were counted

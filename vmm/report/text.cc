@@ -309,6 +309,11 @@ std::string counts_text(const Run& run, const TextOptions& options) {
         fmt::format("; {} known stores of {} classes compared one by one",
                     grouped(*counts.known_stores), grouped(counts.known_store_classes.value_or(0)));
   }
+  if (counts.known_code_stores) {
+    text += fmt::format("; {} known stores to code of {} classes compared one by one",
+                        grouped(*counts.known_code_stores),
+                        grouped(counts.known_code_store_classes.value_or(0)));
+  }
   if (counts.known_changes) {
     text += fmt::format("; of {} known violations {} were judged", grouped(*counts.known_changes),
                         grouped(counts.known_changes_judged.value_or(0)));

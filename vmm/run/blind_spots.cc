@@ -68,6 +68,10 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
       spots.emplace_back(
           "a store to the code of a system mapping that the engine can't do in the guest's stead "
           "(st2 to st4, lanes, a store exclusive without its load) ends the guest as crashed");
+    } else {
+      spots.emplace_back(
+          "a store to the code of a system mapping that KVM does not emulate (fstp, movd, AVX, "
+          "cmpxchg16b) is not done: user mode gets an undefined-instruction exception");
     }
     return spots;
   }

@@ -12,6 +12,20 @@ using protocol::Target;
 namespace {
 /// Page faults of the guest's own program that it does not know of.
 constexpr std::uint64_t kUnknownFaults = 8;
+
+/// Violations that a block makes. `known`: changes of its stores, where these tell.
+std::uint64_t violations_due(const protocol::Tamper& tamper, std::uint64_t known) {
+  switch (tamper.target) {
+    case Target::Entry:
+      return tamper.pairs;  // Taking the permission away again is none.
+    case Target::Code:
+      // Putting code back changes code, and the second place of its page is a violation too.
+      return std::uint64_t{tamper.pairs} * 2 + 1;
+    case Target::CodeStores:
+      return known + 1;
+  }
+  return 0;
+}
 }  // namespace
 
 std::vector<std::string> TamperControl::on_block(const protocol::Tamper& tamper,
@@ -29,9 +43,7 @@ std::vector<std::string> TamperControl::on_block(const protocol::Tamper& tamper,
   const Block block = *block_;
   block_.reset();
   const std::uint64_t stores = std::uint64_t{block.tamper.pairs} * 2;
-  // Taking the permission away again is no violation. Putting code back changes code, and the
-  // second place of its page is a violation too.
-  const std::uint64_t due = block.tamper.target == Target::Code ? stores + 1 : block.tamper.pairs;
+  const std::uint64_t due = violations_due(block.tamper, block.known);
   made_ += due;
   judged_ += block.violations;
   if (!block.first_wrong.empty()) wrong.push_back(block.first_wrong);
@@ -46,8 +58,12 @@ std::vector<std::string> TamperControl::on_block(const protocol::Tamper& tamper,
   return wrong;
 }
 
+bool TamperControl::takes_stores() const {
+  return block_ && block_->tamper.target == Target::CodeStores;
+}
+
 void TamperControl::on_write(const event::Event& event) {
-  if (!block_ || event.gpa != block_->tamper.gpa) return;
+  if (!block_ || takes_stores() || event.gpa != block_->tamper.gpa) return;
   // What is stored again unchanged, no lane promises to tell.
   if (event.old_value == event.new_value) return;
   const bool first = block_->writes++ % 2 == 0;
@@ -66,14 +82,14 @@ bool TamperControl::takes(const seal::Violation& violation) {
   if (!block_) return false;
   const std::string_view invariant = violation.invariant;
   const bool here = violation.space == block_->space && violation.gva.value == block_->tamper.gva;
-  if (block_->tamper.target == Target::Code && invariant == "S4" && here) {
+  const bool code = block_->tamper.target != Target::Entry;
+  if (code && invariant == "S4" && here) {
     // A second place that user mode may read is told again when it becomes writable.
     if (!block_->second_place) ++block_->violations;
     block_->second_place = true;
     return true;
   }
-  const bool mine =
-      block_->tamper.target == Target::Code ? invariant == "S5" : invariant == "S3" && here;
+  const bool mine = code ? invariant == "S5" : invariant == "S3" && here;
   if (mine) ++block_->violations;
   return mine;
 }

@@ -25,6 +25,11 @@ class TamperControl {
                                                   std::uint64_t space, std::uint64_t hardware_bits);
   /// A SlotWrite or ContentWrite.
   void on_write(const event::Event& event);
+  /// Whether stores that blocks announce are to code now (protocol::Target::CodeStores).
+  [[nodiscard]] bool takes_stores() const;
+  /// One of these blocks ended: it gave slots another value so many times. Precondition:
+  /// takes_stores().
+  void on_known_stores(std::uint64_t changes) { block_->known += changes; }
   /// True if the violation is one that the block must cause: it is counted, and is no finding.
   [[nodiscard]] bool takes(const seal::Violation& violation);
   /// A block that began and never ended.
@@ -40,6 +45,7 @@ class TamperControl {
     std::uint64_t space = 0;
     std::uint64_t hardware_bits = 0;
     std::uint64_t writes = 0;
+    std::uint64_t known = 0;  ///< CodeStores: changes that its stores made.
     std::uint64_t violations = 0;
     bool second_place = false;
     std::string first_wrong{};  ///< The first write that is not the next one of the block.

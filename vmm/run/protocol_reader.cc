@@ -112,7 +112,7 @@ Status check_bounds(const Message& message) {
   }
   if (message.type == Type::Tamper) {
     const auto& tamper = body.tamper;
-    if (tamper.gpa % 8 != 0 || tamper.target > protocol::Target::Code) {
+    if (tamper.gpa % 8 != 0 || tamper.target > protocol::Target::CodeStores) {
       return bad(
           fmt::format("tampering at {:#x} with target {}, expected a multiple of 8 and a "
                       "known target",

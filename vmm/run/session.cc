@@ -21,6 +21,11 @@ using event::Event;
 using event::Kind;
 using protocol::Type;
 
+namespace {
+constexpr const char* kStores = "control/stores";
+constexpr const char* kStoresCode = "control/stores-code";
+}  // namespace
+
 Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
                  const image::SymbolTable* symbols)
     : request_(request),
@@ -31,8 +36,19 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
       announcements_(memory, identities_),
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
-      stores_(mirror_) {
-  if (asks_for("control/tamper-entry") || asks_for("control/tamper-code")) tampering_.emplace();
+      stores_(mirror_),
+      code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }) {
+  for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
+    if (asks_for(name)) tampering_.emplace();
+  }
+}
+
+std::optional<StoreControl::Bytes> Session::code_bytes(Frame frame) const {
+  const auto page = identities_.find(frame);
+  if (!page || !identities_.all()[page->mapping].code) return std::nullopt;
+  StoreControl::Bytes bytes;
+  if (!memory_.read(frame.gpa(), std::as_writable_bytes(std::span(bytes)))) return std::nullopt;
+  return bytes;
 }
 
 bool Session::asks_for(std::string_view scenario) const {
@@ -77,6 +93,7 @@ void Session::on_event(const Event& original) {
       break;
     case Kind::ContentWrite:
       if (event.part == 0) ++counts_.content_writes;
+      code_stores_.on_write(event);
       if (tampering_) tampering_->on_write(event);
       break;
     case Kind::Limit:
@@ -325,9 +342,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       on_fork_child(message, space);
       break;
     case Type::StoreBlock:
-      for (const std::string& text : stores_.on_block(message.body.store_block)) {
-        course_.finding("monitor", "control/stores", text);
-      }
+      on_store_block(message.body.store_block);
       break;
     case Type::Tamper:
       on_tamper(message.body.tamper, space);
@@ -348,6 +363,16 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
                       "a message of a benchmark, and this run is none: its agent is not ours");
       break;
   }
+}
+
+void Session::on_store_block(const protocol::StoreBlock& block) {
+  const bool code = tampering_ && tampering_->takes_stores();
+  StoreControl& control = code ? code_stores_ : stores_;
+  const std::uint64_t changes = control.changes();
+  for (const std::string& text : control.on_block(block)) {
+    course_.finding("monitor", code ? kStoresCode : kStores, text);
+  }
+  if (code) tampering_->on_known_stores(control.changes() - changes);
 }
 
 void Session::on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space) {
@@ -592,10 +617,15 @@ void Session::finish_controls(const report::Run& run) {
     for (const std::string& text : unfinished) course_.finding("monitor", name, text);
     if (done == 0 && run.ending.good) course_.finding("monitor", name, "nothing was compared");
   };
-  if (asks_for("control/stores")) {
+  if (asks_for(kStores)) {
     counts_.known_stores = stores_.stores();
     counts_.known_store_classes = stores_.classes();
-    end("control/stores", stores_.unfinished(), stores_.stores());
+    end(kStores, stores_.unfinished(), stores_.stores());
+  }
+  if (asks_for(kStoresCode)) {
+    counts_.known_code_stores = code_stores_.stores();
+    counts_.known_code_store_classes = code_stores_.classes();
+    end(kStoresCode, code_stores_.unfinished(), code_stores_.stores());
   }
   if (tampering_) {
     counts_.known_changes = tampering_->made();

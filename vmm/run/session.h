@@ -81,6 +81,9 @@ class Session {
   /// Every violation goes through here.
   void judged(const seal::Violation& violation);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
+  void on_store_block(const protocol::StoreBlock& block);
+  /// What a frame holds that is code of a system mapping.
+  [[nodiscard]] std::optional<StoreControl::Bytes> code_bytes(arch::Frame frame) const;
   void finish_controls(const report::Run& run);
   void find_kernel_range();
   /// Whether `text` is to be read at `address` under `root`. True if there is no address.
@@ -108,6 +111,7 @@ class Session {
   Narrator narrator_;
   Course course_;
   StoreControl stores_;
+  StoreControl code_stores_;
   std::optional<TamperControl> tampering_;
   EntryControl entries_;
   report::Counts counts_;

@@ -13,12 +13,21 @@ constexpr std::uint32_t kMostStores = 10'000;
 constexpr std::uint32_t kMostWidth = 2048;
 }  // namespace
 
+StoreControl::StoreControl(const model::Mirror& mirror)
+    : StoreControl("a watched table", [&mirror](arch::Frame frame) -> std::optional<Bytes> {
+        const arch::Table* const table = mirror.table(frame);
+        if (table == nullptr) return std::nullopt;
+        Bytes bytes;
+        std::memcpy(bytes.data(), table->data(), bytes.size());
+        return bytes;
+      }) {}
+
 StoreControl::Window StoreControl::window(std::uint64_t gpa) const {
   Window window;
   window.gpa = gpa;
-  const arch::Table* table = mirror_.table(arch::frame_of(arch::Gpa{gpa}));
-  window.watched = table != nullptr;
-  if (table != nullptr) std::memcpy(window.bytes.data(), table->data(), window.bytes.size());
+  const std::optional<Bytes> bytes = content_(arch::frame_of(arch::Gpa{gpa}));
+  window.watched = bytes.has_value();
+  if (bytes) window.bytes = *bytes;
   return window;
 }
 
@@ -45,9 +54,10 @@ std::vector<std::string> StoreControl::on_block(const protocol::StoreBlock& bloc
     first_ = window(block.gpa & ~(arch::kPageSize - 1));
     next_ = window(block.next_gpa & ~(arch::kPageSize - 1));
     if (block.next_gpa == 0) next_ = Window{};
+    if (!original_ && first_.watched) original_ = first_;
     seen_.clear();
     if (!first_.watched && !next_.watched) {
-      wrong.push_back(fmt::format("{}: the frame {:#x} is not a watched table", name, block.gpa));
+      wrong.push_back(fmt::format("{}: the frame {:#x} is not {}", name, block.gpa, what_));
     }
     return wrong;
   }
@@ -59,8 +69,31 @@ std::vector<std::string> StoreControl::on_block(const protocol::StoreBlock& bloc
   open_ = false;
   classes_.insert(name);
   stores_ += block_.stores;
-  if (std::string text = compare(); !text.empty()) wrong.push_back(name + ": " + text);
+  const std::vector<Write> want = expected();
+  changes_ +=
+      static_cast<std::uint64_t>(std::count_if(want.begin(), want.end(), [](const Write& write) {
+        return write.old_value != write.new_value;
+      }));
+  if (std::string text = compare(want); !text.empty()) wrong.push_back(name + ": " + text);
   return wrong;
+}
+
+std::uint8_t StoreControl::stored_byte(const Window& window, std::uint64_t at, std::uint32_t i,
+                                       std::uint32_t k) const {
+  switch (block_.pattern) {
+    case protocol::Pattern::Counting:
+      return protocol::store_pattern_byte(i, k);
+    case protocol::Pattern::Same:
+      return protocol::store_pattern_byte(0, k);
+    case protocol::Pattern::Zeros:
+      return 0;
+    case protocol::Pattern::Restored:
+      if (original_ && original_->gpa == window.gpa) return original_->bytes[at];
+      break;
+    case protocol::Pattern::Unchanged:
+      break;
+  }
+  return window.bytes[at];
 }
 
 std::vector<StoreControl::Write> StoreControl::expected() {
@@ -83,19 +116,7 @@ std::vector<StoreControl::Write> StoreControl::expected() {
         writes.push_back({slot, value, value, 0, i});
         last_slot = slot;
       }
-      switch (block_.pattern) {
-        case protocol::Pattern::Counting:
-          bytes[in_frame & 7] = protocol::store_pattern_byte(i, k);
-          break;
-        case protocol::Pattern::Same:
-          bytes[in_frame & 7] = protocol::store_pattern_byte(0, k);
-          break;
-        case protocol::Pattern::Zeros:
-          bytes[in_frame & 7] = 0;
-          break;
-        case protocol::Pattern::Unchanged:
-          break;
-      }
+      bytes[in_frame & 7] = stored_byte(window, in_frame, i, k);
       std::memcpy(&writes.back().new_value, bytes, sizeof(value));
     }
   }
@@ -122,8 +143,7 @@ std::vector<StoreControl::Write> StoreControl::joined() const {
   return result;
 }
 
-std::string StoreControl::compare() {
-  const std::vector<Write> want = expected();
+std::string StoreControl::compare(const std::vector<Write>& want) const {
   const std::vector<Write> have = joined();
   // A compare that fails may or may not write back what it read; nothing else may happen.
   if (block_.pattern == protocol::Pattern::Unchanged && have.empty()) return "";

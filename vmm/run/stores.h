@@ -1,10 +1,14 @@
-// The exact-count control: known stores to a watched table must give exactly their events.
+// The exact-count controls: known stores to a watched table, or to watched code, must give exactly
+// their events.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guest/protocol/doorbell.h"
@@ -20,9 +24,17 @@ namespace sealvisor::run {
 /// of one instruction (same pc, same instruction count) are joined slot by slot before comparing.
 class StoreControl {
  public:
-  explicit StoreControl(const model::Mirror& mirror) : mirror_(mirror) {}
+  using Bytes = std::array<std::uint8_t, arch::kPageSize>;
+  /// What a frame holds now; nullopt: it is none whose stores are told.
+  using Content = std::function<std::optional<Bytes>(arch::Frame)>;
 
-  /// A SlotWrite, before or after the mirror has applied it.
+  /// For frames that `content` knows. `what` such a frame is, for people.
+  StoreControl(std::string what, Content content)
+      : what_(std::move(what)), content_(std::move(content)) {}
+  /// For tables that `mirror` has; it must outlive this.
+  explicit StoreControl(const model::Mirror& mirror);
+
+  /// A SlotWrite or ContentWrite, before or after a mirror has applied it.
   void on_write(const event::Event& event);
   /// A StoreBlock message (begin or end), with every earlier write applied. Returns what is wrong.
   [[nodiscard]] std::vector<std::string> on_block(const protocol::StoreBlock& block);
@@ -32,6 +44,8 @@ class StoreControl {
   /// Different classes of stores among the blocks that ended.
   [[nodiscard]] std::size_t classes() const { return classes_.size(); }
   [[nodiscard]] std::uint64_t stores() const { return stores_; }
+  /// How often these stores gave a slot another value.
+  [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
  private:
   struct Write {
@@ -47,22 +61,29 @@ class StoreControl {
   struct Window {
     std::uint64_t gpa = 0;
     bool watched = false;
-    std::array<std::uint8_t, arch::kPageSize> bytes{};
+    Bytes bytes{};
   };
 
   [[nodiscard]] Window window(std::uint64_t gpa) const;
+  /// Byte `at` of what the block in progress leaves in `window`, as its store `i` stores it from
+  /// its byte `k`.
+  [[nodiscard]] std::uint8_t stored_byte(const Window& window, std::uint64_t at, std::uint32_t i,
+                                         std::uint32_t k) const;
   [[nodiscard]] std::vector<Write> expected();
   [[nodiscard]] std::vector<Write> joined() const;
-  [[nodiscard]] std::string compare();
+  [[nodiscard]] std::string compare(const std::vector<Write>& want) const;
 
-  const model::Mirror& mirror_;
+  std::string what_;
+  Content content_;
   bool open_ = false;
   protocol::StoreBlock block_{};
   Window first_;
   Window next_;
+  std::optional<Window> original_;  ///< The first frame when the first block began.
   std::vector<Write> seen_;
   std::set<std::string> classes_;
   std::uint64_t stores_ = 0;
+  std::uint64_t changes_ = 0;
 };
 
 }  // namespace sealvisor::run

@@ -3,13 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "tests/unit/app/temporary.h"
 
 namespace sealvisor::app {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Each;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 Places places_in(const Temporary& tree, bool installed) {
   Places places;
@@ -58,6 +64,91 @@ TEST(NestedParts, ThatAreMissingAreNamedWithWhatToDo) {
   EXPECT_THAT(installed.init.error().message, HasSubstr("cmake --install"));
   ASSERT_FALSE(installed.program.ok());
   EXPECT_THAT(installed.program.error().message, HasSubstr("in the source tree"));
+}
+
+/// The header of an arm64 kernel, all that is asked of one.
+std::string arm64_image() {
+  std::string bytes(4096, '\0');
+  bytes[17] = 0x10;  // image_size
+  bytes[24] = 2;     // flags: 4 KiB pages
+  bytes.replace(0x38, 4, "ARM\x64");
+  return bytes;
+}
+
+class NestedPlan : public testing::Test {
+ protected:
+  NestedPlan() {
+    tree_.file("guest/arm64/host-init", "", true);
+    tree_.file("nested/arm64/sealvisor", "", true);
+    tree_.file("kernel/Image", arm64_image());
+    tree_.file("kernel/vmlinux", "");
+    options_.archs = {arch::Arch::Arm64};
+    options_.recipes = {"lts-sealed", "lts-unsealed", "lying"};
+  }
+  Result<engine::nested::HostPlan> plan() {
+    VerifyTools tools;
+    tools.kernel_dir = [this](const std::string& recipe, arch::Arch) -> Result<fs::path> {
+      asked_.push_back(recipe);
+      return tree_.path() / "kernel";
+    };
+    return nested_plan(options_, arch::Arch::Arm64, places_in(tree_, false), tools, "out");
+  }
+  static std::string words(const engine::nested::HostPlan& plan) {
+    std::string text;
+    for (const std::string& word : plan.arguments) text += word + " ";
+    return text;
+  }
+  static std::vector<std::string> kernels(const engine::nested::HostPlan& plan) {
+    std::vector<std::string> paths;
+    for (const engine::nested::HostFile& file : plan.files) {
+      const bool other = file.path.starts_with("bin/") || file.path.starts_with("share/");
+      if (!other) paths.push_back(file.path);
+    }
+    return paths;
+  }
+
+  const Temporary tree_;
+  VerifyOptions options_;
+  std::vector<std::string> asked_;
+};
+
+TEST_F(NestedPlan, HasTheKernelsOfItsRecipes) {
+  options_.recipes = {"lts-sealed", "lying"};
+  const auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(kernels(made.value()),
+              ElementsAre("kernels/lts-sealed/arm64/vmlinux", "kernels/lts-sealed/arm64/Image",
+                          "kernels/lying/arm64/vmlinux", "kernels/lying/arm64/Image"));
+  EXPECT_THAT(made.value().environment, ElementsAre("SEALVISOR_KERNELS=/kernels"));
+  EXPECT_THAT(words(made.value()), HasSubstr("--arch arm64 --recipe lts-sealed --recipe lying "));
+  EXPECT_EQ(made.value().deadline, options_.deadline * 2);
+}
+
+TEST_F(NestedPlan, HasAnImageOfTheUsersInTheirPlace) {
+  options_.machine.kernel = tree_.file("mine/kernel", arm64_image());
+  options_.machine.symbols = tree_.file("mine/symbols/kernel", std::string(3 << 20, 's'));
+  const auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(kernels(made.value()), ElementsAre("image/kernel", "symbols/kernel"));
+  EXPECT_THAT(words(made.value()), HasSubstr("--kernel /image/kernel --symbols /symbols/kernel "));
+  EXPECT_THAT(words(made.value()), Not(HasSubstr("--recipe")));
+  EXPECT_EQ(made.value().deadline, options_.deadline) << "one guest";
+  EXPECT_EQ(made.value().memory_bytes >> 20, 512 + 256 + 1 + 6U) << "its files are in memory twice";
+  EXPECT_THAT(asked_, Each("host"));
+}
+
+TEST_F(NestedPlan, RefusesAnImageBeforeAHostBootsForIt) {
+  options_.machine.kernel = tree_.file("mine/kernel", "no kernel");
+  const auto made = plan();
+  ASSERT_FALSE(made.ok());
+  EXPECT_EQ(made.error().code, ExitCode::Usage);
+  EXPECT_THAT(made.error().message, HasSubstr("mine/kernel"));
+  options_.machine.kernel = tree_.file("mine/good", arm64_image());
+  options_.machine.symbols = tree_.path() / "none";
+  const auto without = plan();
+  ASSERT_FALSE(without.ok());
+  EXPECT_EQ(without.error().code, ExitCode::Usage);
+  EXPECT_THAT(without.error().message, HasSubstr("none: No such file"));
 }
 
 }  // namespace

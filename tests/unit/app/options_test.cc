@@ -67,6 +67,13 @@ TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
               ElementsAre(Arch::Arm64));
 }
 
+TEST(Options, AnImageOfTheUsersMayGoIntoAnEmulatedHost) {
+  const auto own = parsed<VerifyOptions>("verify --engine kvm-nested --kernel i --json r.json");
+  EXPECT_TRUE(own.machine.nested);
+  EXPECT_EQ(own.machine.kernel, "i");
+  EXPECT_TRUE(own.archs.empty());
+}
+
 TEST(Options, ControlsOfTheKvmLane) {
   const auto verify = parsed<VerifyOptions>(
       "verify --engine kvm-nested --arch arm64 --step-check --leave-return 2");
@@ -169,6 +176,8 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --memory 129", "129 is not even"},
       {"verify --step-check", "--engine kvm"},
       {"verify --leave-return 2", "--engine kvm"},
+      {"verify --engine kvm-nested --trace t", "keeps no trace"},
+      {"verify --engine kvm-nested --json r", "needs one --arch"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
       {"bench --quick --full", " excludes --"},

@@ -152,6 +152,58 @@ TEST_F(TamperControl, OfCodeCountsEachStoreAndTheSecondPlaceOnce) {
   EXPECT_EQ(control.judged(), 3U);
 }
 
+/// A block of stores to code, which other messages tell of.
+class TamperControlOfStores : public testing::Test {
+ protected:
+  void SetUp() override {
+    message_.gpa = kSlot & ~std::uint64_t{0xfff};
+    message_.gva = kPlace;
+    message_.target = Target::CodeStores;
+    EXPECT_FALSE(control_.takes_stores());
+    EXPECT_TRUE(control_.on_block(message_, kSpace, 0).empty());
+  }
+  bool violate(const char* invariant) {
+    return control_.takes({invariant, kSpace, {}, arch::Gva{kPlace}, ""});
+  }
+  std::vector<std::string> end() {
+    message_.end = 1;
+    return control_.on_block(message_, kSpace, 0);
+  }
+  run::TamperControl control_;
+  protocol::Tamper message_{};
+};
+
+TEST_F(TamperControlOfStores, HasAViolationForEachChangeAndForTheSecondPlace) {
+  EXPECT_TRUE(control_.takes_stores());
+  EXPECT_TRUE(violate("S4"));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(violate("S5"));
+  control_.on_known_stores(3);
+  control_.on_known_stores(2);
+  event::Event event{};
+  event.gpa = message_.gpa;
+  event.new_value = 7;
+  control_.on_write(event);  // For the blocks of stores to compare.
+  EXPECT_TRUE(end().empty());
+  EXPECT_FALSE(control_.takes_stores());
+  EXPECT_EQ(control_.made(), 6U);
+  EXPECT_EQ(control_.judged(), 6U);
+}
+
+TEST_F(TamperControlOfStores, MissesAChangeThatWasNotJudged) {
+  EXPECT_TRUE(violate("S4"));
+  EXPECT_TRUE(violate("S5"));
+  control_.on_known_stores(2);
+  const auto wrong = end();
+  ASSERT_EQ(wrong.size(), 1U);
+  EXPECT_NE(wrong[0].find("3 violations were made at 0x1000, 2 were judged"), std::string::npos)
+      << wrong[0];
+}
+
+TEST_F(TamperControlOfStores, LeavesOtherViolationsToTheReport) {
+  EXPECT_FALSE(violate("S3"));
+  EXPECT_FALSE(violate("S1"));
+}
+
 class EntryControl : public testing::Test {
  protected:
   std::vector<std::string> play(std::uint64_t counted) {

@@ -93,5 +93,63 @@ TEST_F(StoreControl, SaysWhenABlockNeverEnds) {
   EXPECT_EQ(control_.unfinished().size(), 1U);
 }
 
+/// Stores to a frame of code that starts as 7, 7, 7 ... and is put back.
+class CodeStoreControl : public testing::Test {
+ protected:
+  static constexpr Frame kCode{0x123};
+
+  CodeStoreControl() { bytes_.fill(7); }
+  /// A block of one 8-byte store to `slot` that is made and told.
+  std::vector<std::string> play(std::uint64_t slot, protocol::Pattern pattern,
+                                std::uint64_t value) {
+    protocol::StoreBlock block{};
+    std::strncpy(block.store_class, "one", sizeof(block.store_class));
+    block.gpa = kCode.gpa().value;
+    block.offset = static_cast<std::uint32_t>(slot * 8);
+    block.stores = 1;
+    block.width = 8;
+    block.pattern = pattern;
+    auto wrong = control_.on_block(block);
+    event::Event event{};
+    event.kind = event::Kind::ContentWrite;
+    event.gpa = kCode.slot(slot).value;
+    std::memcpy(&event.old_value, bytes_.data() + block.offset, 8);
+    std::memcpy(bytes_.data() + block.offset, &value, 8);
+    event.new_value = value;
+    control_.on_write(event);
+    block.end = 1;
+    for (const std::string& more : control_.on_block(block)) wrong.push_back(more);
+    return wrong;
+  }
+  run::StoreControl::Bytes bytes_{};
+  run::StoreControl control_{"code", [this](Frame frame) {
+                               return frame == kCode ? std::optional(bytes_) : std::nullopt;
+                             }};
+};
+
+constexpr std::uint64_t kSevens = 0x0707'0707'0707'0707;
+
+TEST_F(CodeStoreControl, KnowsWhatWasThereWhenTheFirstBlockBegan) {
+  EXPECT_TRUE(play(3, protocol::Pattern::Zeros, 0).empty());
+  EXPECT_TRUE(play(3, protocol::Pattern::Zeros, 0).empty());
+  EXPECT_TRUE(play(3, protocol::Pattern::Restored, kSevens).empty());
+  EXPECT_EQ(control_.stores(), 3U);
+  EXPECT_EQ(control_.changes(), 2U) << "zeroes over zeroes are none";
+}
+
+TEST_F(CodeStoreControl, NoticesWhatWasNotPutBack) {
+  EXPECT_TRUE(play(3, protocol::Pattern::Zeros, 0).empty());
+  EXPECT_EQ(play(3, protocol::Pattern::Restored, kSevens + 1).size(), 1U);
+}
+
+TEST_F(CodeStoreControl, RefusesAnotherFrame) {
+  protocol::StoreBlock block{};
+  block.gpa = kCode.gpa().value + 0x1000;
+  block.width = 8;
+  const auto wrong = control_.on_block(block);
+  ASSERT_EQ(wrong.size(), 1U);
+  EXPECT_NE(wrong[0].find("0x124000 is not code"), std::string::npos) << wrong[0];
+}
+
 }  // namespace
 }  // namespace sealvisor::test

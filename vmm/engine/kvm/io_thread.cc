@@ -19,8 +19,8 @@
 namespace sealvisor::engine::kvm {
 
 namespace {
-/// Bytes that wait for the vCPU's thread before no more are read. What it took waits in the guest's
-/// serial line (serial_line.h), without a bound: it is what the person at the console typed.
+/// Bytes that wait for the vCPU's thread before no more are read. It takes what the guest's serial
+/// line has room for (serial_line.h).
 constexpr std::size_t kMostTyped = 4096;
 }  // namespace
 
@@ -86,12 +86,15 @@ std::optional<StopRequest> IoThread::requested() const {
   return request_;
 }
 
-std::string IoThread::take_input() {
+std::string IoThread::take_input(std::size_t most) {
   const std::lock_guard lock(mutex_);
-  if (std::exchange(paused_, false)) {
+  std::string taken = typed_.substr(0, most);
+  typed_.erase(0, taken.size());
+  if (paused_ && typed_.size() < kMostTyped) {
+    paused_ = false;
     boost::asio::post(io_, [this] { await_input(); });
   }
-  return std::exchange(typed_, {});
+  return taken;
 }
 
 void IoThread::await_signal() {

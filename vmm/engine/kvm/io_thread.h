@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -47,8 +48,10 @@ class IoThread {
 
   /// The first request to stop. From any thread.
   [[nodiscard]] std::optional<StopRequest> requested() const;
-  /// What was typed since the last call. From any thread.
-  [[nodiscard]] std::string take_input();
+  /// The next bytes that were typed, at most `most`; fewer: there are no more now. What nobody
+  /// takes stays in the terminal or pipe, but for a few KiB. There Ctrl-A x is out of reach too, if
+  /// the guest takes nothing and that much was typed before it. From any thread.
+  [[nodiscard]] std::string take_input(std::size_t most);
   /// Whether the person at the console asked for the end.
   [[nodiscard]] bool quit() const { return quit_.load(); }
 
@@ -75,7 +78,7 @@ class IoThread {
   mutable std::mutex mutex_;
   std::optional<StopRequest> request_;
   std::string typed_;
-  bool paused_ = false;  ///< Nothing is read until what was typed is taken.
+  bool paused_ = false;  ///< Nothing is read until some of what was typed is taken.
   std::atomic<bool> quit_{false};
   double start_cpu_seconds_ = 0;
   std::thread thread_;

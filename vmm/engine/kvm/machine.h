@@ -2,6 +2,7 @@
 // between architectures is behind this; each host builds the one that it can run.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -39,6 +40,7 @@ struct MachineExit {
   arch::Gpa gpa{};
   std::uint64_t value = 0;
   std::uint8_t size = 0;
+  bool goes_on = false;  ///< ReadOnly: of the same store as the exit before.
   std::string text{};
   std::uint64_t pc = 0;  ///< Of the instruction that stored.
   std::vector<Stored> stores{};
@@ -96,7 +98,9 @@ class Machine {
   [[nodiscard]] virtual Status end_steps() = 0;
   /// Less than state(). Precondition: as there.
   [[nodiscard]] virtual Result<bool> in_user_mode() = 0;
-  /// Bytes for the guest's serial line.
+  /// How many bytes type() takes now. It grows while the guest reads its serial line.
+  [[nodiscard]] virtual std::size_t input_room() const = 0;
+  /// Bytes for the guest's serial line. Precondition: at most input_room().
   [[nodiscard]] virtual Status type(std::string_view bytes) = 0;
   /// What the guest wrote to its serial line since the last call.
   [[nodiscard]] virtual std::string take_console() = 0;

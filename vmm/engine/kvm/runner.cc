@@ -27,7 +27,8 @@ Status Runner::begin() {
   } else if (terminal_ != nullptr) {
     ready_.emplace(config_.console_ready);
   }
-  counter_ = InstructionCounter::open();
+  // A figure and no more: a guest runs as well without it.
+  if (auto counter = InstructionCounter::open()) counter_.emplace(std::move(counter).value());
   return {};
 }
 
@@ -64,16 +65,26 @@ Result<Outcome> Runner::run() {
   return outcome;
 }
 
+Status Runner::pass_input() {
+  const std::size_t room = machine_.input_room();
+  if (room == 0) return {};
+  const std::string typed = io_.take_input(room);
+  input_waits_ = typed.size() == room;
+  return typed.empty() ? Status() : machine_.type(typed);
+}
+
 Status Runner::handle(const MachineExit& exit) {
   show_console();
+  if (exit.kind == ExitKind::Kicked) input_waits_ = true;
+  // With any exit the guest may have read some of what it had.
+  if (input_waits_) {
+    if (auto passed = pass_input(); !passed) return passed;
+  }
   switch (exit.kind) {
     case ExitKind::Handled:
     case ExitKind::Stepped:
       break;
     case ExitKind::Kicked:
-      if (const std::string typed = io_.take_input(); !typed.empty()) {
-        if (auto done = machine_.type(typed); !done) return done;
-      }
       if (auto request = io_.requested()) finish(request->end, std::move(request->text));
       break;
     case ExitKind::Doorbell:
@@ -208,6 +219,7 @@ Status Runner::on_read_only(const MachineExit& exit) {
   };
   for (std::uint64_t slot = 0; slot < slots; ++slot) before.at(slot) = word(slot);
   std::memcpy(to.data(), &exit.value, exit.size);
+  if (!exit.goes_on) watch_->on_content_store();
   for (std::uint64_t slot = 0; slot < slots; ++slot) {
     watch_->on_content_write(arch::Gpa{first.value + slot * 8}, before.at(slot), word(slot),
                              exit.size, state.value());

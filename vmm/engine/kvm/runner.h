@@ -51,6 +51,8 @@ class Runner {
   [[nodiscard]] Status begin_watch(const VcpuState& state);
   [[nodiscard]] Status update_guards();
   void show_console();
+  /// Gives the guest what was typed, as much as it has room for.
+  [[nodiscard]] Status pass_input();
   void finish(End end, std::string text);
   void describe(Outcome& outcome) const;
   /// Exits so far by kind, `prefix` before each name.
@@ -70,6 +72,7 @@ class Runner {
   std::optional<End> end_;
   std::string text_;
   std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
+  bool input_waits_ = false;         ///< Something was typed that the guest may not have.
   std::uint64_t console_bytes_ = 0;
   std::uint64_t stores_ = 0;
   StartCost start_;

@@ -1,6 +1,8 @@
 // A UART of the guest's with what waits on both its sides, and its interrupt.
 #pragma once
 
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -29,8 +31,11 @@ class SerialLine {
     level_ = level;
     return lines.set_irq(irq_line_, level);
   }
-  /// Bytes for the guest. What does not fit waits.
+  /// How many bytes type() takes now. It can grow with each access of the guest's.
+  [[nodiscard]] std::size_t room() const { return kMostWaiting - input_.size(); }
+  /// Bytes for the guest. What does not fit into its UART waits. Precondition: at most room().
   [[nodiscard]] Status type(InterruptLines& lines, std::string_view bytes) {
+    assert(bytes.size() <= room());
     input_ += bytes;
     return settle(lines);
   }
@@ -38,6 +43,9 @@ class SerialLine {
   [[nodiscard]] std::string take_output() { return std::exchange(output_, {}); }
 
  private:
+  /// As much as Linux keeps of a line that is typed (drivers/tty/n_tty.c, N_TTY_BUF_SIZE).
+  static constexpr std::size_t kMostWaiting = 4096;
+
   Uart uart_;
   std::string output_;
   std::string input_;

@@ -28,6 +28,8 @@ class Watch : public model::EventSink {
   void on_user_return(const VcpuState& state);
   /// The guest rang. Returns the observer's answer.
   [[nodiscard]] StopReply on_doorbell(const MachineExit& exit, const VcpuState& state);
+  /// A store to watched content frames begins. Its slots are told next.
+  void on_content_store() { next_moment(); }
   /// A store to a watched content frame changed one slot.
   void on_content_write(arch::Gpa slot, std::uint64_t old_value, std::uint64_t new_value,
                         std::uint8_t size, const VcpuState& state);

@@ -1,8 +1,14 @@
 #include "vmm/engine/kvm/runner.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +17,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/unit/engine/kvm/watched_guest.h"
+#include "vmm/base/fd.h"
 
 namespace sealvisor::engine::kvm {
 namespace {
@@ -27,6 +34,8 @@ class ScriptedMachine final : public Machine {
     if (script.empty()) return Error{ExitCode::HostLacks, "KVM_RUN: Bad address", EFAULT};
     MachineExit exit = std::move(script.front());
     script.pop_front();
+    if (exit.kind == ExitKind::Kicked) await_kick();
+    room = std::min(kRoom, room + 2);  // the guest reads
     user_mode_ = exit.kind == ExitKind::UserReturn || (exit.kind == ExitKind::Stepped && in_user);
     return exit;
   }
@@ -50,13 +59,26 @@ class ScriptedMachine final : public Machine {
   }
   Status end_steps() override { return {}; }
   Result<bool> in_user_mode() override { return user_mode_; }
-  Status type(std::string_view /*bytes*/) override { return {}; }
+  std::size_t input_room() const override { return room; }
+  Status type(std::string_view bytes) override {
+    EXPECT_LE(bytes.size(), room);
+    room -= bytes.size();
+    typed += bytes;
+    return {};
+  }
   std::string take_console() override { return {}; }
   std::vector<ExitCount> exits() const override { return counted; }
   std::vector<std::string> limits() const override { return {}; }
-  void kick() override {}
+  void kick() override {
+    const std::lock_guard lock(mutex_);
+    kicked_ = true;
+    changed_.notify_all();
+  }
 
+  static constexpr std::size_t kRoom = 5;
   std::deque<MachineExit> script;
+  std::size_t room = kRoom;  ///< For what is typed.
+  std::string typed;
   std::vector<ExitCount> counted;
   bool steps = true;
   bool good_moment = true;  ///< For the first sample.
@@ -64,8 +86,17 @@ class ScriptedMachine final : public Machine {
   std::vector<bool> asked;
 
  private:
+  void await_kick() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [this] { return kicked_; }));
+    kicked_ = false;
+  }
+
   VcpuState now_;
   bool user_mode_ = true;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool kicked_ = false;
 };
 
 MachineExit exit_of(ExitKind kind) {
@@ -79,8 +110,8 @@ class Runs : public WatchedGuest {
  protected:
   Runs() { config.arch = GetParam(); }
 
-  Result<Outcome> run() {
-    Runner runner(config, machine, ram, memory, recorder, nullptr);
+  Result<Outcome> run(const Terminal* terminal = nullptr) {
+    Runner runner(config, machine, ram, memory, recorder, terminal);
     if (auto begun = runner.begin(); !begun) return begun.error();
     return runner.run();
   }
@@ -114,6 +145,42 @@ TEST_P(Runs, SaysWhatExitsCost) {
   EXPECT_THAT(
       costs, testing::ElementsAre("exits: returns to user mode: 1 of 75",
                                   "exits: doorbells: 2 of 30", "judgements of user mode: 1 of 75"));
+}
+
+TEST_P(Runs, TellsSlotsOfOneStoreToCodeApartFromThoseOfTheNext) {
+  machine.script = {exit_of(ExitKind::Doorbell)};
+  for (const bool goes_on : {false, true, false}) {
+    MachineExit store = exit_of(ExitKind::ReadOnly);
+    store.gpa = frame(7).slot(machine.script.size());
+    store.value = 5;
+    store.goes_on = goes_on;
+    machine.script.push_back(store);
+  }
+  machine.script.push_back(exit_of(ExitKind::Reset));
+  ASSERT_TRUE(run().ok());
+  std::vector<std::uint64_t> moments;
+  for (const auto& event : recorder.seen) {
+    if (event.kind == Kind::ContentWrite) moments.push_back(event.icount);
+  }
+  ASSERT_EQ(moments.size(), 3U);
+  EXPECT_EQ(moments[0], moments[1]);
+  EXPECT_NE(moments[1], moments[2]);
+}
+
+TEST_P(Runs, GivesTheGuestWhatIsTypedAsItHasRoomForIt) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd from(ends[0]);
+  const Fd into(ends[1]);
+  const auto terminal = Terminal::open(from.get(), STDERR_FILENO);
+  ASSERT_TRUE(terminal.ok()) << terminal.error().message;
+  const std::string text = "a line of text";
+  ASSERT_EQ(::write(into.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  machine.script = {exit_of(ExitKind::Kicked)};
+  for (int i = 0; i < 5; ++i) machine.script.push_back(exit_of(ExitKind::Handled));
+  machine.script.push_back(exit_of(ExitKind::Reset));
+  ASSERT_TRUE(run(&terminal.value()).ok());
+  EXPECT_EQ(machine.typed, text);
 }
 
 TEST_P(Runs, AHostThatFailsBeforeAnythingIsWatchedIsAnError) {

@@ -4,6 +4,7 @@
 
 #include <linux/kvm.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,7 +33,8 @@ class Bus {
   /// `run`: of an exit with KVM_EXIT_MMIO; gets what a load finds.
   [[nodiscard]] Result<MachineExit> on_mmio(kvm_run& run);
 
-  /// Bytes for the guest's serial line.
+  /// Bytes for the guest's serial line, as SerialLine takes them.
+  [[nodiscard]] std::size_t input_room() const { return serial_.room(); }
   [[nodiscard]] Status type(std::string_view bytes) { return serial_.type(lines_, bytes); }
   [[nodiscard]] std::string take_console() { return serial_.take_output(); }
 

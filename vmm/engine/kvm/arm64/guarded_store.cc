@@ -95,6 +95,7 @@ class GuestBytes final : public decode::StoreMemory {
       MachineExit part;
       part.kind = ExitKind::ReadOnly;
       part.gpa = gpa;
+      part.goes_on = !content_.empty();
       part.size =
           static_cast<std::uint8_t>(std::min<std::uint64_t>(8 - gpa.value % 8, bytes.size()));
       std::memcpy(&part.value, bytes.data(), part.size);

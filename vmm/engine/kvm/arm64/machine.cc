@@ -96,6 +96,7 @@ class Arm64Machine final : public Machine {
   [[nodiscard]] Result<bool> begin_steps() override;
   [[nodiscard]] Status end_steps() override;
   [[nodiscard]] Result<bool> in_user_mode() override;
+  [[nodiscard]] std::size_t input_room() const override { return bus_.input_room(); }
   [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
   [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }

@@ -56,7 +56,8 @@ class Bus {
   /// `run`: of an exit with KVM_EXIT_MMIO; gets what a load finds.
   [[nodiscard]] MachineExit on_mmio(kvm_run& run, std::uint64_t rip);
 
-  /// Bytes for the guest's serial line.
+  /// Bytes for the guest's serial line, as SerialLine takes them.
+  [[nodiscard]] std::size_t input_room() const { return serial_.room(); }
   [[nodiscard]] Status type(std::string_view bytes) { return serial_.type(lines_, bytes); }
   [[nodiscard]] std::string take_console() { return serial_.take_output(); }
 

@@ -118,6 +118,7 @@ class X86Machine final : public Machine {
   [[nodiscard]] Result<bool> in_user_mode() override {
     return vcpu_.run().s.regs.sregs.cs.dpl == kUserPrivilege;
   }
+  [[nodiscard]] std::size_t input_room() const override { return bus_.input_room(); }
   [[nodiscard]] Status type(std::string_view bytes) override { return bus_.type(bytes); }
   [[nodiscard]] std::string take_console() override { return bus_.take_console(); }
   [[nodiscard]] std::vector<ExitCount> exits() const override { return counters_.list(); }

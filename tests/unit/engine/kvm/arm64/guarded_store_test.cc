@@ -274,6 +274,7 @@ class ContentInStead : public StoreInStead {
       const MachineExit& exit = *part.value();
       EXPECT_EQ(exit.kind, ExitKind::ReadOnly);
       EXPECT_EQ(reg(kPc), pc) << "not before the last part is told";
+      EXPECT_EQ(exit.goes_on, !parts.empty()) << "all are of one store";
       const std::span<std::byte> to = ram.at(exit.gpa, exit.size);
       std::memcpy(to.data(), &exit.value, to.size());
       parts.push_back({exit.gpa, exit.size, exit.value});
