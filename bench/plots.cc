@@ -368,6 +368,7 @@ std::string gnuplot_text(std::string_view text) {
 std::vector<Plot> plots_of(const Report& report) {
   std::vector<Plot> plots;
   const std::vector<Panel> panels = panels_of(report);
+  plots.reserve(2 * panels.size());
   for (const Panel& panel : panels) plots.push_back(shift_plot(report, panel));
   for (const Panel& panel : panels) plots.push_back(spread_plot(report, panel));
   for (const arch::Arch arch : arch::kAllArchs) {

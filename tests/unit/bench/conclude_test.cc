@@ -203,6 +203,20 @@ TEST(Conclude, AnInterruptedRunSaysWhatIsComplete) {
   EXPECT_EQ(metric(report, "x86_64 mmap/brk total").b.size(), 4U);
 }
 
+TEST(Conclude, WhatAnInterruptedRunDidNotGetToHasNotFailed) {
+  Collected collected = collect(small());
+  collected.boots.resize(1);
+  Report report = concluded(collected);
+  ASSERT_THAT(report.missing, SizeIs(3));
+  EXPECT_EQ(report.missing[0].reason, "no boot of b has it");
+  EXPECT_TRUE(report.missing[0].failed);
+  collected.interrupted = true;
+  report = concluded(collected);
+  ASSERT_THAT(report.missing, SizeIs(3));
+  EXPECT_FALSE(report.missing[0].failed);
+  EXPECT_THAT(report.conclusion, StartsWith("INTERRUPTED: "));
+}
+
 TEST(Conclude, NothingMeasuredIsNoSuccess) {
   Collected collected = collect(small());
   collected.boots.clear();
@@ -229,6 +243,15 @@ TEST(Conclude, ARegressionThatIsSureOutranksAnInterruption) {
   collected.boots.resize(15);
   EXPECT_EQ(concluded(collected, {.fail_on = FailOn::Slower}).exit_code, ExitCode::Failed);
   EXPECT_EQ(concluded(collected).exit_code, ExitCode::GuestFailed);
+}
+
+TEST(Conclude, NoRegressionIsSureInAVoidRun) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 400}};
+  plan.control_adds = {{"mmap/brk", 30}};
+  Collected collected = collect(plan);
+  collected.interrupted = true;
+  EXPECT_EQ(concluded(collected, {.fail_on = FailOn::Slower}).exit_code, ExitCode::GuestFailed);
 }
 
 TEST(Conclude, ExperimentsThatAreNotThereAreListed) {
@@ -446,6 +469,24 @@ TEST(Sensitivity, TheFunctionMustBeNamed) {
   EXPECT_FALSE(report.sensitivity->good);
   EXPECT_EQ(report.sensitivity->lines[2].function, "__vdso_clock_gettime");
   EXPECT_EQ(report.sensitivity->lines[2].in_function, 0);
+}
+
+TEST(Sensitivity, TheFunctionMustBeAmongTheLargestDifferences) {
+  Collected collected = collect(sensitive());
+  // Its cost is there, but others differ more, and sum up to nothing.
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    for (SymbolCount& symbol :
+         measured_in(collected, Side::Slowed, seed, "exec/fork-exit").profile) {
+      if (symbol.symbol == "copy_page_range") symbol.count += 5 * 2000;
+      if (symbol.symbol == "load_elf_binary") symbol.count -= 5 * 2000;
+    }
+  }
+  const Report report = concluded(collected);
+  const SensitivityLine& line = report.sensitivity->lines[0];
+  EXPECT_EQ(line.in_function, 1000);
+  EXPECT_EQ(line.shift, 1064);
+  EXPECT_EQ(line.function, "copy_page_range");
+  EXPECT_FALSE(line.good);
 }
 
 TEST(Sensitivity, EverythingElseMustBeEquivalent) {
