@@ -21,7 +21,7 @@ std::string count_of(std::uint64_t count, const char* what) {
   return fmt::format("{} {}{}", report::grouped(count), what, count == 1 ? "" : "s");
 }
 
-// --- comparing --------------------------------------------------------------------------------
+// --- comparing ---
 
 void compare_sides(Metric& metric, const Bounds& bounds, bool slowed, MannWhitneyTable& table) {
   const Bound bound = bound_of(bounds, metric.measure);
@@ -84,7 +84,7 @@ Counts counts_of(const std::vector<Metric>& metrics) {
   return counts;
 }
 
-// --- the baseline -----------------------------------------------------------------------------
+// --- the baseline ---
 
 bool is_same(const Metric& metric, const BaselineMetric& saved) {
   return metric.arch == saved.arch && metric.experiment == saved.experiment &&
@@ -118,7 +118,7 @@ BaselineUse use_baseline(std::vector<Metric>& metrics, const Baseline& baseline,
   return use;
 }
 
-// --- judging ----------------------------------------------------------------------------------
+// --- judging ---
 
 std::vector<std::string> void_reasons(const Report& report) {
   std::vector<std::string> reasons;
@@ -193,7 +193,7 @@ ExitCode exit_code_of(const Report& report) {
                                                               : ExitCode::AsExpected;
 }
 
-// --- the conclusion ---------------------------------------------------------------------------
+// --- the conclusion ---
 
 std::string headline(const Report& report) {
   if (!report.failures.empty()) return "GUEST FAILED";

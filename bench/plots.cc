@@ -108,7 +108,7 @@ std::string unit_in(const Report& report) {
   return report.context.lane == Lane::Instructions ? "instructions" : "ns";
 }
 
-// --- shifts -----------------------------------------------------------------------------------
+// --- shifts ---
 
 Plot shift_plot(const Report& report, const Panel& panel) {
   std::string script = bound_axes(panel.metrics.size()) + experiment_tics(panel.metrics);
@@ -149,7 +149,7 @@ Plot shift_plot(const Report& report, const Panel& panel) {
           std::move(script)};
 }
 
-// --- spread -----------------------------------------------------------------------------------
+// --- spread ---
 
 std::vector<std::string> spread_lines(const Metric& metric, const std::vector<LayoutValue>& values,
                                       double row) {
@@ -191,7 +191,7 @@ Plot spread_plot(const Report& report, const Panel& panel) {
           std::move(script)};
 }
 
-// --- as mappings grow -------------------------------------------------------------------------
+// --- as mappings grow ---
 
 struct Step {
   std::uint64_t vmas;
@@ -308,7 +308,7 @@ Plot growth_shift_plot(const Report& report, arch::Arch arch, const Families& fa
           std::move(script)};
 }
 
-// --- profiles ---------------------------------------------------------------------------------
+// --- profiles ---
 
 Plot profile_plot(const ProfileDifference& profile) {
   std::vector<std::string> lines;

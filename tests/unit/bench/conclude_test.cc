@@ -63,8 +63,7 @@ Measured& measured_in(Collected& collected, Side side, std::uint64_t seed, const
                        [&](const Measured& one) { return one.experiment == experiment; });
 }
 
-// --- verdicts and exit codes
-// ----------------------------------------------------------------------
+// --- verdicts and exit codes ---
 
 TEST(Conclude, TwinsThatDoTheSameAreEquivalent) {
   Plan plan = small();
@@ -142,8 +141,7 @@ TEST(Conclude, TheBoundIsTheOneThatWasFixed) {
   EXPECT_EQ(concluded(collect(plan), rules).counts.slower, 0U);
 }
 
-// --- A/A
-// ------------------------------------------------------------------------------------------
+// --- A/A ---
 
 TEST(Conclude, ARunWhoseControlDiffersIsVoid) {
   Plan plan = small();
@@ -181,8 +179,7 @@ TEST(Conclude, TooFewLayoutsMakeARunVoid) {
   EXPECT_THAT(report.void_because, SizeIs(9));
 }
 
-// --- runs that are not whole
-// ----------------------------------------------------------------------
+// --- runs that are not whole ---
 
 TEST(Conclude, AnInterruptedRunSaysWhatIsComplete) {
   Collected collected = collect(small());
@@ -355,8 +352,7 @@ TEST(Conclude, TimesAreNanosecondsOfOneOperation) {
   EXPECT_THAT(concluded(collected).conclusion, HasSubstr(kNoLatency));
 }
 
-// --- profiles
-// -------------------------------------------------------------------------------------
+// --- profiles ---
 
 TEST(Profile, SumsMatchTheTotals) {
   Plan plan = small();
@@ -425,8 +421,7 @@ TEST(Profile, LayoutsThatOneSideLacksAreLeftOut) {
   EXPECT_EQ(report.profiles[0].symbols[0].difference(), 400 * 25);
 }
 
-// --- sensitivity, repetition, cross-checks
-// --------------------------------------------------------
+// --- sensitivity, repetition, cross-checks ---
 
 Plan sensitive() {
   Plan plan = small();
@@ -567,8 +562,29 @@ TEST(CrossChecks, RatiosAgreeOrNot) {
   EXPECT_THAT(report.foreign, SizeIs(3));
 }
 
-// --- order
-// ----------------------------------------------------------------------------------------
+TEST(CrossChecks, LittleDifferencesAgree) {
+  const auto agrees = [](std::int64_t more) {
+    Plan plan = small();
+    plan.b_adds = {{"exec/fork-exit", more}};
+    Collected collected = collect(plan);
+    collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
+    return concluded(std::move(collected)).cross_checks.at(0).agrees;
+  };
+  EXPECT_TRUE(agrees(0));
+  EXPECT_TRUE(agrees(300));   // 0.49 % apart
+  EXPECT_FALSE(agrees(310));  // 0.51 %
+  EXPECT_FALSE(agrees(-310));
+}
+
+TEST(CrossChecks, TheSameLargeDifferenceAgrees) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 6100}, {"mmap/brk", 190}};
+  Collected collected = collect(plan);
+  collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
+  EXPECT_TRUE(concluded(std::move(collected)).cross_checks.at(0).agrees);
+}
+
+// --- order ---
 
 TEST(Conclude, TheWorstComesFirst) {
   Plan plan;
@@ -583,8 +599,7 @@ TEST(Conclude, TheWorstComesFirst) {
   EXPECT_EQ(order.back()->cost.verdict, Verdict::Equivalent);
 }
 
-// --- baselines
-// ------------------------------------------------------------------------------------
+// --- baselines ---
 
 Baseline saved(const Plan& plan) {
   auto baseline = parse_baseline(render_json(concluded(collect(plan))), "saved.json");

@@ -39,8 +39,7 @@ std::size_t count(const std::string& text, const std::string& part) {
   return times;
 }
 
-// --- text
-// -----------------------------------------------------------------------------------------
+// --- text ---
 
 TEST(Html, TextIsNoMarkup) {
   EXPECT_EQ(html_text("a<b>&\"'c"), "a&lt;b&gt;&amp;&quot;&#39;c");
@@ -68,8 +67,7 @@ TEST(Html, NamesOfAGuestCannotLeaveAScript) {
   EXPECT_EQ(gnuplot_text("\xc3\xa9"), "??");
 }
 
-// --- plots
-// ----------------------------------------------------------------------------------------
+// --- plots ---
 
 TEST(Plots, ThereIsOneForEachGroup) {
   const auto plots = plots_of(concluded(generate::showcase()));
@@ -120,8 +118,7 @@ TEST(Plots, LargeShiftsStayInThePicture) {
   EXPECT_THAT(plots[0].script, HasSubstr("'+100,000 [+100,000, +100,000]' 0"));
 }
 
-// --- gnuplot
-// --------------------------------------------------------------------------------------
+// --- gnuplot ---
 
 constexpr const char* kSvg =
     "<?xml version=\"1.0\"?>\n<svg \n viewBox=\"0 0 9 9\"\n>\n\n<title>Gnuplot</title>\n"
@@ -240,8 +237,7 @@ TEST(Gnuplot, IsNotAskedForNothing) {
   EXPECT_THAT(drawings.value(), IsEmpty());
 }
 
-// --- the page; what a browser makes of it is tests/browser
-// -----------------------------------------
+// --- the page; what a browser makes of it is tests/browser ---
 
 TEST(Html, ThePageStandsAlone) {
   const Report report = concluded(generate::showcase());

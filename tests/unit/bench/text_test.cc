@@ -182,8 +182,7 @@ TEST(BenchText, KeepsToItsWidthAndToAscii) {
   EXPECT_THAT(render_text(showcase(), {.colours = true}), HasSubstr("\x1b[31mslower\x1b[0m"));
 }
 
-// --- explaining
-// -----------------------------------------------------------------------------------
+// --- explaining ---
 
 TEST(Explain, TheLargestDifferenceIsFirst) {
   const std::string text = explain_text(showcase());
@@ -249,8 +248,7 @@ TEST(Explain, SaysWhenThereIsNothingToSay) {
             "no profile was taken\n");
 }
 
-// --- CSV
-// ------------------------------------------------------------------------------------------
+// --- CSV ---
 
 TEST(Csv, HasALineForEachComparison) {
   const std::string text = render_csv(showcase());
