@@ -241,8 +241,18 @@ std::string vma_axes(const std::string& label) {
       label, kGrey);
 }
 
+/// gnuplot has nothing to draw on a logarithmic axis otherwise, and fails.
+bool all_above_zero(const Families& families) {
+  return std::all_of(families.begin(), families.end(), [](const auto& family) {
+    return std::all_of(family.second.begin(), family.second.end(), [](const Step& step) {
+      return step.metric->cost.a.median > 0 && step.metric->cost.b.median > 0;
+    });
+  });
+}
+
 Plot growth_plot(const Report& report, arch::Arch arch, const Families& families) {
-  std::string script = vma_axes(unit_in(report)) + "set logscale y\n";
+  std::string script = vma_axes(unit_in(report));
+  if (all_above_zero(families)) script += "set logscale y\n";
   std::vector<std::string> parts;
   std::size_t number = 0;
   for (const auto& [family, steps] : families) {

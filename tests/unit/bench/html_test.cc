@@ -105,6 +105,14 @@ TEST(Plots, AreDrawnOnlyOfWhatIsThere) {
       SizeIs(4));
 }
 
+TEST(Plots, ZeroHasNoPlaceOnALogarithmicAxis) {
+  const generate::Plan plan{.only = {"exec/exec-vmas-16", "exec/exec-vmas-256"}};
+  Report report = concluded(generate::collect(plan));
+  EXPECT_THAT(plots_of(report)[2].script, HasSubstr("set logscale y"));
+  report.metrics[0].cost.a.median = 0;
+  EXPECT_THAT(plots_of(report)[2].script, Not(HasSubstr("set logscale y")));
+}
+
 TEST(Plots, TimesHaveTheirUnit) {
   const auto plots =
       plots_of(concluded(generate::collect({.lane = Lane::Time, .only = {"vdso/time"}})));
