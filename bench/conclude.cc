@@ -22,7 +22,7 @@ std::string count_of(std::uint64_t count, const char* what) {
   return fmt::format("{} {}{}", report::grouped(count), what, count == 1 ? "" : "s");
 }
 
-// --- comparing --------------------------------------------------------------------------------
+// --- comparing ---
 
 /// Layout by layout; if too few are of both (a baseline with other seeds), group by group.
 Comparison compare_layouts(const std::vector<LayoutValue>& a, const std::vector<LayoutValue>& b,
@@ -102,7 +102,7 @@ Counts counts_of(const std::vector<Metric>& metrics) {
   return counts;
 }
 
-// --- the baseline -----------------------------------------------------------------------------
+// --- the baseline ---
 
 bool is_same(const Metric& metric, const BaselineMetric& saved) {
   return metric.arch == saved.arch && metric.experiment == saved.experiment &&
@@ -136,7 +136,7 @@ BaselineUse use_baseline(std::vector<Metric>& metrics, const Baseline& baseline,
   return use;
 }
 
-// --- judging ----------------------------------------------------------------------------------
+// --- judging ---
 
 std::vector<std::string> void_reasons(const Report& report) {
   std::vector<std::string> reasons;
@@ -211,7 +211,7 @@ ExitCode exit_code_of(const Report& report) {
                                                               : ExitCode::AsExpected;
 }
 
-// --- the conclusion ---------------------------------------------------------------------------
+// --- the conclusion ---
 
 std::string headline(const Report& report) {
   if (!report.failures.empty()) return "GUEST FAILED";

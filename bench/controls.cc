@@ -130,11 +130,9 @@ bool agree(const Ratio& one, const Ratio& other, double relative) {
   if (!one.ninety_five || !other.ninety_five) return false;
   const Interval& first = *one.ninety_five;
   const Interval& second = *other.ninety_five;
-  const auto is_one = [&](const Interval& interval) {
-    return 1 - relative < interval.lower && interval.upper < 1 + relative;
-  };
-  const bool meet = first.lower <= second.upper && second.lower <= first.upper;
-  return meet || (is_one(first) && is_one(second));
+  // Below zero where they meet. Exact counts have intervals without width, which never do.
+  const double apart = std::max(first.lower - second.upper, second.lower - first.upper);
+  return apart < relative;
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ namespace sealvisor::bench {
 [[nodiscard]] Repeats judge_repeats(std::span<const Boot> boots, std::span<const Boot> repeats);
 
 /// The ratio b / a of each plan, as we and as the tool measured it, for each architecture that has
-/// one of them. They agree if their 95 % intervals meet, or if both say that it is less than
-/// `relative` away from 1.
+/// one of them. They agree if their 95 % intervals meet or lie less than `relative` apart: less
+/// than what matters.
 [[nodiscard]] std::vector<CrossCheck> judge_cross_checks(std::span<const CrossCheckPlan> plans,
                                                          std::span<const Metric> metrics,
                                                          double relative, MannWhitneyTable& table);

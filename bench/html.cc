@@ -120,7 +120,7 @@ bool is_part(const Metric& metric) {
   return metric.measure == Measure::User || metric.measure == Measure::Kernel;
 }
 
-// --- costs ------------------------------------------------------------------------------------
+// --- costs ---
 
 Cell metric_cell(const Metric& metric) {
   return {fmt::format("{} <span class=\"where\">{} {}</span>", html_text(metric.experiment),
@@ -215,7 +215,7 @@ std::string incomplete(const Report& report) {
   return lines.empty() ? "" : list(lines);
 }
 
-// --- controls ---------------------------------------------------------------------------------
+// --- controls ---
 
 std::string again_text(const Report& report) {
   if (report.metrics.empty()) return "";
@@ -307,7 +307,7 @@ std::string cross_checks(const Report& report) {
                rows, false);
 }
 
-// --- the baseline -----------------------------------------------------------------------------
+// --- the baseline ---
 
 Row baseline_row(const Metric& metric, const char* side, const Comparison& compared) {
   const double shift = compared.shift ? compared.shift->estimate : 0;
@@ -354,7 +354,7 @@ std::string baseline(const Report& report) {
                       baseline_rows(report), true);
 }
 
-// --- plots and profiles -----------------------------------------------------------------------
+// --- plots and profiles ---
 
 std::string figures(const std::vector<Drawing>& drawings, PlotKind kind) {
   std::string html;
@@ -432,7 +432,7 @@ std::string profiles(const Report& report, const std::vector<Drawing>& drawings)
       figures(drawings, PlotKind::Profiles) + tables);
 }
 
-// --- the run ----------------------------------------------------------------------------------
+// --- the run ---
 
 std::string fact(const char* name, const std::string& value) {
   return fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html_text(value));

@@ -255,7 +255,7 @@ Json json_of(const Boot& boot) {
           {"vdso", hex(boot.vdso)},           {"experiments", array_of(boot.experiments)}};
 }
 
-// --- Google Benchmark's part ------------------------------------------------------------------
+// --- Google Benchmark's part ---
 
 std::string recipe_of(const Report& report, arch::Arch arch, Side side) {
   for (const Kernel& kernel : report.context.kernels) {

@@ -108,7 +108,7 @@ std::string unit_in(const Report& report) {
   return report.context.lane == Lane::Instructions ? "instructions" : "ns";
 }
 
-// --- shifts -----------------------------------------------------------------------------------
+// --- shifts ---
 
 Plot shift_plot(const Report& report, const Panel& panel) {
   std::string script = bound_axes(panel.metrics.size()) + experiment_tics(panel.metrics);
@@ -149,7 +149,7 @@ Plot shift_plot(const Report& report, const Panel& panel) {
           std::move(script)};
 }
 
-// --- spread -----------------------------------------------------------------------------------
+// --- spread ---
 
 std::vector<std::string> spread_lines(const Metric& metric, const std::vector<LayoutValue>& values,
                                       double row) {
@@ -191,7 +191,7 @@ Plot spread_plot(const Report& report, const Panel& panel) {
           std::move(script)};
 }
 
-// --- as mappings grow -------------------------------------------------------------------------
+// --- as mappings grow ---
 
 struct Step {
   std::uint64_t vmas;
@@ -241,8 +241,18 @@ std::string vma_axes(const std::string& label) {
       label, kGrey);
 }
 
+/// gnuplot has nothing to draw on a logarithmic axis otherwise, and fails.
+bool all_above_zero(const Families& families) {
+  return std::all_of(families.begin(), families.end(), [](const auto& family) {
+    return std::all_of(family.second.begin(), family.second.end(), [](const Step& step) {
+      return step.metric->cost.a.median > 0 && step.metric->cost.b.median > 0;
+    });
+  });
+}
+
 Plot growth_plot(const Report& report, arch::Arch arch, const Families& families) {
-  std::string script = vma_axes(unit_in(report)) + "set logscale y\n";
+  std::string script = vma_axes(unit_in(report));
+  if (all_above_zero(families)) script += "set logscale y\n";
   std::vector<std::string> parts;
   std::size_t number = 0;
   for (const auto& [family, steps] : families) {
@@ -308,7 +318,7 @@ Plot growth_shift_plot(const Report& report, arch::Arch arch, const Families& fa
           std::move(script)};
 }
 
-// --- profiles ---------------------------------------------------------------------------------
+// --- profiles ---
 
 Plot profile_plot(const ProfileDifference& profile) {
   std::vector<std::string> lines;
@@ -368,6 +378,7 @@ std::string gnuplot_text(std::string_view text) {
 std::vector<Plot> plots_of(const Report& report) {
   std::vector<Plot> plots;
   const std::vector<Panel> panels = panels_of(report);
+  plots.reserve(2 * panels.size());
   for (const Panel& panel : panels) plots.push_back(shift_plot(report, panel));
   for (const Panel& panel : panels) plots.push_back(spread_plot(report, panel));
   for (const arch::Arch arch : arch::kAllArchs) {

@@ -124,6 +124,7 @@ Result<std::vector<ProfileDifference>> profile_differences(std::span<const Boot>
     }
   }
   std::vector<ProfileDifference> result;
+  result.reserve(all.size());
   for (Sums& sums : all) result.push_back(finished(std::move(sums)));
   return result;
 }

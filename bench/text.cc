@@ -247,7 +247,7 @@ void add_baseline(Sections& sections, const Report& report) {
   sections.add_list("baseline", lines);
 }
 
-// --- explaining -------------------------------------------------------------------------------
+// --- explaining ---
 
 std::string signed_grouped(std::int64_t number) {
   const char* sign = number > 0 ? "+" : number < 0 ? "-" : "";
@@ -296,7 +296,7 @@ std::string profile_text(const ProfileDifference& profile, const TextOptions& op
                        rows, options.width, 2, options.colours);
 }
 
-// --- CSV --------------------------------------------------------------------------------------
+// --- CSV ---
 
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;

@@ -63,8 +63,7 @@ Measured& measured_in(Collected& collected, Side side, std::uint64_t seed, const
                        [&](const Measured& one) { return one.experiment == experiment; });
 }
 
-// --- verdicts and exit codes
-// ----------------------------------------------------------------------
+// --- verdicts and exit codes ---
 
 TEST(Conclude, TwinsThatDoTheSameAreEquivalent) {
   Plan plan = small();
@@ -142,8 +141,7 @@ TEST(Conclude, TheBoundIsTheOneThatWasFixed) {
   EXPECT_EQ(concluded(collect(plan), rules).counts.slower, 0U);
 }
 
-// --- A/A
-// ------------------------------------------------------------------------------------------
+// --- A/A ---
 
 TEST(Conclude, ARunWhoseControlDiffersIsVoid) {
   Plan plan = small();
@@ -181,8 +179,7 @@ TEST(Conclude, TooFewLayoutsMakeARunVoid) {
   EXPECT_THAT(report.void_because, SizeIs(9));
 }
 
-// --- runs that are not whole
-// ----------------------------------------------------------------------
+// --- runs that are not whole ---
 
 TEST(Conclude, AnInterruptedRunSaysWhatIsComplete) {
   Collected collected = collect(small());
@@ -201,6 +198,20 @@ TEST(Conclude, AnInterruptedRunSaysWhatIsComplete) {
   EXPECT_EQ(report.complete[2].wanted, 6U);
   EXPECT_EQ(metric(report, "x86_64 exec/fork-exit total").a.size(), 5U);
   EXPECT_EQ(metric(report, "x86_64 mmap/brk total").b.size(), 4U);
+}
+
+TEST(Conclude, WhatAnInterruptedRunDidNotGetToHasNotFailed) {
+  Collected collected = collect(small());
+  collected.boots.resize(1);
+  Report report = concluded(collected);
+  ASSERT_THAT(report.missing, SizeIs(3));
+  EXPECT_EQ(report.missing[0].reason, "no boot of b has it");
+  EXPECT_TRUE(report.missing[0].failed);
+  collected.interrupted = true;
+  report = concluded(collected);
+  ASSERT_THAT(report.missing, SizeIs(3));
+  EXPECT_FALSE(report.missing[0].failed);
+  EXPECT_THAT(report.conclusion, StartsWith("INTERRUPTED: "));
 }
 
 TEST(Conclude, NothingMeasuredIsNoSuccess) {
@@ -229,6 +240,15 @@ TEST(Conclude, ARegressionThatIsSureOutranksAnInterruption) {
   collected.boots.resize(15);
   EXPECT_EQ(concluded(collected, {.fail_on = FailOn::Slower}).exit_code, ExitCode::Failed);
   EXPECT_EQ(concluded(collected).exit_code, ExitCode::GuestFailed);
+}
+
+TEST(Conclude, NoRegressionIsSureInAVoidRun) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 400}};
+  plan.control_adds = {{"mmap/brk", 30}};
+  Collected collected = collect(plan);
+  collected.interrupted = true;
+  EXPECT_EQ(concluded(collected, {.fail_on = FailOn::Slower}).exit_code, ExitCode::GuestFailed);
 }
 
 TEST(Conclude, ExperimentsThatAreNotThereAreListed) {
@@ -332,8 +352,7 @@ TEST(Conclude, TimesAreNanosecondsOfOneOperation) {
   EXPECT_THAT(concluded(collected).conclusion, HasSubstr(kNoLatency));
 }
 
-// --- profiles
-// -------------------------------------------------------------------------------------
+// --- profiles ---
 
 TEST(Profile, SumsMatchTheTotals) {
   Plan plan = small();
@@ -402,8 +421,7 @@ TEST(Profile, LayoutsThatOneSideLacksAreLeftOut) {
   EXPECT_EQ(report.profiles[0].symbols[0].difference(), 400 * 25);
 }
 
-// --- sensitivity, repetition, cross-checks
-// --------------------------------------------------------
+// --- sensitivity, repetition, cross-checks ---
 
 Plan sensitive() {
   Plan plan = small();
@@ -446,6 +464,24 @@ TEST(Sensitivity, TheFunctionMustBeNamed) {
   EXPECT_FALSE(report.sensitivity->good);
   EXPECT_EQ(report.sensitivity->lines[2].function, "__vdso_clock_gettime");
   EXPECT_EQ(report.sensitivity->lines[2].in_function, 0);
+}
+
+TEST(Sensitivity, TheFunctionMustBeAmongTheLargestDifferences) {
+  Collected collected = collect(sensitive());
+  // Its cost is there, but others differ more, and sum up to nothing.
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    for (SymbolCount& symbol :
+         measured_in(collected, Side::Slowed, seed, "exec/fork-exit").profile) {
+      if (symbol.symbol == "copy_page_range") symbol.count += 5 * 2000;
+      if (symbol.symbol == "load_elf_binary") symbol.count -= 5 * 2000;
+    }
+  }
+  const Report report = concluded(collected);
+  const SensitivityLine& line = report.sensitivity->lines[0];
+  EXPECT_EQ(line.in_function, 1000);
+  EXPECT_EQ(line.shift, 1064);
+  EXPECT_EQ(line.function, "copy_page_range");
+  EXPECT_FALSE(line.good);
 }
 
 TEST(Sensitivity, EverythingElseMustBeEquivalent) {
@@ -526,8 +562,29 @@ TEST(CrossChecks, RatiosAgreeOrNot) {
   EXPECT_THAT(report.foreign, SizeIs(3));
 }
 
-// --- order
-// ----------------------------------------------------------------------------------------
+TEST(CrossChecks, LittleDifferencesAgree) {
+  const auto agrees = [](std::int64_t more) {
+    Plan plan = small();
+    plan.b_adds = {{"exec/fork-exit", more}};
+    Collected collected = collect(plan);
+    collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
+    return concluded(std::move(collected)).cross_checks.at(0).agrees;
+  };
+  EXPECT_TRUE(agrees(0));
+  EXPECT_TRUE(agrees(300));   // 0.49 % apart
+  EXPECT_FALSE(agrees(310));  // 0.51 %
+  EXPECT_FALSE(agrees(-310));
+}
+
+TEST(CrossChecks, TheSameLargeDifferenceAgrees) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 6100}, {"mmap/brk", 190}};
+  Collected collected = collect(plan);
+  collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
+  EXPECT_TRUE(concluded(std::move(collected)).cross_checks.at(0).agrees);
+}
+
+// --- order ---
 
 TEST(Conclude, TheWorstComesFirst) {
   Plan plan;
@@ -542,8 +599,7 @@ TEST(Conclude, TheWorstComesFirst) {
   EXPECT_EQ(order.back()->cost.verdict, Verdict::Equivalent);
 }
 
-// --- baselines
-// ------------------------------------------------------------------------------------
+// --- baselines ---
 
 Baseline saved(const Plan& plan) {
   auto baseline = parse_baseline(render_json(concluded(collect(plan))), "saved.json");

@@ -39,8 +39,7 @@ std::size_t count(const std::string& text, const std::string& part) {
   return times;
 }
 
-// --- text
-// -----------------------------------------------------------------------------------------
+// --- text ---
 
 TEST(Html, TextIsNoMarkup) {
   EXPECT_EQ(html_text("a<b>&\"'c"), "a&lt;b&gt;&amp;&quot;&#39;c");
@@ -68,8 +67,7 @@ TEST(Html, NamesOfAGuestCannotLeaveAScript) {
   EXPECT_EQ(gnuplot_text("\xc3\xa9"), "??");
 }
 
-// --- plots
-// ----------------------------------------------------------------------------------------
+// --- plots ---
 
 TEST(Plots, ThereIsOneForEachGroup) {
   const auto plots = plots_of(concluded(generate::showcase()));
@@ -107,6 +105,14 @@ TEST(Plots, AreDrawnOnlyOfWhatIsThere) {
       SizeIs(4));
 }
 
+TEST(Plots, ZeroHasNoPlaceOnALogarithmicAxis) {
+  const generate::Plan plan{.only = {"exec/exec-vmas-16", "exec/exec-vmas-256"}};
+  Report report = concluded(generate::collect(plan));
+  EXPECT_THAT(plots_of(report)[2].script, HasSubstr("set logscale y"));
+  report.metrics[0].cost.a.median = 0;
+  EXPECT_THAT(plots_of(report)[2].script, Not(HasSubstr("set logscale y")));
+}
+
 TEST(Plots, TimesHaveTheirUnit) {
   const auto plots =
       plots_of(concluded(generate::collect({.lane = Lane::Time, .only = {"vdso/time"}})));
@@ -120,8 +126,7 @@ TEST(Plots, LargeShiftsStayInThePicture) {
   EXPECT_THAT(plots[0].script, HasSubstr("'+100,000 [+100,000, +100,000]' 0"));
 }
 
-// --- gnuplot
-// --------------------------------------------------------------------------------------
+// --- gnuplot ---
 
 constexpr const char* kSvg =
     "<?xml version=\"1.0\"?>\n<svg \n viewBox=\"0 0 9 9\"\n>\n\n<title>Gnuplot</title>\n"
@@ -240,8 +245,7 @@ TEST(Gnuplot, IsNotAskedForNothing) {
   EXPECT_THAT(drawings.value(), IsEmpty());
 }
 
-// --- the page; what a browser makes of it is tests/browser
-// -----------------------------------------
+// --- the page; what a browser makes of it is tests/browser ---
 
 TEST(Html, ThePageStandsAlone) {
   const Report report = concluded(generate::showcase());

@@ -191,8 +191,7 @@ TEST(BenchJson, BytesThatAreNoTextDoNotBreakIt) {
   EXPECT_THAT(json["sealvisor"]["failures"][0].get<std::string>(), HasSubstr("\xEF\xBF\xBD"));
 }
 
-// --- the tool of Google Benchmark itself
-// -----------------------------------------------------------
+// --- the tool of Google Benchmark itself ---
 
 class Compare : public testing::Test {
  protected:

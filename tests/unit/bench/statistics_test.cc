@@ -26,8 +26,7 @@ void expect_interval(const std::optional<Interval>& interval, double lower, doub
   EXPECT_NEAR(interval->upper, upper, within);
 }
 
-// --- published worked examples
-// --------------------------------------------------------------------
+// --- published worked examples ---
 
 // Hollander and Wolfe, Nonparametric Statistical Methods (1973, pages 69-75; 3rd edition,
 // table 4.1): permeability constants of the human chorioamnion, at term and at 12 to 26 weeks. The
@@ -144,8 +143,7 @@ TEST(Statistics, QuantilesAreOfDefinitionSeven) {
   EXPECT_EQ(summarise(Values{}).count, 0U);
 }
 
-// --- properties
-// -----------------------------------------------------------------------------------
+// --- properties ---
 
 Values drawn(std::mt19937& engine, std::size_t count, bool ties) {
   std::uniform_int_distribution<int> number(0, ties ? 5 : 1'000'000);
@@ -235,8 +233,7 @@ TEST(Statistics, TheIntervalCoversAsOftenAsItSays) {
   EXPECT_LT(missed(true), 0.043);
 }
 
-// --- identical integers, few values
-// ---------------------------------------------------------------
+// --- identical integers, few values ---
 
 TEST(Statistics, IdenticalIntegersAreExact) {
   MannWhitneyTable table;
@@ -305,8 +302,7 @@ TEST(Statistics, NothingIsUndecided) {
   }
 }
 
-// --- what a run could see, and what it would take
-// -------------------------------------------------
+// --- what a run could see, and what it would take ---
 
 /// Evenly spread over `spread` around `middle`.
 Values even(double middle, double spread, std::size_t count) {

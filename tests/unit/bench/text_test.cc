@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -48,8 +48,10 @@ int line_with(const std::string& text, const std::string& words) {
 
 /// Without its line breaks: what is a sentence may be wrapped anywhere.
 std::string flowing(const std::string& text) {
-  static const std::regex kBreak("\\s+");
-  return std::regex_replace(text, kBreak, " ");
+  std::istringstream stream(text);
+  std::string result;
+  for (std::string word; stream >> word;) result += (result.empty() ? "" : " ") + word;
+  return result;
 }
 
 TEST(BenchText, TheTableIsFirstAndTheWorstIsItsFirstRow) {
@@ -180,8 +182,7 @@ TEST(BenchText, KeepsToItsWidthAndToAscii) {
   EXPECT_THAT(render_text(showcase(), {.colours = true}), HasSubstr("\x1b[31mslower\x1b[0m"));
 }
 
-// --- explaining
-// -----------------------------------------------------------------------------------
+// --- explaining ---
 
 TEST(Explain, TheLargestDifferenceIsFirst) {
   const std::string text = explain_text(showcase());
@@ -194,35 +195,48 @@ TEST(Explain, TheLargestDifferenceIsFirst) {
   EXPECT_THAT(text, Not(HasSubstr("slowed")));
 }
 
-std::int64_t number_in(std::string text) {
-  std::erase(text, ',');
-  return std::stoll(text);
+/// A row of a table: a, b and b - a; nullopt: the line is none.
+struct Counts {
+  std::int64_t a = 0;
+  std::int64_t b = 0;
+  std::int64_t difference = 0;
+  bool is_total = false;
+};
+std::optional<Counts> counts_in(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  if (words.size() < 5 || line.find(':') != std::string::npos || words[0] == "space") return {};
+  const auto number = [&](std::size_t from_end) {
+    std::string word = words[words.size() - from_end];
+    std::erase(word, ',');
+    return std::stoll(word);
+  };
+  return Counts{number(4), number(3), number(2), words[0] == "total"};
 }
 
 TEST(Explain, ShownRowsSumUpToTheTotal) {
   for (const std::size_t most : {1U, 3U, 50U}) {
-    const std::string text = explain_text(showcase(), {.most_symbols = most});
     std::int64_t sum = 0;
     int tables = 0;
     std::size_t rows = 0;
-    for (const std::string& line : lines_of(text)) {
-      std::smatch match;
-      static const std::regex kRow(R"( (-?[\d,]+) +(-?[\d,]+) +([-+]?[\d,]+) +[-+]?[\d,.]+$)");
-      if (!std::regex_search(line, match, kRow)) continue;
-      const std::int64_t difference = number_in(match[3]);
-      EXPECT_EQ(difference, number_in(match[2]) - number_in(match[1])) << line;
-      if (line.find(" total ") != std::string::npos) {
-        EXPECT_EQ(sum, difference) << line;
+    for (const std::string& line : lines_of(explain_text(showcase(), {.most_symbols = most}))) {
+      if (line.find("experiments execute") != std::string::npos) continue;
+      const auto counts = counts_in(line);
+      if (!counts) continue;
+      EXPECT_EQ(counts->difference, counts->b - counts->a) << line;
+      if (counts->is_total) {
+        EXPECT_EQ(sum, counts->difference) << line;
         EXPECT_LE(rows, most + 1);
         sum = 0;
         rows = 0;
         ++tables;
       } else {
-        sum += difference;
+        sum += counts->difference;
         ++rows;
       }
     }
-    EXPECT_GT(tables, 10);
+    EXPECT_EQ(tables, 48);
   }
 }
 
@@ -234,8 +248,7 @@ TEST(Explain, SaysWhenThereIsNothingToSay) {
             "no profile was taken\n");
 }
 
-// --- CSV
-// ------------------------------------------------------------------------------------------
+// --- CSV ---
 
 TEST(Csv, HasALineForEachComparison) {
   const std::string text = render_csv(showcase());
