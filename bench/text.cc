@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/paired.h"
 #include "vmm/report/layout.h"
 
 namespace sealvisor::bench {
@@ -371,7 +372,8 @@ std::string needed_text(const Comparison& comparison) {
   if (*comparison.needed >= kMostNeeded) {
     return fmt::format("more than {} layouts of each", report::grouped(kMostNeeded));
   }
-  const bool few = std::min(comparison.a.count, comparison.b.count) < kLeastLayouts;
+  const std::size_t least = comparison.paired ? kLeastPairs : kLeastLayouts;
+  const bool few = std::min(comparison.a.count, comparison.b.count) < least;
   return fmt::format("{} {} layouts of each", few ? "at least" : "about",
                      report::grouped(*comparison.needed));
 }

@@ -203,7 +203,7 @@ TEST_P(CollectorRefuses, AndSaysWhy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CollectorRefuses, testing::ValuesIn(kWrong),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& one) { return std::string(one.param.name); });
 
 TEST(Collector, TakesSamplesOfAClockInOrder) {
   Collector collector(Lane::Time, {item(kTime, 0)}, place_of);

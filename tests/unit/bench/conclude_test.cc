@@ -237,7 +237,7 @@ TEST(Conclude, ARegressionThatIsSureOutranksAnInterruption) {
   plan.b_adds = {{"exec/fork-exit", 400}};
   Collected collected = collect(plan);
   collected.interrupted = true;
-  collected.boots.resize(15);
+  collected.boots.resize(18);
   EXPECT_EQ(concluded(collected, {.fail_on = FailOn::Slower}).exit_code, ExitCode::Failed);
   EXPECT_EQ(concluded(collected).exit_code, ExitCode::GuestFailed);
 }
@@ -616,8 +616,8 @@ TEST(Baseline, KeepsEachValue) {
   for (std::size_t i = 0; i < report.metrics.size(); ++i) {
     EXPECT_EQ(baseline.metrics[i].experiment, report.metrics[i].experiment);
     EXPECT_EQ(baseline.metrics[i].measure, report.metrics[i].measure);
-    EXPECT_EQ(baseline.metrics[i].a, values_of(report.metrics[i].a));
-    EXPECT_EQ(baseline.metrics[i].b, values_of(report.metrics[i].b));
+    EXPECT_EQ(values_of(baseline.metrics[i].a), values_of(report.metrics[i].a));
+    EXPECT_EQ(values_of(baseline.metrics[i].b), values_of(report.metrics[i].b));
   }
   EXPECT_THAT(differences(report.context, baseline.context), IsEmpty());
 }

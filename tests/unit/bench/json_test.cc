@@ -50,7 +50,7 @@ Answer check(const std::string& arguments) {
 
 generate::Plan tiny() {
   generate::Plan plan;
-  plan.layouts = 4;
+  plan.layouts = 6;
   plan.samples = 3;
   plan.only = {"mmap/brk", "vdso/time"};
   plan.b_adds = {{"mmap/brk", 40}};
@@ -166,7 +166,7 @@ TEST(BenchJson, CarriesValuesExactly) {
   std::int64_t a = profile["unchanged"];
   for (const auto& symbol : profile["symbols"]) a += symbol["a"].get<std::int64_t>();
   EXPECT_EQ(profile["total_a"], a);
-  EXPECT_EQ(profile["symbols"][0]["difference"], 40 * 12);
+  EXPECT_EQ(profile["symbols"][0]["difference"], 40 * 18);
 }
 
 TEST(BenchJson, NeverCallsACountATime) {

@@ -240,7 +240,8 @@ TEST(ExportedFunctions, AreThoseOfARealVdso) {
   }));
   for (std::size_t i = 0; i < functions.size(); ++i) {
     EXPECT_LE(functions[i].offset + functions[i].bytes, image.size());
-    if (i > 0) EXPECT_GE(functions[i].offset, functions[i - 1].offset + functions[i - 1].bytes);
+    const std::uint64_t before = i == 0 ? 0 : functions[i - 1].offset + functions[i - 1].bytes;
+    EXPECT_GE(functions[i].offset, before);
   }
 }
 
