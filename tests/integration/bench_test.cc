@@ -18,10 +18,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-/// `sealvisor bench` with few layouts of the experiments called `filters`.
+/// `sealvisor bench` of the experiments called `filters`, with as few layouts as decide anything.
 std::vector<std::string> bench(const std::vector<std::string>& filters,
-                               const std::vector<std::string>& more) {
-  std::vector<std::string> words = {program_path(), "bench", "--layouts", "6"};
+                               const std::vector<std::string>& more,
+                               const std::string& layouts = "6") {
+  std::vector<std::string> words = {program_path(), "bench", "--layouts", layouts};
   for (const std::string& filter : filters) {
     words.insert(words.end(), {"--filter", filter});
   }
@@ -98,7 +99,7 @@ TEST_P(Bench, IsVoidWhereTheControlIsNotTheSameKernel) {
 }
 
 TEST_P(Bench, AnInterruptedRunReportsWhatIsComplete) {
-  Child child(bench({"mmap/brk-vmas-1"}, {"--arch", arch_name(), "--layouts", "256"}));
+  Child child(bench({"mmap/brk-vmas-1"}, {"--arch", arch_name()}, "256"));
   ASSERT_TRUE(child.wait_for("6 of ")) << child.text();
   ::kill(child.pid(), SIGINT);
   EXPECT_EQ(child.finish(), static_cast<int>(ExitCode::GuestFailed)) << child.text();
