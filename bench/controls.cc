@@ -64,8 +64,8 @@ void name_function(SensitivityLine& line, const ProfileDifference& profile, std:
   const auto is_near = [](double value, double expected) {
     return std::abs(value - expected) <= kOneInstruction;
   };
-  // In the function to the instruction. The whole operation takes longer then, and time is counted in
-  // instructions: what the scheduler does by the clock can come out otherwise.
+  // In the function to the instruction. The whole operation takes longer then, and time is counted
+  // in instructions: what the scheduler does by the clock can come out otherwise.
   line.good = named && line.shift &&
               std::abs(*line.shift - line.expected_shift) <= line.shift_bound &&
               is_near(*line.in_function, static_cast<double>(line.known.added));

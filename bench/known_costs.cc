@@ -37,8 +37,7 @@ std::vector<KnownCost> known_costs(arch::Arch arch,
       costs.push_back({arch, std::string(name), Space::Kernel, kExec, "begin_new_exec"});
     }
     if (const std::uint64_t calls = mremaps(name); calls != 0) {
-      costs.push_back({arch, std::string(name), Space::Kernel, calls * kMremap,
-                       "__do_sys_mremap"});
+      costs.push_back({arch, std::string(name), Space::Kernel, calls * kMremap, "__do_sys_mremap"});
     }
     if (name == "vdso/gettimeofday") {
       costs.push_back({arch, std::string(name), Space::Vdso, kGettimeofday,

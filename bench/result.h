@@ -99,8 +99,8 @@ struct SensitivityLine {
   /// Symbol that the profile names: the function, if it is among as many largest differences as
   /// the experiment has known costs; else the largest. Empty: no profile.
   std::string function;
-  /// The function is named, and has what was added within one instruction; the shift is as expected,
-  /// within the bound.
+  /// The function is named, and has what was added within one instruction; the shift is as
+  /// expected, within the bound.
   bool good = false;
 };
 

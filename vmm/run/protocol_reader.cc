@@ -121,8 +121,8 @@ Status check_bounds(const Message& message) {
   }
   if (message.type == Type::Samples &&
       (body.samples.count == 0 || body.samples.count > protocol::kMaxSamples)) {
-    return bad(fmt::format("{} samples, expected 1 to {}", body.samples.count,
-                           protocol::kMaxSamples));
+    return bad(
+        fmt::format("{} samples, expected 1 to {}", body.samples.count, protocol::kMaxSamples));
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,
