@@ -132,6 +132,12 @@ class Micro(unittest.TestCase):
             self.assertEqual(broken(check_figures.judge_micro, micro({"ring": mark})),
                              ["ring / ring_memcpy"])
 
+    def test_one_repetition_that_failed_is_enough(self):
+        report = json.loads(micro())
+        next(row for row in report["benchmarks"] if row["name"] == "trace")["error_occurred"] = True
+        self.assertEqual(broken(check_figures.judge_micro, json.dumps(report)),
+                         ["trace / trace_zlib"])
+
     def test_a_row_that_is_gone_is_missing(self):
         report = json.loads(micro())
         report["benchmarks"] = [row for row in report["benchmarks"]
