@@ -29,7 +29,7 @@ class Temporary {
   /// Makes a file below it, with its folders.
   std::filesystem::path file(const std::string& name, const std::string& contents,
                              bool executable = false) const {
-    const std::filesystem::path whole = path_ / name;
+    std::filesystem::path whole = path_ / name;
     std::filesystem::create_directories(whole.parent_path());
     std::ofstream(whole) << contents;
     if (executable) std::filesystem::permissions(whole, std::filesystem::perms::owner_all);
