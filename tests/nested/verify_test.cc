@@ -121,13 +121,25 @@ std::multiset<std::string> changes_of(const nlohmann::json& run) {
   return changes;
 }
 
+/// The tcg lane on a CPU of the same features. The emulated host's has no protection keys, with
+/// which mprotect(PROT_EXEC) makes a mapping execute-only (arch/x86/mm/pkeys.c, execute_only_pkey);
+/// without them there is nothing to change.
+std::vector<std::string> tcg_like(const Row& row) {
+  if (row.arch != kX86) return {};
+  return {"--cpu", "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off,pku=off"};
+}
+
 TEST_P(NestedVerify, GivesTheVerdictsOfTheTcgLane) {
   nlohmann::json tcg;
   nlohmann::json kvm;
-  const Cells expected = cells_of(GetParam(), {}, tcg);
+  const Cells expected = cells_of(GetParam(), tcg_like(GetParam()), tcg);
   const Cells cells = cells_of(GetParam(), nested(GetParam()), kvm);
   EXPECT_FALSE(expected.empty());
-  EXPECT_EQ(cells, expected);
+  EXPECT_EQ(cells.size(), expected.size());
+  for (const auto& [name, outcome] : expected) {
+    const auto found = cells.find(name);
+    EXPECT_EQ(found == cells.end() ? "not there" : found->second, outcome) << name;
+  }
   EXPECT_EQ(tcg["lane"], "exact");
   EXPECT_EQ(kvm["lane"], GetParam().mechanism);
   EXPECT_EQ(kvm["engine"], "kvm");
