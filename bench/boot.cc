@@ -29,6 +29,9 @@ constexpr std::uint64_t kMostVdsoBytes = event::kMostVdsoPages * arch::kPageSize
 /// Room in the table of places for those of the vdso.
 constexpr std::size_t kVdsoPlaces = 256;
 constexpr std::size_t kConsoleTail = 4096;
+/// What a kernel that is placed at random is moved by (arch/x86/Kconfig, PHYSICAL_ALIGN;
+/// arch/arm64/include/asm/boot.h, MIN_KIMG_ALIGN).
+constexpr std::uint64_t kSlideAlignment = std::uint64_t{2} << 20;
 
 /// Where a kernel's functions are, and how they are called.
 class Places {
@@ -154,7 +157,7 @@ class Bridge final : public engine::Observer {
     if (!message) return message.error();
     if (auto taken = collector_.on_message(message.value()); !taken) return taken;
     if (message.value().type == protocol::Type::Layout) {
-      on_layout(message.value().body.layout, root);
+      if (auto taken = on_layout(message.value().body.layout, root); !taken) return taken;
     }
     if (message.value().type == protocol::Type::Experiment && request_.progress) {
       request_.progress(collector_.ended());
@@ -162,8 +165,15 @@ class Bridge final : public engine::Observer {
     return {};
   }
 
-  void on_layout(const protocol::Layout& layout, arch::Frame root) {
-    slide_ = layout.text - places_.text();
+  Status on_layout(const protocol::Layout& layout, arch::Frame root) {
+    const std::uint64_t slide = layout.text - places_.text();
+    if (layout.text == 0 || slide % kSlideAlignment != 0) {
+      // Each instruction of the kernel would be of another function, or of none.
+      return Error{ExitCode::GuestFailed,
+                   fmt::format("the kernel's _text is at {:#x}, expected it at {:#x} or a multiple "
+                               "of {:#x} from there",
+                               layout.text, places_.text(), kSlideAlignment)};
+    }
     std::vector<std::byte> image;
     const std::uint64_t bytes = std::min(layout.vdso_size, kMostVdsoBytes);
     for (std::uint64_t at = 0; at + arch::kPageSize <= bytes; at += arch::kPageSize) {
@@ -174,8 +184,8 @@ class Bridge final : public engine::Observer {
       static_cast<void>(memory_.read(walk.output, std::span(image).subspan(at)));
     }
     places_.set_vdso(image::exported_functions(image));
-    if (request_.engine != engine::Kind::Tcg) return;
-    table_.view().begin(slide_, image, places_.vdso());
+    if (request_.engine == engine::Kind::Tcg) table_.view().begin(slide, image, places_.vdso());
+    return {};
   }
 
   const BootRequest& request_;
@@ -185,7 +195,6 @@ class Bridge final : public engine::Observer {
   Collector collector_;
   std::optional<arch::AnyFormat> format_;
   std::string console_;
-  std::uint64_t slide_ = 0;
   std::uint64_t messages_ = 0;
 };
 
