@@ -183,6 +183,12 @@ Status prepare_baseline(const BenchOptions& options, Prepared& prepared) {
   if (!text) return text.error();
   auto baseline = bench::parse_baseline(text.value(), options.baseline.string());
   if (!baseline) return baseline.error();
+  // Before any guest runs. The engine says what it is when one has: conclude() asks again.
+  std::vector<bench::Same> known_later = options.may_differ;
+  known_later.push_back(bench::Same::Engine);
+  const auto comparable =
+      bench::check_baseline(prepared.collected.context, baseline.value(), known_later);
+  if (!comparable) return comparable.error();
   prepared.rules.baseline = std::move(baseline).value();
   return {};
 }
