@@ -266,20 +266,6 @@ std::string recipe_of(const Report& report, arch::Arch arch, Side side) {
 
 bool is_whole(Measure measure) { return measure != Measure::User && measure != Measure::Kernel; }
 
-const std::vector<LayoutValue>& side_of(const Metric& metric, Side side) {
-  switch (side) {
-    case Side::A:
-      return metric.a;
-    case Side::B:
-      return metric.b;
-    case Side::Control:
-      return metric.control;
-    case Side::Slowed:
-      break;
-  }
-  return metric.slowed;
-}
-
 std::optional<double> part_of(const Report& report, const Metric& whole, Measure part, Side side,
                               std::uint64_t seed) {
   for (const Metric& metric : report.metrics) {
@@ -287,7 +273,7 @@ std::optional<double> part_of(const Report& report, const Metric& whole, Measure
         metric.measure != part) {
       continue;
     }
-    for (const LayoutValue& value : side_of(metric, side)) {
+    for (const LayoutValue& value : values_of(metric, side)) {
       if (value.seed == seed) return value.value;
     }
   }
@@ -343,7 +329,7 @@ void add_value(Json& entry, std::uint64_t iterations, double value, Measure meas
 
 void add_side(Json& entries, const Report& report, const Metric& metric, Side side,
               const Family& family) {
-  const std::vector<LayoutValue>& values = side_of(metric, side);
+  const std::vector<LayoutValue>& values = values_of(metric, side);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::uint64_t seed = values[i].seed;
     Json entry = entry_of(family, "iteration", values.size());
@@ -369,7 +355,7 @@ Json benchmarks_of(const Report& report) {
     if (!is_whole(metric.measure)) continue;
     std::size_t instance = 0;
     for (const Side side : {Side::A, Side::B, Side::Control, Side::Slowed}) {
-      if (side_of(metric, side).empty()) continue;
+      if (values_of(metric, side).empty()) continue;
       const std::string name =
           fmt::format("{}/{}/{}/{}:{}", arch::name_of(metric.arch), metric.experiment,
                       unit_of(metric.measure), name_of(side), recipe_of(report, metric.arch, side));

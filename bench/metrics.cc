@@ -144,20 +144,6 @@ std::vector<Measure> measures_of(const Series& series, Lane lane) {
   return {known ? Measure::Nanoseconds : Measure::Ticks};
 }
 
-std::vector<LayoutValue>& values_for(Metric& metric, Side side) {
-  switch (side) {
-    case Side::A:
-      return metric.a;
-    case Side::B:
-      return metric.b;
-    case Side::Control:
-      return metric.control;
-    case Side::Slowed:
-      break;
-  }
-  return metric.slowed;
-}
-
 Metric metric_of(const Series& series, Measure measure, Lane lane) {
   Metric metric;
   metric.arch = series.arch;
@@ -166,7 +152,7 @@ Metric metric_of(const Series& series, Measure measure, Lane lane) {
   for (const Taken& taken : series.taken) {
     if (!problem_of(taken, lane).empty()) continue;
     const double median = median_of(samples_of(*taken.measured, measure));
-    values_for(metric, taken.boot->side)
+    values_of(metric, taken.boot->side)
         .push_back({taken.boot->seed, median / static_cast<double>(taken.measured->batch)});
   }
   return metric;

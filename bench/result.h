@@ -56,6 +56,21 @@ struct Metric {
 };
 /// "x86_64 exec/fork-exit kernel".
 [[nodiscard]] std::string name_of(const Metric& metric);
+/// What was measured of a side of `metric`, a Metric that may be const.
+template <typename AMetric>
+[[nodiscard]] auto& values_of(AMetric& metric, Side side) {
+  switch (side) {
+    case Side::A:
+      return metric.a;
+    case Side::B:
+      return metric.b;
+    case Side::Control:
+      return metric.control;
+    case Side::Slowed:
+      break;
+  }
+  return metric.slowed;
+}
 /// Values alone.
 [[nodiscard]] std::vector<double> values_of(const std::vector<LayoutValue>& values);
 
