@@ -7,6 +7,7 @@
 
 #include "arch/address.h"
 #include "guest/protocol/doorbell.h"
+#include "vmm/engine/tcg/plugin/entry.h"
 
 namespace sealvisor::engine::tcg {
 
@@ -44,10 +45,6 @@ void Counter::on_vcpu_init(unsigned /*vcpu*/) {
   registers_.emplace(std::move(registers).value());
 }
 
-bool Counter::is_user_address(std::uint64_t vaddr) const {
-  return options_.arch == arch::Arch::X86_64 ? (vaddr >> 63) == 0 : ((vaddr >> 55) & 1) == 0;
-}
-
 void Counter::on_translate(qemu_plugin_tb* tb) {
   const std::size_t count = qemu_plugin_tb_n_insns(tb);
   for (std::size_t i = 0; i < count; ++i) {
@@ -59,7 +56,7 @@ void Counter::on_translate(qemu_plugin_tb* tb) {
                                                           {counters_, offset}, 1);
     }
     // The doorbell is rung by user mode.
-    if (!is_user_address(pc)) continue;
+    if (!is_user_address(options_.arch, pc)) continue;
     qemu_plugin_register_vcpu_mem_cb(insn, &Counter::store_callback, QEMU_PLUGIN_CB_R_REGS,
                                      QEMU_PLUGIN_MEM_W, reinterpret_cast<void*>(pc));
   }
@@ -67,7 +64,7 @@ void Counter::on_translate(qemu_plugin_tb* tb) {
 
 std::uint32_t Counter::counter_of(const qemu_plugin_insn* insn) {
   const std::uint64_t pc = qemu_plugin_insn_vaddr(insn);
-  if (is_user_address(pc)) {
+  if (is_user_address(options_.arch, pc)) {
     const auto place = vdso_place(insn);
     return place ? event::kFirstPlace + table_.header().kernel_places + *place : event::kOtherUser;
   }
@@ -104,10 +101,7 @@ void Counter::on_store(std::uint64_t pc, qemu_plugin_meminfo_t info, std::uint64
   if (hwaddr == nullptr || !qemu_plugin_hwaddr_is_io(hwaddr)) return;
   const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
   if ((phys & ~kPageMask) != options_.doorbell) return;
-  const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
-  const std::uint64_t word = value.type == QEMU_PLUGIN_MEM_VALUE_U64   ? value.data.u64
-                             : value.type == QEMU_PLUGIN_MEM_VALUE_U32 ? value.data.u32
-                                                                       : 0;
+  const std::uint64_t word = stored_word(info);
   if ((phys & kPageMask) == protocol::kMarkRegister) {
     on_mark(word);
   } else {

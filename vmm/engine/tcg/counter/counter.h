@@ -43,7 +43,6 @@ class Counter {
   void on_message(std::uint64_t pc, std::uint64_t offset, std::uint32_t bytes, std::uint64_t value);
   void on_mark(std::uint64_t word);
   void end_sample();
-  [[nodiscard]] bool is_user_address(std::uint64_t vaddr) const;
   /// The counter of the instruction `insn`.
   [[nodiscard]] std::uint32_t counter_of(const qemu_plugin_insn* insn);
   [[nodiscard]] std::optional<std::uint32_t> vdso_place(const qemu_plugin_insn* insn);

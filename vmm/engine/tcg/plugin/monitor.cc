@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "vmm/engine/tcg/plugin/entry.h"
 #include "vmm/engine/tcg/plugin/zero_block.h"
 
 namespace sealvisor::engine::tcg {
@@ -90,10 +91,6 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
   }
 }
 
-bool Monitor::is_user_address(std::uint64_t vaddr) const {
-  return options_.arch == arch::Arch::X86_64 ? (vaddr >> 63) == 0 : ((vaddr >> 55) & 1) == 0;
-}
-
 std::uint64_t Monitor::icount(const Site& site) const {
   return qemu_plugin_u64_get(icount_, 0) - site.behind;
 }
@@ -103,7 +100,7 @@ model::StoreSource Monitor::source(const Site& site) const {
   source.pc = site.pc;
   source.icount = icount(site);
   source.root = lower_root_;
-  source.user_mode = is_user_address(site.pc);
+  source.user_mode = is_user_address(options_.arch, site.pc);
   return source;
 }
 
@@ -120,7 +117,7 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
   const std::size_t count = qemu_plugin_tb_n_insns(tb);
   qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_, count);
   const std::uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (options_.watch && (is_user_address(start) || witness_ != nullptr)) {
+  if (options_.watch && (is_user_address(options_.arch, start) || witness_ != nullptr)) {
     sites_.push_back({start, static_cast<std::uint32_t>(count), {}});
     qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
                                               QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
@@ -262,14 +259,11 @@ void Monitor::sync_cache() {
 }
 
 void Monitor::on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys) {
-  const qemu_plugin_mem_value value = qemu_plugin_mem_get_value(info);
   Event event = stamp(Kind::Doorbell, site);
   event.gpa = phys & kPageMask;
   event.size = static_cast<std::uint8_t>(1U << qemu_plugin_mem_size_shift(info));
-  event.new_value = value.type == QEMU_PLUGIN_MEM_VALUE_U64   ? value.data.u64
-                    : value.type == QEMU_PLUGIN_MEM_VALUE_U32 ? value.data.u32
-                                                              : 0;
-  event.flags = is_user_address(site.pc) ? event::kUserMode : std::uint8_t{0};
+  event.new_value = stored_word(info);
+  event.flags = is_user_address(options_.arch, site.pc) ? event::kUserMode : std::uint8_t{0};
   channel_.emit_and_wait(event);
   obey();
 }
@@ -393,7 +387,7 @@ void Monitor::on_zero_block(const Site& site) {
   const std::uint64_t vaddr = registers_->general(site.facts.reg);
   if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
-  const std::uint64_t root = is_user_address(vaddr) ? lower_root_ : upper_root_;
+  const std::uint64_t root = is_user_address(options_.arch, vaddr) ? lower_root_ : upper_root_;
   const arch::Walk walk =
       arch::walk(*tracker_.format(), ram_, model::root_of(options_.arch, root), arch::Gva{vaddr});
   if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
@@ -437,7 +431,7 @@ void Monitor::on_user_entry(const Site& site) {
       qemu_plugin_u64_set(armed_, 0, 0);
       return;
     }
-    if (!is_user_address(site.pc)) return;  // user mode has not run yet
+    if (!is_user_address(options_.arch, site.pc)) return;  // user mode has not run yet
   }
   if (!registers_) return;
   if (!registers_->user_mode()) {

@@ -106,7 +106,6 @@ class Monitor {
   [[nodiscard]] std::uint64_t icount(const Site& site) const;
   [[nodiscard]] model::StoreSource source(const Site& site) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
-  [[nodiscard]] bool is_user_address(std::uint64_t vaddr) const;
 
   // QEMU hands a callback one pointer, which is the site's.
   static inline Monitor* only_ = nullptr;
