@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "guest/agent/hex.h"
+
 namespace sealvisor::agent {
 
 /// Guest-physical addresses [start, end).
@@ -22,28 +24,6 @@ struct RamRanges {
   [[nodiscard]] constexpr const RamRange* end() const { return ranges.data() + count; }
 };
 
-namespace detail {
-
-/// Cuts a lower-case hexadecimal number off `text`; false if there is none.
-[[nodiscard]] constexpr bool cut_number(std::string_view& text, std::uint64_t& value) {
-  value = 0;
-  std::size_t digits = 0;
-  for (; digits < text.size() && digits < 16; ++digits) {
-    const char c = text[digits];
-    if (c >= '0' && c <= '9') {
-      value = value << 4 | static_cast<std::uint64_t>(c - '0');
-    } else if (c >= 'a' && c <= 'f') {
-      value = value << 4 | static_cast<std::uint64_t>(c - 'a' + 10);
-    } else {
-      break;
-    }
-  }
-  text.remove_prefix(digits);
-  return digits > 0;
-}
-
-}  // namespace detail
-
 /// The ranges of `text` called "System RAM": "<first>-<last> : System RAM". Indented lines are
 /// parts of the range above them and are left out, and so is what does not fit into the result.
 /// Format: kernel/resource.c, r_show.
@@ -55,9 +35,7 @@ namespace detail {
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     std::uint64_t first = 0;
     std::uint64_t last = 0;
-    if (!detail::cut_number(line, first) || !line.starts_with('-')) continue;
-    line.remove_prefix(1);
-    if (!detail::cut_number(line, last) || line != " : System RAM") continue;
+    if (!cut_hex(line, '-', first) || !cut_hex(line, ' ', last) || line != ": System RAM") continue;
     if (last < first || last == UINT64_MAX || result.count == result.ranges.size()) continue;
     result.ranges[result.count++] = {first, last + 1};
   }
