@@ -119,12 +119,17 @@ TEST(BenchBaseline, IsComparedAndRefusedWhereItIsOfOtherKernels) {
       bench({"mmap/brk-vmas-1"}, {"--arch", "x86_64", "--b", "slowed", "--baseline", saved}));
   EXPECT_EQ(other.finish(), static_cast<int>(ExitCode::Usage)) << other.text();
   EXPECT_NE(other.errors().find("lts-sealed"), std::string::npos) << other.text();
+  EXPECT_EQ(other.errors().find("guests"), std::string::npos) << "before one has run";
 }
 
 TEST(BenchUsage, NamesWhatIsWrong) {
   Child filter(bench({"exec/nothing"}, {}));
   EXPECT_EQ(filter.finish(), static_cast<int>(ExitCode::Usage));
   EXPECT_NE(filter.errors().find("exec/nothing"), std::string::npos) << filter.text();
+  Child place(bench({}, {"--html", "/no/such/folder/page.html"}));
+  EXPECT_EQ(place.finish(), static_cast<int>(ExitCode::Usage));
+  EXPECT_NE(place.errors().find("--html /no/such/folder/page.html"), std::string::npos);
+  EXPECT_EQ(place.errors().find("guests"), std::string::npos) << "before one has run";
   Child recipe(bench({}, {"--a", "lying"}));
   EXPECT_EQ(recipe.finish(), static_cast<int>(ExitCode::Usage));
   EXPECT_NE(recipe.errors().find("lying-padded"), std::string::npos) << recipe.text();

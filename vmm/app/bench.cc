@@ -13,8 +13,6 @@
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <optional>
-#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -392,6 +390,11 @@ bool is_sensitive(const BenchOptions& options) {
 int bench(const BenchOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
+  for (const auto& [option, path] :
+       {std::pair("--save", options.save), std::pair("--json", options.json),
+        std::pair("--csv", options.csv), std::pair("--html", options.html)}) {
+    if (auto there = check_writable(option, path); !there) return fail(there.error());
+  }
   auto prepared = prepare(options, places.value());
   if (!prepared) return fail(prepared.error());
   prepared.value().collected.context.command = command;

@@ -164,18 +164,6 @@ int fail(const Error& error) {
   return static_cast<int>(error.code);
 }
 
-/// Before hours are spent on a report that nothing can hold.
-Status check_json_place(const fs::path& path) {
-  if (path.empty()) return {};
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  std::error_code error;
-  if (fs::is_directory(path, error)) {
-    return Error{ExitCode::Usage, fmt::format("--json {}: is a directory", path.string()), EISDIR};
-  }
-  if (::access(fs::exists(path, error) ? path.c_str() : folder.c_str(), W_OK) == 0) return {};
-  return errno_error(ExitCode::Usage, fmt::format("--json {}", path.string()));
-}
-
 Status make_trace_dir(const fs::path& path) {
   if (path.empty()) return {};
   std::error_code error;
@@ -271,7 +259,7 @@ int verify(const VerifyOptions& options) {
     request.shared_cpu_seconds = shared_cpu;
   }
   if (auto made = make_trace_dir(options.trace); !made) return fail(made.error());
-  if (auto there = check_json_place(options.json); !there) return fail(there.error());
+  if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
 
   std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
   const report::Report report =

@@ -9,6 +9,8 @@
 #include <string>
 #include <system_error>
 
+#include <fmt/format.h>
+
 #include "vmm/base/fd.h"
 
 namespace sealvisor::app {
@@ -52,6 +54,18 @@ Status write_file(const fs::path& path, std::string_view contents) {
   const Error problem = failed();
   ::unlink(temporary.c_str());
   return problem;
+}
+
+Status check_writable(const char* option, const fs::path& path) {
+  if (path.empty()) return {};
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    return Error{ExitCode::Usage, fmt::format("{} {}: is a directory", option, path.string()),
+                 EISDIR};
+  }
+  if (::access(fs::exists(path, error) ? path.c_str() : folder.c_str(), W_OK) == 0) return {};
+  return errno_error(ExitCode::Usage, fmt::format("{} {}", option, path.string()));
 }
 
 }  // namespace sealvisor::app

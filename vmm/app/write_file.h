@@ -13,4 +13,8 @@ namespace sealvisor::app {
 /// (HostLacks) name the file and the reason: no such folder, no permission, disk full.
 [[nodiscard]] Status write_file(const std::filesystem::path& path, std::string_view contents);
 
+/// Whether write_file() can put something there later: asked before hours are spent on what nothing
+/// could hold. An empty path is never written. Errors (Usage) name `option` and the path.
+[[nodiscard]] Status check_writable(const char* option, const std::filesystem::path& path);
+
 }  // namespace sealvisor::app
