@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -67,7 +68,17 @@ class Places {
     for (const auto& function : vdso_) places.push_back({function.offset, function.bytes});
     return places;
   }
-  [[nodiscard]] std::pair<Space, std::string> name_of(std::uint64_t counter) const {
+  /// A name is read from the file; an experiment asks for hundreds, and the next for the same.
+  [[nodiscard]] const std::pair<Space, std::string>& name_of(std::uint64_t counter) {
+    const auto found = names_.find(counter);
+    if (found != names_.end()) return found->second;
+    return names_.emplace(counter, find_name(counter)).first->second;
+  }
+
+ private:
+  explicit Places(image::SymbolTable symbols) : symbols_(std::move(symbols)) {}
+
+  [[nodiscard]] std::pair<Space, std::string> find_name(std::uint64_t counter) const {
     if (counter == event::kOtherUser) return {Space::User, kNoSymbol};
     if (counter == event::kOtherKernel) return {Space::Kernel, kNoSymbol};
     std::uint64_t place = counter - event::kFirstPlace;
@@ -79,13 +90,11 @@ class Places {
                                 : std::pair(Space::User, std::string(kNoSymbol));
   }
 
- private:
-  explicit Places(image::SymbolTable symbols) : symbols_(std::move(symbols)) {}
-
   image::SymbolTable symbols_;
   std::uint64_t text_ = 0;
   std::vector<event::Place> kernel_;
   std::vector<image::ExportedFunction> vdso_;
+  std::unordered_map<std::uint64_t, std::pair<Space, std::string>> names_;
 };
 
 /// The memory that the counting plugin shares.
@@ -166,14 +175,8 @@ class Bridge final : public engine::Observer {
   }
 
   Status on_layout(const protocol::Layout& layout, arch::Frame root) {
-    const std::uint64_t slide = layout.text - places_.text();
-    if (layout.text == 0 || slide % kSlideAlignment != 0) {
-      // Each instruction of the kernel would be of another function, or of none.
-      return Error{ExitCode::GuestFailed,
-                   fmt::format("the kernel's _text is at {:#x}, expected it at {:#x} or a multiple "
-                               "of {:#x} from there",
-                               layout.text, places_.text(), kSlideAlignment)};
-    }
+    const auto slide = slide_of(layout.text, places_.text());
+    if (!slide) return slide.error();
     std::vector<std::byte> image;
     const std::uint64_t bytes = std::min(layout.vdso_size, kMostVdsoBytes);
     for (std::uint64_t at = 0; at + arch::kPageSize <= bytes; at += arch::kPageSize) {
@@ -184,7 +187,8 @@ class Bridge final : public engine::Observer {
       static_cast<void>(memory_.read(walk.output, std::span(image).subspan(at)));
     }
     places_.set_vdso(image::exported_functions(image));
-    if (request_.engine == engine::Kind::Tcg) table_.view().begin(slide, image, places_.vdso());
+    if (request_.engine == engine::Kind::Tcg)
+      table_.view().begin(slide.value(), image, places_.vdso());
     return {};
   }
 
@@ -230,6 +234,15 @@ std::string ending_of(const engine::Outcome& outcome, const Bridge& bridge, bool
 }
 
 }  // namespace
+
+Result<std::uint64_t> slide_of(std::uint64_t text, std::uint64_t linked) {
+  const std::uint64_t slide = text - linked;
+  if (text != 0 && slide % kSlideAlignment == 0) return slide;
+  return Error{ExitCode::GuestFailed,
+               fmt::format("the kernel's _text is at {:#x}, expected it at {:#x} or a multiple of "
+                           "{:#x} from there",
+                           text, linked, kSlideAlignment)};
+}
 
 Result<BootResult> run_boot(const BootRequest& request) {
   auto kernel = image::probe_kernel(request.kernel_image, request.arch);

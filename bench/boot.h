@@ -51,6 +51,11 @@ struct BootResult {
   double seconds = 0;  ///< Wall time, for progress only.
 };
 
+/// How far a kernel lies from where it was linked to be, by where it says that its `_text` is.
+/// Error (GuestFailed): no kernel can lie there; by such a number each of its instructions would be
+/// of another function, or of none.
+[[nodiscard]] Result<std::uint64_t> slide_of(std::uint64_t text, std::uint64_t linked);
+
 /// Runs it. An Error means that no guest ran; of one that failed there is what came before.
 [[nodiscard]] Result<BootResult> run_boot(const BootRequest& request);
 
