@@ -286,7 +286,7 @@ TEST_P(NestedStep, FindsAReturnThatHasNone) {
 
 /// The recipes' x86-64 kernels boot as vmlinux, through the PVH entry. A bzImage comes the other
 /// way, in 64-bit mode with a zero page, and unpacks itself first.
-TEST(NestedImage, ABzImageBootsToTheAgent) {
+TEST(NestedX86Image, ABzImageBootsToTheAgent) {
   const fs::path out = fs::path(SEALVISOR_BUILD_DIR) / "nested-out/bzimage";
   app::VerifyOptions options;
   options.archs = {kX86};
