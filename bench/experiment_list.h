@@ -80,6 +80,11 @@ inline constexpr Experiment kExperiments[] = {
     detail::exec("exec/execve-thread-group", detail::kQuick),
     // Not execve, but what its last mark costs: mmap of one page of /dev/mem, open already.
     detail::exec("exec/execve-end-mark"),
+    // execve of a process that has so many more mappings of one touched page each, with what it
+    // takes to be rid of them.
+    detail::exec("exec/execve-vmas-1"),
+    detail::exec("exec/execve-vmas-16"),
+    detail::few(detail::exec("exec/execve-vmas-256")),
     // fork-exec-static from a process that has so many more mappings of one touched page each.
     detail::exec("exec/fork-exec-vmas-1"),
     detail::exec("exec/fork-exec-vmas-16", detail::kQuick),
@@ -105,6 +110,18 @@ inline constexpr Experiment kExperiments[] = {
     detail::memory("mmap/map-unmap-file-2m-touched", 1),
     detail::memory("mmap/map-unmap-file-1g", detail::kPairs),
     detail::dear(detail::memory("mmap/map-unmap-file-1g-touched", 1)),
+    // -huge: 2 MiB of memory is one page, in one entry of a table (MADV_HUGEPAGE; a tmpfs of huge
+    // pages), which is made sure of by counting page faults. Touched: each 4 KiB of it, so that one
+    // page fault is all there is; of 1 GiB one huge page of each 64 MiB. Pages of 1 GiB are not
+    // there: they take another configuration of the kernel.
+    detail::memory("mmap/map-unmap-anon-2m-huge", detail::kPairs),
+    detail::few(detail::memory("mmap/map-unmap-anon-2m-huge-touched", 1)),
+    detail::memory("mmap/map-unmap-anon-1g-huge", detail::kPairs),
+    detail::dear(detail::memory("mmap/map-unmap-anon-1g-huge-touched", 1)),
+    detail::memory("mmap/map-unmap-file-2m-huge", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-2m-huge-touched", 1),
+    detail::memory("mmap/map-unmap-file-1g-huge", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-1g-huge-touched", 1),
 
     // -vmas-N: the process has N more mappings, untouched, that the call is not about.
     // mmap of one page, munmap; untouched.

@@ -212,6 +212,13 @@ int execve_alone(Run& run, std::uint64_t /*unused*/) {
   });
 }
 
+int execve_vmas(Run& run, std::uint64_t mappings) {
+  // The child that execs has them too.
+  Pages extra;
+  const int error = add_mappings(extra, static_cast<std::uint32_t>(mappings), true);
+  return error != 0 ? error : execve_alone(run, 0);
+}
+
 int execve_by_thread(Run& run, std::uint64_t threads) {
   return execve_samples(run, [&](const Place& place, const Image& image) -> long {
     // The C library's own, for its threads are made in the child.

@@ -27,6 +27,7 @@ struct Entry {
 [[nodiscard]] int vfork_exec(Run& run, std::uint64_t unused);
 [[nodiscard]] int spawn(Run& run, std::uint64_t unused);
 [[nodiscard]] int execve_alone(Run& run, std::uint64_t unused);
+[[nodiscard]] int execve_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int execve_by_thread(Run& run, std::uint64_t threads);  ///< In all.
 [[nodiscard]] int execve_end_mark(Run& run, std::uint64_t unused);
 [[nodiscard]] int teardown(Run& run, std::uint64_t mappings);
@@ -36,6 +37,10 @@ struct Entry {
 [[nodiscard]] int map_anonymous_touched(Run& run, std::uint64_t bytes);
 [[nodiscard]] int map_file(Run& run, std::uint64_t bytes);
 [[nodiscard]] int map_file_touched(Run& run, std::uint64_t bytes);
+[[nodiscard]] int map_anonymous_huge(Run& run, std::uint64_t bytes);
+[[nodiscard]] int map_anonymous_huge_touched(Run& run, std::uint64_t bytes);
+[[nodiscard]] int map_file_huge(Run& run, std::uint64_t bytes);
+[[nodiscard]] int map_file_huge_touched(Run& run, std::uint64_t bytes);
 [[nodiscard]] int map_fixed(Run& run, std::uint64_t unused);
 
 // change.cc

@@ -27,6 +27,7 @@ std::uint64_t added(const std::string& experiment) {
 TEST(KnownCosts, AreThoseOfThePathsThatAnOperationTakes) {
   EXPECT_EQ(added("exec/fork-exec-static"), 4000U);
   EXPECT_EQ(added("exec/execve"), 4000U);
+  EXPECT_EQ(added("exec/execve-vmas-256"), 4000U);
   EXPECT_EQ(added("exec/posix-spawn"), 4000U);
   EXPECT_EQ(added("exec/execve-end-mark"), 0U) << "has no exec in it";
   EXPECT_EQ(added("exec/fork-exit"), 0U);
