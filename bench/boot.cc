@@ -16,6 +16,7 @@
 #include "vmm/image/symbols.h"
 #include "vmm/image/vdso.h"
 #include "vmm/model/paging.h"
+#include "vmm/report/layout.h"
 #include "vmm/run/protocol_reader.h"
 #include "vmm/run/run.h"
 
@@ -154,6 +155,18 @@ class Bridge final : public engine::Observer {
 
   [[nodiscard]] Collector& collector() { return collector_; }
   [[nodiscard]] const std::string& console() const { return console_; }
+  /// Lines of the guest's own programs, of what the console last had.
+  [[nodiscard]] std::vector<std::string> said() const {
+    constexpr std::string_view kAgent = "sealvisor-agent: ";
+    std::vector<std::string> lines;
+    for (std::size_t at = console_.find(kAgent); at != std::string::npos;
+         at = console_.find(kAgent, at)) {
+      at += kAgent.size();
+      lines.push_back(
+          report::printable(console_.substr(at, console_.find_first_of("\r\n", at) - at)));
+    }
+    return lines;
+  }
 
  private:
   Status on_doorbell(const Event& event) {
@@ -208,6 +221,30 @@ std::string plan_text(const BootRequest& request) {
   return text;
 }
 
+/// Adds what lies under `root`: folders and files, all of which may be run.
+Status add_tree(std::vector<image::InitramfsItem>& items, const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<fs::path> paths;
+  for (auto at = fs::recursive_directory_iterator(root, error);
+       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+    paths.push_back(at->path());
+  }
+  if (error) {
+    return Error{ExitCode::HostLacks,
+                 fmt::format("reading {}: {}", root.string(), error.message())};
+  }
+  // A folder comes before what is in it, and the same files make the same archive.
+  std::sort(paths.begin(), paths.end());
+  for (const fs::path& path : paths) {
+    const std::string name = path.lexically_relative(root).string();
+    items.push_back(fs::is_directory(path, error)
+                        ? image::InitramfsItem::directory(name)
+                        : image::InitramfsItem::file_from(name, path, 0755));
+  }
+  return {};
+}
+
 Result<image::Initramfs> initramfs_for(const BootRequest& request) {
   using image::InitramfsItem;
   std::vector<InitramfsItem> items;
@@ -219,6 +256,12 @@ Result<image::Initramfs> initramfs_for(const BootRequest& request) {
   for (const std::string name : kGuestPrograms) {
     const std::string path = name == kGuestPrograms[0] ? "init" : "helpers/" + name;
     items.push_back(InitramfsItem::file_from(path, request.guest_dir / name, 0755));
+  }
+  if (!request.tools.empty()) {
+    if (auto added = add_tree(items, request.tools); !added) return added.error();
+    // What perf bench execs.
+    items.push_back(InitramfsItem::directory("bin"));
+    items.push_back(InitramfsItem::file_from("bin/true", request.guest_dir / "bench-static", 0755));
   }
   items.push_back(InitramfsItem::text("bench-plan", plan_text(request), 0644));
   return image::Initramfs::build(items);
@@ -286,6 +329,7 @@ Result<BootResult> run_boot(const BootRequest& request) {
   result.engine_version = how.version;
   result.cpu_model = how.cpu_model;
   result.seconds = how.wall_seconds;
+  result.said = bridge.said();
   result.boot.arch = request.arch;
   result.boot.seed = request.seed;
   if (collector.layout()) {

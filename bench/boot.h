@@ -31,7 +31,9 @@ struct BootRequest {
   std::filesystem::path symbols;    ///< vmlinux, with a symbol table.
   std::filesystem::path guest_dir;  ///< Holds bench and what it execs.
   std::filesystem::path plugin;     ///< tcg: the counting plugin.
-  std::uint64_t seed = 1;           ///< Decides the layout.
+  /// Holds what else is in the guest's file system, from its root on; empty: nothing is.
+  std::filesystem::path tools;
+  std::uint64_t seed = 1;  ///< Decides the layout.
   std::vector<PlanItem> plan;
   bool profiling = false;  ///< tcg: Measured::profile is wanted.
   std::chrono::seconds deadline{300};
@@ -49,6 +51,8 @@ struct BootResult {
   std::string engine_version;  ///< "QEMU 10.0.2".
   std::string cpu_model;
   double seconds = 0;  ///< Wall time, for progress only.
+  /// What the guest's own programs said went wrong, for people.
+  std::vector<std::string> said;
 };
 
 /// How far a kernel lies from where it was linked to be, by where it says that its `_text` is.

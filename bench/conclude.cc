@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bench/controls.h"
+#include "bench/foreign.h"
 #include "bench/metrics.h"
 #include "bench/paired.h"
 #include "bench/profile.h"
@@ -27,19 +28,9 @@ std::string count_of(std::uint64_t count, const char* what) {
 /// Layout by layout; if too few are of both (a baseline with other seeds), group by group.
 Comparison compare_layouts(const std::vector<LayoutValue>& a, const std::vector<LayoutValue>& b,
                            const Bound& bound, MannWhitneyTable& table) {
-  std::vector<double> of_a;
-  std::vector<double> of_b;
-  for (const LayoutValue& one : a) {
-    const auto pair = std::find_if(
-        b.begin(), b.end(), [&](const LayoutValue& other) { return other.seed == one.seed; });
-    if (pair == b.end()) continue;
-    of_a.push_back(one.value);
-    of_b.push_back(pair->value);
-  }
-  if (of_a.empty() || of_a.size() < std::min({a.size(), b.size(), kLeastPairs})) {
-    return compare(values_of(a), values_of(b), bound, table);
-  }
-  return compare_pairs(of_a, of_b, bound);
+  const auto pairs = pairs_of(a, b);
+  if (!pairs) return compare(values_of(a), values_of(b), bound, table);
+  return compare_pairs(pairs->a, pairs->b, bound);
 }
 
 void compare_sides(Metric& metric, const Bounds& bounds, bool slowed, MannWhitneyTable& table) {
@@ -47,20 +38,6 @@ void compare_sides(Metric& metric, const Bounds& bounds, bool slowed, MannWhitne
   metric.cost = compare_layouts(metric.a, metric.b, bound, table);
   metric.again = compare_layouts(metric.a, metric.control, bound, table);
   if (slowed) metric.sensitivity = compare_layouts(metric.a, metric.slowed, bound, table);
-}
-
-/// Moves the metrics of other people's tools out of `metrics`.
-std::vector<Metric> take_foreign(std::vector<Metric>& metrics,
-                                 const std::vector<CrossCheckPlan>& plans) {
-  const auto is_ours = [&](const Metric& metric) {
-    return std::none_of(plans.begin(), plans.end(), [&](const CrossCheckPlan& plan) {
-      return plan.foreign == metric.experiment;
-    });
-  };
-  const auto end = std::stable_partition(metrics.begin(), metrics.end(), is_ours);
-  std::vector<Metric> foreign(std::make_move_iterator(end), std::make_move_iterator(metrics.end()));
-  metrics.erase(end, metrics.end());
-  return foreign;
 }
 
 std::vector<Completeness> completeness_of(const Collected& collected) {
@@ -198,9 +175,14 @@ bool baseline_is_missed(const Report& report) {
   return report.fail_on == FailOn::Any && report.baseline && !report.baseline->only_there.empty();
 }
 
+bool cross_check_failed(const Report& report) {
+  return std::any_of(report.cross_checks.begin(), report.cross_checks.end(),
+                     [](const CrossCheck& check) { return !check.good(); });
+}
+
 bool control_failed(const Report& report) {
   return !report.void_because.empty() || (report.sensitivity && !report.sensitivity->good) ||
-         (report.repeats && !report.repeats->differing.empty());
+         (report.repeats && !report.repeats->differing.empty()) || cross_check_failed(report);
 }
 
 ExitCode exit_code_of(const Report& report) {
@@ -221,6 +203,7 @@ std::string headline(const Report& report) {
   if (!report.void_because.empty()) return "VOID";
   if (report.repeats && !report.repeats->differing.empty()) return "NOT REPEATABLE";
   if (report.sensitivity && !report.sensitivity->good) return "SENSITIVITY FAILED";
+  if (cross_check_failed(report)) return "CROSS-CHECK FAILED";
   if (count_regressions(report) > 0) return "REGRESSION";
   if (report.counts.slower > 0) return "SLOWER";
   if (report.counts.undecided > 0) return "UNDECIDED";
@@ -293,6 +276,16 @@ Status add_profiles(Report& report, const std::vector<Boot>& boots) {
   return {};
 }
 
+/// How a tool works inside is not what is explained. That its counts sum up was looked at.
+void leave_out_foreign(std::vector<ProfileDifference>& profiles,
+                       const std::vector<CrossCheckPlan>& plans) {
+  std::erase_if(profiles, [&](const ProfileDifference& profile) {
+    return std::any_of(plans.begin(), plans.end(), [&](const CrossCheckPlan& plan) {
+      return profile.experiment == plan.foreign || profile.experiment == plan.start;
+    });
+  });
+}
+
 /// What was measured, as it was, without what the differences say already.
 std::vector<Boot> without_profiles(std::vector<Boot> boots) {
   for (Boot& boot : boots) {
@@ -324,8 +317,9 @@ Result<Report> conclude(Collected collected, const Rules& rules) {
 
   MannWhitneyTable table;
   const bool slowed = !collected.known_costs.empty();
+  report.foreign = take_foreign(report.metrics, collected.boots, collected.cross_checks);
   for (Metric& metric : report.metrics) compare_sides(metric, rules.bounds, slowed, table);
-  report.foreign = take_foreign(report.metrics, collected.cross_checks);
+  for (Metric& metric : report.foreign) compare_sides(metric, rules.bounds, slowed, table);
   if (rules.baseline) {
     report.baseline =
         use_baseline(report.metrics, *rules.baseline, std::move(waived), rules.bounds, table);
@@ -339,8 +333,9 @@ Result<Report> conclude(Collected collected, const Rules& rules) {
   }
   std::vector<Metric> both = report.metrics;
   both.insert(both.end(), report.foreign.begin(), report.foreign.end());
-  report.cross_checks =
-      judge_cross_checks(collected.cross_checks, both, rules.bounds.relative, table);
+  report.cross_checks = judge_cross_checks(collected.cross_checks, both, rules.bounds.relative,
+                                           collected.known_costs, report.profiles, table);
+  leave_out_foreign(report.profiles, collected.cross_checks);
 
   report.boots = without_profiles(std::move(collected.boots));
   report.context = std::move(collected.context);

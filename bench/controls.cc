@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "bench/foreign.h"
+#include "bench/paired.h"
+
 namespace sealvisor::bench {
 
 namespace {
@@ -116,14 +119,62 @@ void compare_repeat(Repeats& result, const Boot& boot, const Boot& repeat) {
   }
 }
 
-std::optional<Ratio> ratio_for(std::span<const Metric> metrics, arch::Arch arch,
-                               const std::string& experiment, MannWhitneyTable& table) {
+/// Of the whole operation; nullptr: there is none.
+const Metric* metric_for(std::span<const Metric> metrics, arch::Arch arch,
+                         const std::string& experiment) {
   const auto found = std::find_if(metrics.begin(), metrics.end(), [&](const Metric& metric) {
     return metric.arch == arch && metric.experiment == experiment &&
            metric.measure != Measure::User && metric.measure != Measure::Kernel;
   });
-  if (found == metrics.end()) return std::nullopt;
-  return ratio_of(values_of(found->a), values_of(found->b), table);
+  return found == metrics.end() ? nullptr : &*found;
+}
+
+std::optional<CrossMeasured> measured_by(const Metric* metric, MannWhitneyTable& table) {
+  if (metric == nullptr) return std::nullopt;
+  const auto pairs = pairs_of(metric->a, metric->b);
+  const auto ratio = pairs ? ratio_of_pairs(pairs->a, pairs->b)
+                           : ratio_of(values_of(metric->a), values_of(metric->b), table);
+  if (!ratio) return std::nullopt;
+  CrossMeasured measured{metric->cost.a.median, *ratio};
+  if (metric->sensitivity) measured.slowed = metric->sensitivity->shift;
+  return measured;
+}
+
+bool within(double value, double expected, double bound) {
+  return std::abs(value - expected) <= bound;
+}
+
+/// Whether the slowed kernel costs `in_function` more in the whole operation, within the bound.
+bool costs(const Metric* metric, double in_function) {
+  return metric != nullptr && metric->sensitivity && metric->sensitivity->shift &&
+         within(metric->sensitivity->shift->estimate, in_function, metric->sensitivity->bound);
+}
+
+bool is_equivalent(const Metric* metric) {
+  return metric != nullptr && metric->sensitivity &&
+         metric->sensitivity->verdict == Verdict::Equivalent;
+}
+
+/// Fills in what the slowed kernel costs, and whether it is seen.
+void check_slowed(CrossCheck& check, const Metric* foreign, const Metric* ours,
+                  std::span<const KnownCost> known, std::span<const ProfileDifference> profiles) {
+  if (check.plan.slowed == 0) {
+    check.seen = is_equivalent(foreign) && is_equivalent(ours);
+    return;
+  }
+  check.seen = false;
+  const auto cost = std::find_if(known.begin(), known.end(), [&](const KnownCost& one) {
+    return is_about(one, check.arch, check.plan.ours);
+  });
+  if (cost == known.end() || !check.foreign || !check.ours) return;
+  const auto of_tool = added_in_function(profiles, *cost, check.plan.foreign, check.plan.start);
+  const auto of_us = added_in_function(profiles, *cost, check.plan.ours, "");
+  check.foreign->in_function = of_tool;
+  check.ours->in_function = of_us;
+  if (!of_tool || !of_us) return;
+  check.seen = *of_tool >= static_cast<double>(check.plan.slowed) - kOneInstruction &&
+               within(*of_us, static_cast<double>(cost->added), kOneInstruction) &&
+               costs(foreign, *of_tool) && costs(ours, *of_us);
 }
 
 bool agree(const Ratio& one, const Ratio& other, double relative) {
@@ -188,14 +239,21 @@ Repeats judge_repeats(std::span<const Boot> boots, std::span<const Boot> repeats
 
 std::vector<CrossCheck> judge_cross_checks(std::span<const CrossCheckPlan> plans,
                                            std::span<const Metric> metrics, double relative,
+                                           std::span<const KnownCost> known,
+                                           std::span<const ProfileDifference> profiles,
                                            MannWhitneyTable& table) {
   std::vector<CrossCheck> result;
   for (const CrossCheckPlan& plan : plans) {
     for (const arch::Arch arch : arch::kAllArchs) {
-      CrossCheck check{plan, arch, ratio_for(metrics, arch, plan.foreign, table),
-                       ratio_for(metrics, arch, plan.ours, table), false};
+      const Metric* const foreign = metric_for(metrics, arch, plan.foreign);
+      const Metric* const ours = metric_for(metrics, arch, plan.ours);
+      CrossCheck check{plan, arch, measured_by(foreign, table), measured_by(ours, table)};
       if (!check.foreign && !check.ours) continue;
-      check.agrees = check.foreign && check.ours && agree(*check.foreign, *check.ours, relative);
+      check.agrees =
+          check.foreign && check.ours && agree(check.foreign->ratio, check.ours->ratio, relative);
+      if ((foreign != nullptr && foreign->sensitivity) || (ours != nullptr && ours->sensitivity)) {
+        check_slowed(check, foreign, ours, known, profiles);
+      }
       result.push_back(std::move(check));
     }
   }

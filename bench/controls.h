@@ -22,9 +22,11 @@ namespace sealvisor::bench {
 
 /// The ratio b / a of each plan, as we and as the tool measured it, for each architecture that has
 /// one of them. They agree if their 95 % intervals meet or lie less than `relative` apart: less
-/// than what matters.
-[[nodiscard]] std::vector<CrossCheck> judge_cross_checks(std::span<const CrossCheckPlan> plans,
-                                                         std::span<const Metric> metrics,
-                                                         double relative, MannWhitneyTable& table);
+/// than what matters. Where the metrics were compared with their slowed side, the negative control
+/// too, by what is `known` of ours and by `profiles`.
+[[nodiscard]] std::vector<CrossCheck> judge_cross_checks(
+    std::span<const CrossCheckPlan> plans, std::span<const Metric> metrics, double relative,
+    std::span<const KnownCost> known, std::span<const ProfileDifference> profiles,
+    MannWhitneyTable& table);
 
 }  // namespace sealvisor::bench

@@ -19,11 +19,11 @@ inline constexpr std::size_t kMaxName = 63;
 /// Most samples of an experiment, and most that it may have for warming up.
 inline constexpr std::uint32_t kMaxSamplesOf = 256;
 /// Most operations in a sample.
-inline constexpr std::uint32_t kMaxBatch = 1024;
+inline constexpr std::uint32_t kMaxBatch = 1'000'000;
 
 /// What is measured. Group Vdso: 64-bit processes and 32-bit ones, whose names begin with
-/// "compat/".
-enum class Group : std::uint8_t { Exec, Mmap, Vdso };
+/// "compat/". Group Foreign: tools that nobody here wrote (bench/foreign.h).
+enum class Group : std::uint8_t { Exec, Mmap, Vdso, Foreign };
 
 /// On which architectures an experiment exists.
 enum class On : std::uint8_t { Both, X86_64, Arm64 };
@@ -33,15 +33,20 @@ struct Experiment {
   std::uint32_t samples = 0;  ///< Measured, after `warm_up` that are not. 1 to kMaxSamplesOf.
   std::uint32_t warm_up = 0;  ///< At most kMaxSamplesOf.
   /// 1 to kMaxBatch. Where it is 1 no other batch is allowed: what is measured can't be done twice
-  /// without a set-up in between, or is dear.
+  /// without a set-up in between, or is dear. Group Foreign: of each sample, however it is taken.
   std::uint32_t clock_batch = 1;
   Group group{};
   On on = On::Both;
   bool quick = false;  ///< Part of `sealvisor bench --quick`.
 };
 
-/// All, in the order in which they run.
+/// All, in the order in which they run; those of Group::Foreign last.
 [[nodiscard]] std::span<const Experiment> experiments();
+
+/// Operations in each sample that the host counts.
+[[nodiscard]] constexpr std::uint32_t marks_batch(const Experiment& experiment) {
+  return experiment.group == Group::Foreign ? experiment.clock_batch : 1;
+}
 
 /// The experiment called `name`; nullptr if there is none.
 [[nodiscard]] const Experiment* find_experiment(std::string_view name);

@@ -45,6 +45,10 @@ inline constexpr bool kQuick = true;
 [[nodiscard]] constexpr Experiment control(std::string_view name, bool quick = false) {
   return of(Group::Vdso, name, kCalls, quick);
 }
+/// One run of a tool that does so many of its operations.
+[[nodiscard]] constexpr Experiment foreign(std::string_view name, std::uint32_t operations) {
+  return {name, 1, 0, operations, Group::Foreign};
+}
 [[nodiscard]] constexpr Experiment few(Experiment experiment) {
   experiment.samples = kFew;
   experiment.warm_up = kFewWarmUp;
@@ -222,6 +226,22 @@ inline constexpr Experiment kExperiments[] = {
     detail::control("compat/clock_gettime64-monotonic-coarse-syscall"),
     detail::call("compat/gettimeofday"),
     detail::control("compat/gettimeofday-syscall"),
+
+    // Tools that nobody here wrote, for --cross-check alone: a run of the tool from fork to wait,
+    // and what it counts as operations. -start: fewer of them, so that the difference of both is of
+    // operations alone. bench/guest/foreign.cc has the command lines.
+    detail::foreign("stress-ng/exec", 8),
+    detail::foreign("stress-ng/exec-start", 2),
+    detail::foreign("stress-ng/mmap", 48),
+    detail::foreign("stress-ng/mmap-start", 8),
+    detail::foreign("stress-ng/mremap", 240),
+    detail::foreign("stress-ng/mremap-start", 40),
+    detail::foreign("stress-ng/vdso", 300'000),
+    detail::foreign("stress-ng/vdso-start", 1'000),
+    detail::foreign("perf-bench/execve", 48),
+    detail::foreign("perf-bench/execve-start", 8),
+    detail::foreign("perf-bench/fork", 64),
+    detail::foreign("perf-bench/fork-start", 8),
 };
 
 }  // namespace sealvisor::bench

@@ -276,33 +276,56 @@ std::string controls(const Report& report) {
   return html;
 }
 
-Cell ratio_cell(const std::optional<Ratio>& ratio) {
-  if (!ratio) return number_cell("not measured", 0);
-  std::string text = fmt::format("{:.4f}", ratio->estimate);
-  if (ratio->ninety_five) {
-    text += fmt::format(" [{:.4f}, {:.4f}]", ratio->ninety_five->lower, ratio->ninety_five->upper);
+Cell ratio_cell(const std::optional<CrossMeasured>& measured) {
+  if (!measured) return number_cell("not measured", 0);
+  const Ratio& ratio = measured->ratio;
+  std::string text = fmt::format("{:.5f}", ratio.estimate);
+  if (ratio.ninety_five) {
+    text += fmt::format(" [{:.5f}, {:.5f}]", ratio.ninety_five->lower, ratio.ninety_five->upper);
   }
-  return number_cell(text, ratio->estimate);
+  return number_cell(text, ratio.estimate);
+}
+
+Cell slowed_cell(const std::optional<CrossMeasured>& measured) {
+  if (!measured || !measured->slowed) return number_cell("-", 0);
+  const Shift& shift = *measured->slowed;
+  std::string text =
+      fmt::format("{} {}", signed_text(shift.estimate), interval_text(shift.ninety_five));
+  if (measured->in_function) {
+    text += fmt::format("; in the function {}", signed_text(*measured->in_function));
+  }
+  return number_cell(text, shift.estimate);
+}
+
+Cell outcome_cell(bool good, const char* yes, const char* no) {
+  return {good ? yes : no, std::nullopt, good ? "equivalent" : "slower"};
 }
 
 std::string cross_checks(const Report& report) {
   if (report.cross_checks.empty()) return "";
   std::vector<Row> rows;
   for (const CrossCheck& check : report.cross_checks) {
-    rows.push_back({{text_cell(arch::name_of(check.arch)),
-                     text_cell(check.plan.tool),
-                     ratio_cell(check.foreign),
-                     text_cell(check.plan.ours),
-                     ratio_cell(check.ours),
-                     {check.agrees ? "agree" : "do not agree", std::nullopt,
-                      check.agrees ? "equivalent" : "slower"}}});
+    rows.push_back({{text_cell(arch::name_of(check.arch)), text_cell(check.plan.tool),
+                     ratio_cell(check.foreign), text_cell(check.plan.ours), ratio_cell(check.ours),
+                     outcome_cell(check.agrees, "agree", "do not agree"),
+                     number_cell(check.seen ? fmt::format("{}", check.plan.slowed) : "-",
+                                 static_cast<double>(check.plan.slowed)),
+                     slowed_cell(check.foreign), slowed_cell(check.ours),
+                     check.seen ? outcome_cell(*check.seen, "seen", "not seen") : text_cell("-")}});
   }
-  return table("cross-check-table", "Ratios b / a of tools of others, and ours", 2,
+  return table("cross-check-table",
+               "Ratios b / a of tools of others, and ours; and what both see of a kernel that has "
+               "instructions added to each call",
+               2,
                {{"architecture"},
                 {"tool"},
                 {"its b / a", true},
                 {"our experiment"},
                 {"our b / a", true},
+                {"outcome"},
+                {"added", true},
+                {"its slowed - a", true},
+                {"our slowed - a", true},
                 {"outcome"}},
                rows, false);
 }

@@ -24,7 +24,8 @@ Json json_of(const LayoutValue& value);
 Json json_of(const Kernel& kernel);
 Json json_of(const Tool& tool);
 Json json_of(const Interval& interval);
-Json json_of(const Ratio& ratio);
+Json json_of(const Shift& shift);
+Json json_of(const CrossMeasured& measured);
 Json json_of(const Comparison& comparison);
 Json json_of(const Metric& metric);
 Json json_of(const Missing& missing);
@@ -103,8 +104,20 @@ Json json_of(const Interval& interval) {
   return {{"lower", interval.lower}, {"upper", interval.upper}};
 }
 
-Json json_of(const Ratio& ratio) {
-  return {{"estimate", ratio.estimate}, {"ninety_five", or_null(ratio.ninety_five)}};
+Json json_of(const Shift& shift) {
+  return {{"estimate", shift.estimate},
+          {"ninety_five", or_null(shift.ninety_five)},
+          {"ninety", or_null(shift.ninety)},
+          {"p_no_shift", shift.p_no_shift},
+          {"exact", shift.exact}};
+}
+
+Json json_of(const CrossMeasured& measured) {
+  return {{"median", measured.median},
+          {"estimate", measured.ratio.estimate},
+          {"ninety_five", or_null(measured.ratio.ninety_five)},
+          {"slowed", or_null(measured.slowed)},
+          {"in_function", or_null(measured.in_function)}};
 }
 
 Json json_of(const Summary& summary) {
@@ -118,17 +131,9 @@ Json json_of(const Summary& summary) {
 }
 
 Json json_of(const Comparison& comparison) {
-  Json shift = nullptr;
-  if (comparison.shift) {
-    shift = {{"estimate", comparison.shift->estimate},
-             {"ninety_five", or_null(comparison.shift->ninety_five)},
-             {"ninety", or_null(comparison.shift->ninety)},
-             {"p_no_shift", comparison.shift->p_no_shift},
-             {"exact", comparison.shift->exact}};
-  }
   return {{"first", json_of(comparison.a)},
           {"second", json_of(comparison.b)},
-          {"shift", std::move(shift)},
+          {"shift", or_null(comparison.shift)},
           {"paired", comparison.paired},
           {"bound", comparison.bound},
           {"equivalence_p", comparison.equivalence_p},
@@ -213,7 +218,9 @@ Json json_of(const CrossCheck& check) {
           {"our_experiment", check.plan.ours},
           {"foreign", or_null(check.foreign)},
           {"ours", or_null(check.ours)},
-          {"agrees", check.agrees}};
+          {"agrees", check.agrees},
+          {"added", check.plan.slowed},
+          {"seen", check.seen ? Json(*check.seen) : Json(nullptr)}};
 }
 
 Json json_of(const BaselineUse& baseline) {

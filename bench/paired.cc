@@ -99,6 +99,14 @@ Shift shift_of_pairs(std::span<const double> a, std::span<const double> b) {
   return shift;
 }
 
+std::optional<Ratio> ratio_of_pairs(std::span<const double> a, std::span<const double> b) {
+  assert(a.size() == b.size());
+  const auto of_a = logarithms_of(a);
+  const auto of_b = logarithms_of(b);
+  if (of_a.empty() || of_b.empty()) return std::nullopt;
+  return ratio_of_shift(shift_of_pairs(of_a, of_b));
+}
+
 Comparison compare_pairs(std::span<const double> a, std::span<const double> b, const Bound& bound) {
   Comparison comparison;
   comparison.paired = true;

@@ -45,6 +45,11 @@ class SignedRank {
 /// pair, not empty, all finite.
 [[nodiscard]] Shift shift_of_pairs(std::span<const double> a, std::span<const double> b);
 
+/// b / a as ratio_of() has it, of pairs. nullopt: no values, or one is not above zero.
+/// Precondition: as many values in b as in a.
+[[nodiscard]] std::optional<Ratio> ratio_of_pairs(std::span<const double> a,
+                                                  std::span<const double> b);
+
 /// compare() for pairs: the same verdicts, by this shift. Fewer than kLeastPairs are not judged.
 inline constexpr std::size_t kLeastPairs = 6;  // the least with a 95 % interval
 [[nodiscard]] Comparison compare_pairs(std::span<const double> a, std::span<const double> b,

@@ -45,7 +45,7 @@ ParsedItem parse_plan_line(std::string_view line) {
   item.warm_up = number(warm_up, kMaxSamplesOf);
   if (item.warm_up == 0 && warm_up != "0") return {{}, "a warm-up is a number of 0 to 256"};
   item.batch = number(next_word(rest), kMaxBatch);
-  if (item.batch == 0) return {{}, "a batch is a number of 1 to 1024"};
+  if (item.batch == 0) return {{}, "a batch is a number of 1 to 1000000"};
   if (item.batch != 1 && item.experiment->clock_batch == 1) {
     return {{}, "this experiment has no batch but 1"};
   }

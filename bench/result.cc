@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "bench/paired.h"
+
 namespace sealvisor::bench {
 
 const char* name_of(Lane lane) { return lane == Lane::Instructions ? "instructions" : "time"; }
@@ -98,6 +100,22 @@ std::vector<double> values_of(const std::vector<LayoutValue>& values) {
   result.reserve(values.size());
   for (const LayoutValue& value : values) result.push_back(value.value);
   return result;
+}
+
+std::optional<PairedValues> pairs_of(const std::vector<LayoutValue>& a,
+                                     const std::vector<LayoutValue>& b) {
+  PairedValues pairs;
+  for (const LayoutValue& one : a) {
+    const auto pair = std::find_if(
+        b.begin(), b.end(), [&](const LayoutValue& other) { return other.seed == one.seed; });
+    if (pair == b.end()) continue;
+    pairs.a.push_back(one.value);
+    pairs.b.push_back(pair->value);
+  }
+  if (pairs.a.empty() || pairs.a.size() < std::min({a.size(), b.size(), kLeastPairs})) {
+    return std::nullopt;
+  }
+  return pairs;
 }
 
 std::string text_of(const Bounds& bounds, Lane lane) {

@@ -74,6 +74,15 @@ template <typename AMetric>
 /// Values alone.
 [[nodiscard]] std::vector<double> values_of(const std::vector<LayoutValue>& values);
 
+/// Values of a and b in the same layouts: a[i] and b[i] are a pair.
+struct PairedValues {
+  std::vector<double> a;
+  std::vector<double> b;
+};
+/// nullopt: too few layouts are of both, as with a baseline that has other seeds.
+[[nodiscard]] std::optional<PairedValues> pairs_of(const std::vector<LayoutValue>& a,
+                                                   const std::vector<LayoutValue>& b);
+
 /// An experiment that is no metric.
 struct Missing {
   arch::Arch arch = arch::Arch::X86_64;
@@ -133,12 +142,28 @@ struct Repeats {
       differing;  ///< Experiments whose figures are not the same, and by how much.
 };
 
+/// What a tool, or we, measured of one operation.
+struct CrossMeasured {
+  double median = 0;              ///< Of a.
+  Ratio ratio;                    ///< b / a.
+  std::optional<Shift> slowed{};  ///< slowed - a; nullopt: no slowed kernel was booted.
+  /// Of that, what is in the function that instructions were added to; nullopt: none were.
+  std::optional<double> in_function{};
+};
+
 struct CrossCheck {
   CrossCheckPlan plan;
   arch::Arch arch = arch::Arch::X86_64;
-  std::optional<Ratio> foreign;  ///< b / a; nullopt: not measured.
-  std::optional<Ratio> ours;
+  std::optional<CrossMeasured> foreign;  ///< nullopt: not measured.
+  std::optional<CrossMeasured> ours;
   bool agrees = false;
+  /// The negative control: both see what the slowed kernel costs. Where each call has something
+  /// added, the profile of either has it in its function, of one call or more for the tool and to
+  /// the instruction for ours, and the whole operation costs that more, within the bound. Where no
+  /// call has, slowed and a are equivalent for both. nullopt: no slowed kernel was booted.
+  std::optional<bool> seen{};
+
+  [[nodiscard]] bool good() const { return agrees && seen.value_or(true); }
 };
 
 /// What this run was compared with.

@@ -115,9 +115,15 @@ struct KnownCost {
 
 /// A tool that nobody here wrote measured the same thing: its numbers came in as an experiment too.
 struct CrossCheckPlan {
-  std::string tool;     ///< "stress-ng exec".
+  std::string tool;     ///< "stress-ng --exec".
   std::string foreign;  ///< Experiment with the tool's numbers.
-  std::string ours;     ///< Experiment that it is compared with.
+  /// Experiment with the numbers of fewer operations of the same tool, that are taken off; empty:
+  /// there is none, and the numbers have the tool's start in them.
+  std::string start{};
+  std::string ours;  ///< Experiment that it is compared with.
+  /// Negative control: instructions that the slowed kernel has more in each call that ours is
+  /// about; one operation of the tool has one such call or more. 0: nothing is slowed there.
+  std::uint64_t slowed = 0;
 };
 
 struct Collected {

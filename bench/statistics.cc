@@ -252,26 +252,30 @@ void judge(Comparison& result, const Shift& shift, double count, std::size_t lea
   }
 }
 
-std::optional<Ratio> ratio_of(std::span<const double> a, std::span<const double> b,
-                              MannWhitneyTable& table) {
-  const auto logarithms = [](std::span<const double> values) {
-    std::vector<double> result;
-    for (const double value : values) {
-      if (!(value > 0)) return std::vector<double>();
-      result.push_back(std::log(value));
-    }
-    return result;
-  };
-  const std::vector<double> of_a = logarithms(a);
-  const std::vector<double> of_b = logarithms(b);
-  if (of_a.empty() || of_b.empty()) return std::nullopt;
-  const Shift shift = shift_of(of_a, of_b, table);
+std::vector<double> logarithms_of(std::span<const double> values) {
+  std::vector<double> result;
+  for (const double value : values) {
+    if (!(value > 0)) return {};
+    result.push_back(std::log(value));
+  }
+  return result;
+}
+
+Ratio ratio_of_shift(const Shift& shift) {
   Ratio ratio{std::exp(shift.estimate), std::nullopt};
   if (shift.ninety_five) {
     ratio.ninety_five =
         Interval{std::exp(shift.ninety_five->lower), std::exp(shift.ninety_five->upper)};
   }
   return ratio;
+}
+
+std::optional<Ratio> ratio_of(std::span<const double> a, std::span<const double> b,
+                              MannWhitneyTable& table) {
+  const std::vector<double> of_a = logarithms_of(a);
+  const std::vector<double> of_b = logarithms_of(b);
+  if (of_a.empty() || of_b.empty()) return std::nullopt;
+  return ratio_of_shift(shift_of(of_a, of_b, table));
 }
 
 }  // namespace sealvisor::bench

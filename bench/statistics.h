@@ -161,6 +161,10 @@ struct Ratio {
   double estimate = 1;
   std::optional<Interval> ninety_five;
 };
+/// Empty if a value is not above zero.
+[[nodiscard]] std::vector<double> logarithms_of(std::span<const double> values);
+/// The ratio of values whose logarithms are shifted so.
+[[nodiscard]] Ratio ratio_of_shift(const Shift& shift);
 /// nullopt: a group is empty, or a value is not above zero.
 [[nodiscard]] std::optional<Ratio> ratio_of(std::span<const double> a, std::span<const double> b,
                                             MannWhitneyTable& table);

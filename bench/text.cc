@@ -198,24 +198,66 @@ void add_controls(Sections& sections, const Report& report) {
   }
 }
 
-std::string ratio_text(const std::optional<Ratio>& ratio) {
-  if (!ratio) return "not measured";
-  std::string text = fmt::format("{:.4f}", ratio->estimate);
-  if (ratio->ninety_five) {
-    text += fmt::format(" [{:.4f}, {:.4f}]", ratio->ninety_five->lower, ratio->ninety_five->upper);
+std::string ratio_text(const Ratio& ratio) {
+  std::string text = fmt::format("{:.5f}", ratio.estimate);
+  if (ratio.ninety_five) {
+    text += fmt::format(" [{:.5f}, {:.5f}]", ratio.ninety_five->lower, ratio.ninety_five->upper);
   }
   return text;
 }
 
-void add_cross_checks(Sections& sections, const Report& report) {
-  std::vector<std::string> lines;
-  for (const CrossCheck& check : report.cross_checks) {
-    lines.push_back(fmt::format("{} {}: b/a {}; {}: {}: {}", arch::name_of(check.arch),
-                                check.plan.tool, ratio_text(check.foreign), check.plan.ours,
-                                ratio_text(check.ours),
-                                check.agrees ? "they agree" : "they do NOT agree"));
+/// A row of a tool, or of ours below it.
+report::Row cross_row(const std::string& arch, const std::string& name,
+                      const std::optional<CrossMeasured>& measured, const std::string& added,
+                      const std::string& outcome, bool good) {
+  std::vector<std::string> fields = {arch, printable(name)};
+  if (measured) {
+    fields.insert(fields.end(), {number_text(measured->median), ratio_text(measured->ratio)});
+    fields.push_back(measured->slowed ? signed_text(measured->slowed->estimate) : "-");
+    fields.push_back(measured->in_function ? signed_text(*measured->in_function) : "-");
+  } else {
+    fields.insert(fields.end(), {"-", "not measured", "-", "-"});
   }
-  sections.add_list("cross-check", lines);
+  fields.insert(fields.end(), {added, outcome});
+  return {std::move(fields), good ? Colour::Green : Colour::Red};
+}
+
+std::string cross_table(const Report& report, const TextOptions& options) {
+  if (report.cross_checks.empty()) return "";
+  std::vector<report::Row> rows;
+  for (const CrossCheck& check : report.cross_checks) {
+    const std::string added = check.seen ? report::grouped(check.plan.slowed) : "-";
+    rows.push_back(cross_row(arch::name_of(check.arch), check.plan.tool, check.foreign, added,
+                             check.agrees ? "agree" : "do NOT agree", check.agrees));
+    const char* seen = "";
+    if (check.seen) seen = *check.seen ? "seen" : "NOT seen";
+    rows.push_back(cross_row("", check.plan.ours, check.ours, "", seen, check.seen.value_or(true)));
+  }
+  return report::table({{"arch", 8},
+                        {"cross-check", 36},
+                        {"a: median", 12, true},
+                        {"b / a, 95 % interval", 30},
+                        {"slowed - a", 12, true},
+                        {"in function", 12, true},
+                        {"added", 8, true},
+                        {"outcome", 12}},
+                       rows, options.width, 2, options.colours);
+}
+
+void add_cross_checks(Sections& sections, const Report& report) {
+  if (report.cross_checks.empty()) return;
+  const auto good = std::count_if(report.cross_checks.begin(), report.cross_checks.end(),
+                                  [](const CrossCheck& check) { return check.good(); });
+  sections.add(
+      "cross-check",
+      fmt::format(
+          "{} of {} good. Above a tool that nobody here wrote, without what it takes to "
+          "start; below it ours; of one operation, of which the tool's has more in it. agree: "
+          "the intervals of b / a meet, or lie less than {:g} % apart. added: instructions "
+          "that the slowed kernel has more in each call. seen: both find them in the function "
+          "that has them, and the operation that much dearer, within the bound; where none "
+          "were added, both find it equivalent",
+          good, report.cross_checks.size(), report.bounds.relative * 100));
 }
 
 std::string baseline_line(const Metric& metric, const char* side, const Comparison& compared) {
@@ -381,6 +423,7 @@ std::string needed_text(const Comparison& comparison) {
 std::string render_text(const Report& report, const TextOptions& options) {
   std::string text = report::paragraph("== ", heading(report), options.width);
   text += cost_table(report, options);
+  text += cross_table(report, options);
   Sections sections(options);
   add_legend(sections, report);
   add_counts(sections, report, options);
@@ -430,12 +473,14 @@ std::string render_csv(const Report& report) {
     titles.emplace_back(title);
   }
   std::string text = csv_line(titles);
-  for (const Metric& metric : report.metrics) {
-    text += csv_comparison(metric, "b-a", metric.cost);
-    text += csv_comparison(metric, "a-a", metric.again);
-    if (metric.sensitivity) text += csv_comparison(metric, "slowed-a", *metric.sensitivity);
-    if (metric.baseline_a) text += csv_comparison(metric, "a-baseline", *metric.baseline_a);
-    if (metric.baseline_b) text += csv_comparison(metric, "b-baseline", *metric.baseline_b);
+  for (const std::vector<Metric>* metrics : {&report.metrics, &report.foreign}) {
+    for (const Metric& metric : *metrics) {
+      text += csv_comparison(metric, "b-a", metric.cost);
+      text += csv_comparison(metric, "a-a", metric.again);
+      if (metric.sensitivity) text += csv_comparison(metric, "slowed-a", *metric.sensitivity);
+      if (metric.baseline_a) text += csv_comparison(metric, "a-baseline", *metric.baseline_a);
+      if (metric.baseline_b) text += csv_comparison(metric, "b-baseline", *metric.baseline_b);
+    }
   }
   return text;
 }

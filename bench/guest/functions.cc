@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
 
 constexpr std::uint64_t argument_of(Target target) { return static_cast<std::uint64_t>(target); }
+constexpr std::uint64_t argument_of(Foreign which) { return static_cast<std::uint64_t>(which); }
 
 constexpr Entry kEntries[] = {
     {"exec/fork-exit", fork_exit},
@@ -124,6 +125,19 @@ constexpr Entry kEntries[] = {
     {"vdso/getrandom-syscall", getrandom_call},
     {"vdso/first-call-fork", first_call_fork},
     {"vdso/first-call-exec", first_call_exec},
+
+    {"stress-ng/exec", run_tool, argument_of(Foreign::Exec)},
+    {"stress-ng/exec-start", run_tool, argument_of(Foreign::Exec)},
+    {"stress-ng/mmap", run_tool, argument_of(Foreign::Mmap)},
+    {"stress-ng/mmap-start", run_tool, argument_of(Foreign::Mmap)},
+    {"stress-ng/mremap", run_tool, argument_of(Foreign::Mremap)},
+    {"stress-ng/mremap-start", run_tool, argument_of(Foreign::Mremap)},
+    {"stress-ng/vdso", run_tool, argument_of(Foreign::Vdso)},
+    {"stress-ng/vdso-start", run_tool, argument_of(Foreign::Vdso)},
+    {"perf-bench/execve", run_tool, argument_of(Foreign::PerfExecve)},
+    {"perf-bench/execve-start", run_tool, argument_of(Foreign::PerfExecve)},
+    {"perf-bench/fork", run_tool, argument_of(Foreign::PerfFork)},
+    {"perf-bench/fork-start", run_tool, argument_of(Foreign::PerfFork)},
 };
 
 /// Those of 32-bit processes: that program has a table of its own.

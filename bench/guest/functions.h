@@ -20,6 +20,16 @@ struct Entry {
 };
 [[nodiscard]] Entry find_function(std::string_view name);
 
+/// A tool that nobody here wrote, and what it is to do.
+enum class Foreign : std::uint64_t {
+  Exec,
+  Mmap,
+  Mremap,
+  Vdso,
+  PerfExecve,
+  PerfFork,
+};
+
 // exec.cc
 [[nodiscard]] int fork_exit(Run& run, std::uint64_t unused);
 [[nodiscard]] int fork_exec(Run& run, std::uint64_t target);  ///< One of Target.
@@ -80,6 +90,9 @@ struct Entry {
 [[nodiscard]] int getrandom_call(Run& run, std::uint64_t unused);
 [[nodiscard]] int first_call_fork(Run& run, std::uint64_t unused);
 [[nodiscard]] int first_call_exec(Run& run, std::uint64_t unused);
+
+// foreign.cc
+[[nodiscard]] int run_tool(Run& run, std::uint64_t which);  ///< One of Foreign.
 
 // run_compat.cc
 /// Gives the experiment to the 32-bit program.

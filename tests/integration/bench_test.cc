@@ -1,5 +1,6 @@
 // `sealvisor bench` on real guests: what it must find, and what must make it fail.
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -133,6 +134,23 @@ TEST(BenchUsage, NamesWhatIsWrong) {
   Child recipe(bench({}, {"--a", "lying"}));
   EXPECT_EQ(recipe.finish(), static_cast<int>(ExitCode::Usage));
   EXPECT_NE(recipe.errors().find("lying-padded"), std::string::npos) << recipe.text();
+}
+
+TEST(BenchUsage, NamesWhatGetsTheToolsOfOthers) {
+  const Folder empty;
+  const char* const before = std::getenv("SEALVISOR_CACHE");
+  const std::string kept = before == nullptr ? "" : before;
+  ::setenv("SEALVISOR_CACHE", empty.path().c_str(), 1);
+  Child tools(bench({"exec/fork-exit"}, {"--cross-check"}));
+  const int status = tools.finish();
+  if (before == nullptr) {
+    ::unsetenv("SEALVISOR_CACHE");
+  } else {
+    ::setenv("SEALVISOR_CACHE", kept.c_str(), 1);
+  }
+  EXPECT_EQ(status, static_cast<int>(ExitCode::HostLacks)) << tools.text();
+  EXPECT_NE(tools.errors().find("`guest/tools/fetch x86_64` does it"), std::string::npos)
+      << tools.text();
 }
 
 }  // namespace

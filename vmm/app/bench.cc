@@ -22,6 +22,7 @@
 
 #include "bench/boot.h"
 #include "bench/conclude.h"
+#include "bench/foreign.h"
 #include "bench/gnuplot.h"
 #include "bench/html.h"
 #include "bench/json.h"
@@ -35,6 +36,7 @@
 #include "vmm/app/places.h"
 #include "vmm/app/progress.h"
 #include "vmm/app/terminal_text.h"
+#include "vmm/app/tools.h"
 #include "vmm/app/write_file.h"
 #include "vmm/report/conclude.h"
 
@@ -109,6 +111,7 @@ using KernelKey = std::pair<arch::Arch, Side>;
 struct Prepared {
   std::map<KernelKey, KernelOfSide> kernels;
   std::map<arch::Arch, std::vector<const bench::Experiment*>> experiments;
+  std::map<arch::Arch, fs::path> tools;  ///< Roots of their file systems; none without them.
   std::vector<Side> sides;
   std::vector<bench::Turn> turns;
   std::vector<bench::Turn> repeats;
@@ -201,6 +204,31 @@ void prepare_known_costs(const BenchOptions& options, Prepared& prepared) {
   }
 }
 
+/// What the tools of others are to measure beside ours.
+Status prepare_cross_checks(const BenchOptions& options, const Places& places, Prepared& prepared) {
+  if (!options.cross_check) return {};
+  for (const arch::Arch arch : options.archs) {
+    auto tools = find_tools(places, arch);
+    if (!tools) return tools.error();
+    prepared.tools[arch] = std::move(tools.value().root);
+    for (bench::Tool& tool : tools.value().versions) {
+      prepared.collected.context.tools.push_back(std::move(tool));
+    }
+    auto& experiments = prepared.experiments[arch];
+    std::vector<std::string_view> ours;
+    for (const bench::Experiment* one : experiments) ours.push_back(one->name);
+    // The same for each architecture, as no experiment that is compared is of one only.
+    prepared.collected.cross_checks = bench::cross_check_plans(ours);
+    const auto foreign = bench::foreign_experiments(prepared.collected.cross_checks);
+    experiments.insert(experiments.end(), foreign.begin(), foreign.end());
+  }
+  if (!prepared.collected.cross_checks.empty()) return {};
+  return Error{
+      ExitCode::Usage,
+      "--cross-check: no experiment that --filter names has a tool of others that it could "
+      "be compared with (docs/bench.md lists them)"};
+}
+
 Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
   Prepared prepared;
   for (const arch::Arch arch : options.archs) {
@@ -216,6 +244,7 @@ Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
   auto context = context_of(options, places);
   if (!context) return context.error();
   prepared.collected.context = std::move(context).value();
+  if (auto done = prepare_cross_checks(options, places, prepared); !done) return done.error();
   if (auto done = prepare_kernels(options, places, prepared); !done) return done.error();
   if (auto done = prepare_baseline(options, prepared); !done) return done.error();
   prepared.turns = bench::turns(options.archs, prepared.sides, layouts_of(options), options.seed);
@@ -233,9 +262,13 @@ bench::BootRequest request_for(const Prepared& prepared, const Places& places,
   request.guest_dir = places.agent_dir(turn.arch);
   request.plugin = places.counter;
   request.seed = turn.seed;
+  if (const auto tools = prepared.tools.find(turn.arch); tools != prepared.tools.end()) {
+    request.tools = tools->second;
+  }
   request.profiling = true;
   for (const bench::Experiment* one : prepared.experiments.at(turn.arch)) {
-    request.plan.push_back({one, one->samples, one->warm_up, 1, bench::Timing::Marks});
+    request.plan.push_back(
+        {one, one->samples, one->warm_up, bench::marks_batch(*one), bench::Timing::Marks});
   }
   return request;
 }
@@ -254,6 +287,7 @@ class Clock {
                                done_, all_, left, arch::name_of(turn.arch),
                                bench::name_of(turn.side), turn.seed, result.ending,
                                result.seconds));
+    for (const std::string& line : result.said) progress_.note("it says: " + line);
   }
 
  private:
@@ -348,14 +382,16 @@ Result<std::vector<const bench::Experiment*>> choose_experiments(const BenchOpti
                                                                  arch::Arch arch) {
   std::vector<const bench::Experiment*> chosen;
   for (const bench::Experiment& one : bench::experiments()) {
+    if (one.group == bench::Group::Foreign) continue;  // --cross-check adds them
     const bool wanted = options.filters.empty() ? options.mode == bench::Mode::Full || one.quick
                                                 : matches(options.filters, one.name);
     if (wanted && exists_on(one, arch)) chosen.push_back(&one);
   }
   for (const std::string& filter : options.filters) {
     const auto all = bench::experiments();
-    if (std::any_of(all.begin(), all.end(),
-                    [&](const bench::Experiment& one) { return matches({filter}, one.name); })) {
+    if (std::any_of(all.begin(), all.end(), [&](const bench::Experiment& one) {
+          return one.group != bench::Group::Foreign && matches({filter}, one.name);
+        })) {
       continue;
     }
     return Error{ExitCode::Usage, fmt::format("--filter {}: no experiment is called so", filter)};
@@ -384,7 +420,7 @@ std::string recipe_of(const BenchOptions& options, Side side) {
 }
 
 bool is_sensitive(const BenchOptions& options) {
-  return options.mode == bench::Mode::Full && options.a == "lts-unsealed";
+  return (options.mode == bench::Mode::Full || options.cross_check) && options.a == "lts-unsealed";
 }
 
 int bench(const BenchOptions& options, const std::string& command) {

@@ -27,7 +27,7 @@ namespace sealvisor::app {
 [[nodiscard]] std::string recipe_of(const BenchOptions& options, bench::Side side);
 
 /// Whether the slowed kernel is measured too: it is made of lts-unsealed, and takes as long as the
-/// others.
+/// others. It is the negative control of cross-checks as well.
 [[nodiscard]] bool is_sensitive(const BenchOptions& options);
 
 /// Exit code (README). `command`: what was typed, for the report.

@@ -204,6 +204,9 @@ CLI::App* add_bench(CLI::App& app, BenchOptions& bench, ArchWord& arch) {
       ->check(CLI::IsMember({"slower", "any"}))
       ->type_name("WHAT");
   sub->add_flag("--explain", bench.explain, "say in which functions the kernels differ");
+  sub->add_flag("--cross-check", bench.cross_check,
+                "measure by stress-ng and perf bench too, in the same guests, and compare "
+                "(guest/tools/fetch gets them)");
   add_bench_files(*sub, bench);
   return sub;
 }

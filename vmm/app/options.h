@@ -65,6 +65,7 @@ struct BenchOptions {
   std::vector<bench::Same> may_differ;  ///< From the baseline.
   bench::FailOn fail_on = bench::FailOn::Nothing;
   bool explain = false;
+  bool cross_check = false;  ///< Tools of others are run too, and the slowed kernel.
 };
 
 struct ScenariosOptions {

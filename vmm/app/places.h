@@ -20,6 +20,7 @@ struct Places {
   bool installed = false;  ///< False: in a build directory. Tells what to do about what is missing.
 
   [[nodiscard]] std::filesystem::path kernel_script() const { return share / "guest/kernel/build"; }
+  [[nodiscard]] std::filesystem::path tools_script() const { return share / "guest/tools/fetch"; }
   [[nodiscard]] std::filesystem::path known_findings() const {
     return share / "docs/known-findings.json";
   }

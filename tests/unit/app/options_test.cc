@@ -92,6 +92,7 @@ TEST(Options, BenchByDefaultAsksWhatSealingCosts) {
   EXPECT_EQ(bench.layouts, 0U);
   EXPECT_EQ(bench.seed, 1U);
   EXPECT_FALSE(bench.explain);
+  EXPECT_FALSE(bench.cross_check);
   for (const auto* path : {&bench.save, &bench.json, &bench.csv, &bench.html, &bench.baseline}) {
     EXPECT_TRUE(path->empty());
   }
@@ -102,7 +103,7 @@ TEST(Options, BenchTakesAllItsOptions) {
   const auto bench = parsed<BenchOptions>(
       "bench --arch arm64 --a one --b two --filter exec/* --filter vdso/time --full --layouts 20 "
       "--seed 18446744073709551615 --save s --baseline b --baseline-anyway machine,kernels "
-      "--json j --csv c --html h --fail-on any --explain");
+      "--json j --csv c --html h --fail-on any --explain --cross-check");
   EXPECT_THAT(bench.archs, ElementsAre(Arch::Arm64));
   EXPECT_EQ(bench.a, "one");
   EXPECT_EQ(bench.b, "two");
@@ -118,6 +119,7 @@ TEST(Options, BenchTakesAllItsOptions) {
   EXPECT_EQ(bench.html, "h");
   EXPECT_EQ(bench.fail_on, bench::FailOn::Any);
   EXPECT_TRUE(bench.explain);
+  EXPECT_TRUE(bench.cross_check);
   EXPECT_EQ(parsed<BenchOptions>("bench --quick").mode, bench::Mode::Quick);
   EXPECT_EQ(parsed<BenchOptions>("bench --fail-on slower").fail_on, bench::FailOn::Slower);
   EXPECT_THAT(parsed<BenchOptions>("bench --baseline b --baseline-anyway engine "

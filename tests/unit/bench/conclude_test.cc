@@ -545,21 +545,25 @@ TEST(CrossChecks, RatiosAgreeOrNot) {
   Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 6100}};
   Collected collected = collect(plan);
-  collected.cross_checks = {{"stress-ng brk", "mmap/brk", "vdso/time"},
-                            {"stress-ng exec", "mmap/brk", "exec/fork-exit"},
-                            {"stress-ng none", "nothing/here", "exec/fork-exit"},
-                            {"stress-ng nowhere", "nothing/here", "nothing/there"}};
+  collected.cross_checks = {{"stress-ng brk", "mmap/brk", "", "vdso/time"},
+                            {"stress-ng exec", "mmap/brk", "", "exec/fork-exit"},
+                            {"stress-ng none", "nothing/here", "", "exec/fork-exit"},
+                            {"stress-ng nowhere", "nothing/here", "", "nothing/there"}};
   const Report report = concluded(collected);
   ASSERT_THAT(report.cross_checks, SizeIs(3));
   EXPECT_TRUE(report.cross_checks[0].agrees);
   EXPECT_FALSE(report.cross_checks[1].agrees);
-  EXPECT_NEAR(report.cross_checks[1].ours->estimate, 1.1, 1e-9);
-  EXPECT_EQ(report.cross_checks[1].foreign->estimate, 1);
+  EXPECT_NEAR(report.cross_checks[1].ours->ratio.estimate, 1.1, 1e-9);
+  EXPECT_EQ(report.cross_checks[1].foreign->ratio.estimate, 1);
+  EXPECT_FALSE(report.cross_checks[1].seen) << "there is no slowed kernel";
   EXPECT_FALSE(report.cross_checks[2].agrees);
   EXPECT_FALSE(report.cross_checks[2].foreign);
   // Other people's numbers are for this only: no metric of ours.
   EXPECT_THAT(report.metrics, SizeIs(6));
   EXPECT_THAT(report.foreign, SizeIs(3));
+  EXPECT_THAT(report.profiles, SizeIs(2)) << "nor is how they work inside explained";
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+  EXPECT_THAT(report.conclusion, StartsWith("CROSS-CHECK FAILED: "));
 }
 
 TEST(CrossChecks, LittleDifferencesAgree) {
@@ -567,7 +571,7 @@ TEST(CrossChecks, LittleDifferencesAgree) {
     Plan plan = small();
     plan.b_adds = {{"exec/fork-exit", more}};
     Collected collected = collect(plan);
-    collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
+    collected.cross_checks = {{"stress-ng exec", "mmap/brk", "", "exec/fork-exit"}};
     return concluded(std::move(collected)).cross_checks.at(0).agrees;
   };
   EXPECT_TRUE(agrees(0));
@@ -580,8 +584,137 @@ TEST(CrossChecks, TheSameLargeDifferenceAgrees) {
   Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 6100}, {"mmap/brk", 190}};
   Collected collected = collect(plan);
-  collected.cross_checks = {{"stress-ng exec", "mmap/brk", "exec/fork-exit"}};
-  EXPECT_TRUE(concluded(std::move(collected)).cross_checks.at(0).agrees);
+  collected.cross_checks = {{"stress-ng exec", "mmap/brk", "", "exec/fork-exit"}};
+  const Report report = concluded(std::move(collected));
+  EXPECT_TRUE(report.cross_checks.at(0).agrees);
+  EXPECT_NE(report.exit_code, ExitCode::Failed) << "slower alone fails no run";
+}
+
+/// What a layout moves is the same in a and b: it must not make intervals wide that all would meet.
+TEST(CrossChecks, AreLayoutByLayout) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 610}};  // 1 %
+  plan.layout_noise = 0.05;
+  Collected collected = collect(plan);
+  for (Boot& boot : collected.boots) {
+    for (Measured& measured : boot.experiments) {
+      measured.profile.clear();
+      if (boot.side == Side::A) continue;
+      // Of b and the control what a had, and what was added.
+      const std::int64_t more =
+          boot.side == Side::B && measured.experiment == "exec/fork-exit" ? 610 : 0;
+      const Measured& twin =
+          measured_in(collected, Side::A, boot.seed, measured.experiment.c_str());
+      for (std::size_t i = 0; i < measured.kernel.size(); ++i) {
+        measured.user[i] = twin.user[i];
+        measured.kernel[i] = twin.kernel[i] + static_cast<std::uint64_t>(more);
+      }
+    }
+  }
+  collected.cross_checks = {{"stress-ng exec", "mmap/brk", "", "exec/fork-exit"}};
+  const CrossCheck check = concluded(std::move(collected)).cross_checks.at(0);
+  EXPECT_FALSE(check.agrees);
+  EXPECT_LT(check.ours->ratio.ninety_five->upper - check.ours->ratio.ninety_five->lower, 0.003);
+}
+
+/// A tool that has all of `name` in it, and takes `start` instructions to start.
+void add_tool(Collected& collected, const std::string& name, std::uint64_t start) {
+  for (Boot& boot : collected.boots) {
+    for (const auto& [tool, batch] : {std::pair("tool/many", 10U), std::pair("tool/start", 2U)}) {
+      Measured measured = measured_in(collected, boot.side, boot.seed, name.c_str());
+      measured.experiment = tool;
+      measured.batch = batch;
+      for (std::size_t i = 0; i < measured.kernel.size(); ++i) {
+        measured.user[i] *= batch;
+        measured.kernel[i] = measured.kernel[i] * batch + start;
+      }
+      for (SymbolCount& symbol : measured.profile) symbol.count *= batch;
+      measured.profile.push_back({Space::Kernel, "of its own", start * measured.kernel.size()});
+      boot.experiments.push_back(measured);
+    }
+  }
+  collected.cross_checks = {{"a tool", "tool/many", "tool/start", name, 500}};
+}
+
+TEST(CrossChecks, WhatAToolTakesToStartIsTakenOff) {
+  Plan plan = small();
+  plan.b_adds = {{"exec/fork-exit", 6100}};
+  Collected collected = collect(plan);
+  // More by far than all operations.
+  add_tool(collected, "exec/fork-exit", 100'000'000);
+  const Report report = concluded(collected);
+  ASSERT_THAT(report.cross_checks, SizeIs(1));
+  EXPECT_EQ(report.cross_checks[0].foreign->median, report.cross_checks[0].ours->median);
+  EXPECT_NEAR(report.cross_checks[0].foreign->ratio.estimate, 1.1, 1e-9);
+  EXPECT_TRUE(report.cross_checks[0].agrees);
+  EXPECT_THAT(report.foreign, SizeIs(3)) << "the run of few operations is no metric of its own";
+  EXPECT_THAT(report.metrics, SizeIs(9));
+
+  // Without a start there is nothing to take off, and so no number.
+  for (Boot& boot : collected.boots) {
+    std::erase_if(boot.experiments,
+                  [](const Measured& measured) { return measured.experiment == "tool/start"; });
+  }
+  const Report lacking = concluded(collected);
+  EXPECT_FALSE(lacking.cross_checks.at(0).foreign);
+  EXPECT_FALSE(lacking.cross_checks[0].agrees);
+  EXPECT_NE(lacking.exit_code, ExitCode::AsExpected);
+}
+
+TEST(CrossChecks, BothMustSeeTheSlowedKernel) {
+  const auto concluded_with = [](std::uint64_t known, const auto& change) {
+    Collected collected = collect(sensitive());
+    add_tool(collected, "exec/fork-exit", 5000);
+    collected.cross_checks[0].slowed = known;
+    for (Boot& boot : collected.boots) {
+      if (boot.side != Side::Slowed) continue;
+      for (Measured& measured : boot.experiments) change(measured);
+    }
+    return concluded(std::move(collected));
+  };
+  const auto nothing = [](Measured&) {};
+  Report report = concluded_with(500, nothing);
+  EXPECT_EQ(report.cross_checks.at(0).seen, true) << "two calls in an operation";
+  EXPECT_EQ(report.cross_checks[0].foreign->slowed->estimate, 1064);
+  EXPECT_EQ(report.cross_checks[0].foreign->in_function, 1000);
+  EXPECT_EQ(report.cross_checks[0].ours->slowed->estimate, 1064);
+  EXPECT_EQ(report.cross_checks[0].ours->in_function, 1000);
+  EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
+  // Less than what one call costs more.
+  report = concluded_with(1002, nothing);
+  EXPECT_EQ(report.cross_checks.at(0).seen, false);
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+  EXPECT_THAT(report.conclusion, StartsWith("CROSS-CHECK FAILED: "));
+  // More than nothing, where nothing was added.
+  EXPECT_EQ(concluded_with(0, nothing).cross_checks.at(0).seen, false);
+  // A tool that is blind, and one that sees it elsewhere.
+  report = concluded_with(1000, [](Measured& measured) {
+    if (!measured.experiment.starts_with("tool/")) return;
+    for (auto& value : measured.kernel) value -= 1000 * measured.batch;
+    for (SymbolCount& symbol : measured.profile) {
+      if (symbol.symbol == "bprm_execve") symbol.count -= 5 * 1000 * measured.batch;
+    }
+  });
+  EXPECT_EQ(report.cross_checks.at(0).seen, false);
+  EXPECT_TRUE(report.cross_checks[0].agrees) << "that is another question";
+  report = concluded_with(1000, [](Measured& measured) {
+    if (!measured.experiment.starts_with("tool/")) return;
+    for (SymbolCount& symbol : measured.profile) {
+      if (symbol.symbol == "bprm_execve") symbol.count -= 5 * 1000 * measured.batch;
+      if (symbol.symbol == "of its own") symbol.count += 5 * 1000 * measured.batch;
+    }
+  });
+  EXPECT_EQ(report.cross_checks.at(0).seen, false);
+  // In the function, and yet the operation is no dearer.
+  report = concluded_with(1000, [](Measured& measured) {
+    if (!measured.experiment.starts_with("tool/")) return;
+    for (auto& value : measured.kernel) value -= 1000 * measured.batch;
+    for (SymbolCount& symbol : measured.profile) {
+      if (symbol.symbol == "copy_page_range") symbol.count -= 5 * 1000 * measured.batch;
+    }
+  });
+  EXPECT_EQ(report.cross_checks.at(0).foreign->in_function, 1000);
+  EXPECT_EQ(report.cross_checks[0].seen, false);
 }
 
 // --- order ---

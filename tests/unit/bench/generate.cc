@@ -266,7 +266,7 @@ Collected showcase() {
       measured.profile.clear();
     }
   }
-  collected.cross_checks = {{"stress-ng --mmap", "stress-ng/mmap", "mmap/anonymous-4k"}};
+  collected.cross_checks = {{"stress-ng --mmap", "stress-ng/mmap", "", "mmap/anonymous-4k"}};
   collected.repeats = {collected.boots[0], collected.boots[1]};
   return collected;
 }

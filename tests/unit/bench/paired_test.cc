@@ -32,6 +32,20 @@ TEST(Paired, DepressionScaleOfHollanderAndWolfe) {
   EXPECT_TRUE(shift.exact);
 }
 
+TEST(Paired, ARatioIsTheShiftOfTheLogarithms) {
+  const Values a = {100, 200, 400, 800, 1600, 3200};
+  Values b = a;
+  for (double& value : b) value *= 1.25;
+  const auto ratio = ratio_of_pairs(a, b);
+  ASSERT_TRUE(ratio && ratio->ninety_five);
+  EXPECT_NEAR(ratio->estimate, 1.25, 1e-12);
+  EXPECT_NEAR(ratio->ninety_five->lower, 1.25, 1e-12) << "however far the pairs lie apart";
+  EXPECT_NEAR(ratio->ninety_five->upper, 1.25, 1e-12);
+  EXPECT_FALSE(ratio_of_pairs(Values{1, 0}, Values{1, 1})) << "zero has no logarithm";
+  EXPECT_FALSE(ratio_of_pairs(Values{}, Values{}));
+  EXPECT_FALSE(ratio_of_pairs(Values{2}, Values{3})->ninety_five);
+}
+
 TEST(SignedRank, HasTheTabledProbabilities) {
   // The same book, table A.4: P(T >= x) for n = 9: 40 -> 0.020, 39 -> 0.027; n = 6: 21 -> 0.016.
   EXPECT_NEAR(SignedRank(9).at_most(45 - 40), 0.020, 5e-4);

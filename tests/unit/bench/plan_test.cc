@@ -38,7 +38,7 @@ TEST(BenchPlan, NamesWhatIsWrongWithALine) {
         << samples;
     EXPECT_EQ(error_of(std::string("exec/fork-exit 16 4 ") + samples + " marks"),
               samples == std::string("257") ? "this experiment has no batch but 1"
-                                            : "a batch is a number of 1 to 1024")
+                                            : "a batch is a number of 1 to 1000000")
         << samples;
   }
   EXPECT_EQ(error_of("exec/fork-exit"), "samples are a number of 1 to 256");
@@ -49,7 +49,7 @@ TEST(BenchPlan, NamesWhatIsWrongWithALine) {
         << warm_up;
   }
   EXPECT_EQ(error_of("exec/fork-exit 16"), "a warm-up is a number of 0 to 256");
-  EXPECT_EQ(error_of("vdso/time 16 4 1025 clock"), "a batch is a number of 1 to 1024");
+  EXPECT_EQ(error_of("vdso/time 16 4 1000001 clock"), "a batch is a number of 1 to 1000000");
   EXPECT_EQ(error_of("exec/fork-exit 16 4 2 marks"), "this experiment has no batch but 1");
   for (const char* end :
        {"", " ", " mark", " marks ", " marks x", " clocks", " MARKS", "  marks"}) {
