@@ -104,6 +104,7 @@ Context context_of(Reader& reader, const Json& json) {
   context.version = reader.text(json, "version");
   context.host_cpu = reader.text(json, "host_cpu");
   context.host_arch = reader.text(json, "host_arch");
+  context.virtual_host = reader.text(json, "virtual_host");
   context.engine = reader.text(json, "engine");
   context.engine_version = reader.text(json, "engine_version");
   context.cpu_model = reader.text(json, "cpu_model");
@@ -229,6 +230,8 @@ std::vector<Unlike> differences(const Context& now, const Context& then) {
   Differences found;
   found.compare(Same::Machine, "the host's CPU", now.host_cpu, then.host_cpu);
   found.compare(Same::Machine, "the host's architecture", now.host_arch, then.host_arch);
+  found.compare(Same::Machine, "what shows that the host is virtual", now.virtual_host,
+                then.virtual_host);
   found.compare(Same::Engine, "the engine", now.engine, then.engine);
   found.compare(Same::Engine, "the engine's version", now.engine_version, then.engine_version);
   found.compare(Same::Engine, "the guest's CPU", now.cpu_model, then.cpu_model);

@@ -11,7 +11,7 @@ namespace sealvisor::bench {
 
 /// What has to be the same for two runs to be comparable.
 enum class Same : std::uint8_t {
-  Machine,   ///< Host CPU and its architecture.
+  Machine,   ///< Host CPU and its architecture; whether the host itself is virtual.
   Engine,    ///< Engine, its version, the guest's CPU model, lane, whether it was watched.
   Kernels,   ///< Recipes, images and configurations of a and b.
   Programs,  ///< The experiments.

@@ -122,8 +122,9 @@ Lane lane_of(const BootRequest& request) {
 
 class Bridge final : public engine::Observer {
  public:
+  /// `table`: where instructions are counted; nullptr: nowhere.
   Bridge(const BootRequest& request, const memory::GuestMemory& memory, Places& places,
-         const SharedTable& table)
+         const SharedTable* table)
       : request_(request),
         memory_(memory),
         places_(places),
@@ -149,6 +150,7 @@ class Bridge final : public engine::Observer {
     return reply;
   }
   void on_console(std::span<const char> bytes) override {
+    collector_.on_console();
     console_.append(bytes.data(), bytes.size());
     if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
   }
@@ -173,6 +175,9 @@ class Bridge final : public engine::Observer {
     if (++messages_ > protocol::kMaxMessages) {
       return Error{ExitCode::GuestFailed, "more messages than a benchmark sends"};
     }
+    if (request_.engine == engine::Kind::Kvm && event.gpa == protocol::kMarkRegister) {
+      return Error{ExitCode::GuestFailed, "a mark, and its samples are timed by a clock"};
+    }
     if (!format_) return Error{ExitCode::GuestFailed, "a message while paging is off"};
     const arch::Frame root = model::root_of(request_.arch, event.root);
     auto message = run::read_message(*format_, memory_, root, arch::Gva{event.new_value});
@@ -190,6 +195,7 @@ class Bridge final : public engine::Observer {
   Status on_layout(const protocol::Layout& layout, arch::Frame root) {
     const auto slide = slide_of(layout.text, places_.text());
     if (!slide) return slide.error();
+    if (table_ == nullptr) return {};
     std::vector<std::byte> image;
     const std::uint64_t bytes = std::min(layout.vdso_size, kMostVdsoBytes);
     for (std::uint64_t at = 0; at + arch::kPageSize <= bytes; at += arch::kPageSize) {
@@ -200,15 +206,14 @@ class Bridge final : public engine::Observer {
       static_cast<void>(memory_.read(walk.output, std::span(image).subspan(at)));
     }
     places_.set_vdso(image::exported_functions(image));
-    if (request_.engine == engine::Kind::Tcg)
-      table_.view().begin(slide.value(), image, places_.vdso());
+    table_->view().begin(slide.value(), image, places_.vdso());
     return {};
   }
 
   const BootRequest& request_;
   const memory::GuestMemory& memory_;
   Places& places_;
-  const SharedTable& table_;
+  const SharedTable* table_;
   Collector collector_;
   std::optional<arch::AnyFormat> format_;
   std::string console_;
@@ -292,8 +297,13 @@ Result<BootResult> run_boot(const BootRequest& request) {
   if (!kernel) return kernel.error();
   auto places = Places::load(request.symbols);
   if (!places) return places.error();
-  auto table = SharedTable::create(places.value(), request.profiling);
-  if (!table) return table.error();
+  const bool counted = request.engine == engine::Kind::Tcg;
+  std::optional<SharedTable> table;
+  if (counted) {
+    auto made = SharedTable::create(places.value(), request.profiling);
+    if (!made) return made.error();
+    table.emplace(std::move(made).value());
+  }
   auto built = initramfs_for(request);
   if (!built) return built.error();
   std::optional<image::Initramfs> initramfs(std::move(built).value());
@@ -304,18 +314,21 @@ Result<BootResult> run_boot(const BootRequest& request) {
   config.initramfs = initramfs->path();
   config.plugin = request.plugin;
   config.deadline = request.deadline;
-  config.watch = false;
+  config.watch = request.watched;
+  config.messages = true;
+  config.pin_cpu = request.pin_cpu;
   config.kernel_arguments = fmt::format("sealvisor.layout={:#x}", request.seed);
   config.seed = request.seed;
   config.random_layout = true;
-  config.count_fd = table.value().fd.get();
-  config.count_bytes = table.value().mapping.size();
+  if (table) {
+    config.count_fd = table->fd.get();
+    config.count_bytes = table->mapping.size();
+  }
   config.loaded = [&initramfs] { initramfs.reset(); };
-  auto engine = request.engine == engine::Kind::Kvm
-                    ? engine::make_kvm_engine(config, request.memory_bytes)
-                    : engine::make_tcg_engine(config, request.memory_bytes);
+  auto engine = counted ? engine::make_tcg_engine(config, request.memory_bytes)
+                        : engine::make_kvm_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
-  Bridge bridge(request, engine.value()->memory(), places.value(), table.value());
+  Bridge bridge(request, engine.value()->memory(), places.value(), table ? &*table : nullptr);
   auto outcome = engine.value()->run(bridge);
   if (!outcome) return outcome.error();
 
@@ -330,12 +343,17 @@ Result<BootResult> run_boot(const BootRequest& request) {
   result.cpu_model = how.cpu_model;
   result.seconds = how.wall_seconds;
   result.said = bridge.said();
+  if (request.watched) {
+    result.how = fmt::format("{}: {}", how.lane, how.mechanism.empty() ? "no trap" : how.mechanism);
+  }
   result.boot.arch = request.arch;
   result.boot.seed = request.seed;
   if (collector.layout()) {
     result.boot.kernel_text = collector.layout()->text;
     result.boot.vdso = collector.layout()->vdso;
   }
+  result.boot.counter = collector.counter();
+  if (how.pinned) result.boot.preempted = how.pinned->preempted;
   result.boot.experiments = collector.take();
   return result;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,9 @@ struct BootRequest {
   std::filesystem::path tools;
   std::uint64_t seed = 1;  ///< Decides the layout.
   std::vector<PlanItem> plan;
-  bool profiling = false;  ///< tcg: Measured::profile is wanted.
+  bool profiling = false;           ///< tcg: Measured::profile is wanted.
+  bool watched = false;             ///< kvm: with interception of table writes on.
+  std::optional<unsigned> pin_cpu;  ///< kvm: EngineConfig::pin_cpu.
   std::chrono::seconds deadline{300};
   std::uint64_t memory_bytes = 512ULL << 20;
   /// Called when experiment number `ended` of the plan has ended; may be empty.
@@ -50,6 +53,7 @@ struct BootResult {
   std::string release;
   std::string engine_version;  ///< "QEMU 10.0.2".
   std::string cpu_model;
+  std::string how;     ///< What intercepted, where anything did: "audited: traps at ...".
   double seconds = 0;  ///< Wall time, for progress only.
   /// What the guest's own programs said went wrong, for people.
   std::vector<std::string> said;

@@ -1,5 +1,7 @@
 #include "bench/collector.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "bench/experiment.h"
@@ -34,6 +36,8 @@ Status Collector::on_message(const protocol::Message& message) {
                                               : end(message.body.experiment);
     case Type::Samples:
       return add(message.body.samples);
+    case Type::Counter:
+      return describe(message.body.counter);
     case Type::Bye:
       bye_ = true;
       return {};
@@ -59,6 +63,7 @@ Status Collector::begin(const protocol::Experiment& experiment) {
                            experiment.samples, experiment.batch, wanted.samples, wanted.batch));
   }
   open_ = true;
+  disturbed_ = false;
   counts_.clear();
   measured_.push_back({});
   measured_.back().experiment = name;
@@ -83,6 +88,8 @@ Status Collector::end(const protocol::Experiment& experiment) {
   } else if (experiment.checked != checks) {
     measured.problem =
         fmt::format("{} operations came out right, expected {}", experiment.checked, checks);
+  } else if (disturbed_) {
+    measured.problem = "the console was written to meanwhile";
   }
   close_profile(measured);
   return {};
@@ -98,6 +105,7 @@ void Collector::close_profile(Measured& measured) {
 
 Status Collector::add(const protocol::Samples& samples) {
   if (lane_ != Lane::Time || !open_) return bad("samples of a clock, and none were asked for");
+  if (!counter_) return bad("samples of a clock that was not described");
   Measured& measured = measured_.back();
   const std::size_t have = measured.ticks.size();
   if (samples.first != have || samples.count > item().samples - have) {
@@ -105,9 +113,27 @@ Status Collector::add(const protocol::Samples& samples) {
                            measured.experiment, samples.count, samples.first, have,
                            item().samples));
   }
-  measured.frequency = samples.frequency;
   measured.ticks.insert(measured.ticks.end(), samples.ticks, samples.ticks + samples.count);
   return {};
+}
+
+Status Collector::describe(const protocol::Counter& counter) {
+  if (lane_ != Lane::Time || counter_) return bad("a clock is described, and none was asked for");
+  constexpr std::uint64_t kMostHertz = 100'000'000'000;
+  if (counter.frequency > kMostHertz) {
+    return bad(fmt::format("a clock of {} ticks in a second, expected at most {}",
+                           counter.frequency, kMostHertz));
+  }
+  const auto real = [](std::uint64_t number) { return static_cast<double>(number); };
+  const double read = real(counter.ticks_of_reads) / real(counter.reads);
+  const double nops = std::max(real(counter.ticks_of_nops) - read, 0.0);
+  counter_ = {counter.frequency, run::text_of(counter.source), counter.step, read,
+              nops / real(counter.nops)};
+  return {};
+}
+
+void Collector::on_console() {
+  if (lane_ == Lane::Time && open_) disturbed_ = true;
 }
 
 void Collector::on_event(const event::Event& event) {

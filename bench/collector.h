@@ -37,6 +37,10 @@ class Collector {
   /// Whose release the guest's kernel says it is.
   [[nodiscard]] const std::string& release() const { return release_; }
   [[nodiscard]] const std::optional<protocol::Layout>& layout() const { return layout_; }
+  [[nodiscard]] const std::optional<Counter>& counter() const { return counter_; }
+  /// Something was written to the guest's console. In the middle of an experiment that is timed it
+  /// makes its samples worthless.
+  void on_console();
   [[nodiscard]] std::size_t ended() const { return measured_.size() - (open_ ? 1 : 0); }
   /// The experiments that ended, in the order of the plan. The last call.
   [[nodiscard]] std::vector<Measured> take();
@@ -45,6 +49,7 @@ class Collector {
   Status begin(const protocol::Experiment& experiment);
   Status end(const protocol::Experiment& experiment);
   Status add(const protocol::Samples& samples);
+  Status describe(const protocol::Counter& counter);
   void close_profile(Measured& measured);
   [[nodiscard]] const PlanItem& item() const { return plan_[measured_.size() - 1]; }
 
@@ -57,6 +62,8 @@ class Collector {
   std::optional<std::string> broken_;
   std::string release_;
   std::optional<protocol::Layout> layout_;
+  std::optional<Counter> counter_;
+  bool disturbed_ = false;  ///< By the console, in the open one.
   bool bye_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include "bench/metrics.h"
 #include "bench/paired.h"
 #include "bench/profile.h"
+#include "bench/watched.h"
 #include "vmm/report/layout.h"
 
 namespace sealvisor::bench {
@@ -34,7 +35,7 @@ Comparison compare_layouts(const std::vector<LayoutValue>& a, const std::vector<
 }
 
 void compare_sides(Metric& metric, const Bounds& bounds, bool slowed, MannWhitneyTable& table) {
-  const Bound bound = bound_of(bounds, metric.measure);
+  const Bound bound = bound_of(bounds, metric);
   metric.cost = compare_layouts(metric.a, metric.b, bound, table);
   metric.again = compare_layouts(metric.a, metric.control, bound, table);
   if (slowed) metric.sensitivity = compare_layouts(metric.a, metric.slowed, bound, table);
@@ -98,7 +99,7 @@ BaselineUse use_baseline(std::vector<Metric>& metrics, const Baseline& baseline,
       use.only_here.push_back(name_of(metric));
       continue;
     }
-    const Bound bound = bound_of(bounds, metric.measure);
+    const Bound bound = bound_of(bounds, metric);
     metric.baseline_a = compare_layouts(saved->a, metric.a, bound, table);
     metric.baseline_b = compare_layouts(saved->b, metric.b, bound, table);
   }
@@ -116,7 +117,7 @@ BaselineUse use_baseline(std::vector<Metric>& metrics, const Baseline& baseline,
 // --- judging ---
 
 std::vector<std::string> void_reasons(const Report& report) {
-  std::vector<std::string> reasons;
+  std::vector<std::string> reasons = problems_of(report.counters);
   for (const Metric& metric : report.metrics) {
     const Comparison& again = metric.again;
     if (again.verdict == Verdict::Equivalent) continue;
@@ -251,9 +252,13 @@ std::string conclusion_of(const Report& report) {
   if (report.metrics.empty()) {
     parts.emplace_back("no metric has values of both kernels");
   } else if (!report.void_because.empty()) {
-    parts.push_back(fmt::format("A/A is not equivalent in {}, the first: {}; no verdict counts",
-                                count_of(report.void_because.size(), "metric"),
-                                report.void_because.front()));
+    const std::size_t apart = problems_of(report.counters).size();
+    const std::size_t unequal = report.void_because.size() - apart;
+    parts.push_back(fmt::format(
+        "{}the first: {}; no verdict counts",
+        unequal == 0 ? ""
+                     : fmt::format("A/A is not equivalent in {}, ", count_of(unequal, "metric")),
+        report.void_because[unequal == 0 ? 0 : apart]));
   } else {
     parts.push_back(verdicts_text(report));
   }
@@ -310,7 +315,9 @@ Result<Report> conclude(Collected collected, const Rules& rules) {
   report.failures = std::move(collected.failures);
   report.complete = completeness_of(collected);
   const bool whole = !report.interrupted && report.failures.empty();
-  auto measured = metrics_of(collected.boots, collected.context.lane, whole);
+  const Lane lane = collected.context.lane;
+  if (lane == Lane::Time) report.counters = counters_of(collected.boots);
+  auto measured = metrics_of(collected.boots, lane, report.counters, whole);
   if (!measured) return measured.error();
   report.missing = std::move(measured.value().missing);
   report.metrics = std::move(measured.value().metrics);
@@ -326,10 +333,16 @@ Result<Report> conclude(Collected collected, const Rules& rules) {
   }
   if (auto added = add_profiles(report, collected.boots); !added) return added.error();
   if (slowed) {
-    report.sensitivity = judge_sensitivity(collected.known_costs, report.metrics, report.profiles);
+    report.sensitivity =
+        lane == Lane::Instructions
+            ? judge_sensitivity(collected.known_costs, report.metrics, report.profiles)
+            : judge_sensitivity_by_time(collected.known_costs, report.metrics, report.counters);
   }
   if (!collected.repeats.empty()) {
     report.repeats = judge_repeats(collected.boots, collected.repeats);
+  }
+  if (!collected.watched.empty()) {
+    report.watched = watched_of(collected.boots, collected.watched, report.counters);
   }
   std::vector<Metric> both = report.metrics;
   both.insert(both.end(), report.foreign.begin(), report.foreign.end());

@@ -33,6 +33,16 @@ double expected_shift(std::span<const KnownCost> known, const KnownCost& one) {
   return sum;
 }
 
+/// Instructions that are known to be added to an operation of the experiment, user mode's and the
+/// kernel's.
+std::uint64_t added_in_all(std::span<const KnownCost> known, const KnownCost& one) {
+  std::uint64_t sum = 0;
+  for (const KnownCost& other : known) {
+    if (is_about(other, one.arch, one.experiment)) sum += other.added;
+  }
+  return sum;
+}
+
 const Comparison* comparison_found(std::span<const Metric> metrics, const KnownCost& known) {
   const auto found = std::find_if(metrics.begin(), metrics.end(), [&](const Metric& metric) {
     return is_about(known, metric.arch, metric.experiment) &&
@@ -215,6 +225,42 @@ Sensitivity judge_sensitivity(std::span<const KnownCost> known, std::span<const 
         "{}: {}", name_of(metric),
         name_of(metric.sensitivity ? metric.sensitivity->verdict : Verdict::Undecided)));
     result.good = false;
+  }
+  return result;
+}
+
+Sensitivity judge_sensitivity_by_time(std::span<const KnownCost> known,
+                                      std::span<const Metric> metrics,
+                                      std::span<const RunCounter> counters) {
+  Sensitivity result;
+  result.good = true;
+  for (const KnownCost& one : known) {
+    SensitivityLine line;
+    line.known = one;
+    const auto metric = std::find_if(metrics.begin(), metrics.end(), [&](const Metric& other) {
+      return is_about(one, other.arch, other.experiment);
+    });
+    if (metric == metrics.end() || !metric->sensitivity || !metric->sensitivity->shift) {
+      // What is asked for and was not measured is not found.
+      result.good = false;
+      result.lines.push_back(std::move(line));
+      continue;
+    }
+    const RunCounter* counter = counter_of(counters, one.arch);
+    const double ticks =
+        counter == nullptr ? 0 : counter->nop_ticks * static_cast<double>(added_in_all(known, one));
+    line.expected_shift = metric->measure == Measure::Nanoseconds && counter != nullptr
+                              ? counter->nanoseconds(ticks)
+                              : ticks;
+    const Comparison& found = *metric->sensitivity;
+    line.shift = found.shift->estimate;
+    line.shift_bound = found.bound;
+    line.verdict = found.verdict;
+    line.asked = line.expected_shift >= kAskedBounds * found.bound;
+    line.good =
+        !line.asked || (found.verdict != Verdict::Equivalent && found.verdict != Verdict::Faster);
+    result.good = result.good && line.good;
+    result.lines.push_back(std::move(line));
   }
   return result;
 }

@@ -16,6 +16,14 @@ namespace sealvisor::bench {
                                             std::span<const Metric> metrics,
                                             std::span<const ProfileDifference> profiles);
 
+/// The same by a clock, which does not know functions: each known cost that is large enough to be
+/// asked for (kAskedBounds) must be neither equivalent nor faster. What a cost takes at least is
+/// what the guests say that a `nop` takes, for the slowed kernel is slowed by those. Whether
+/// everything else is equivalent is not asked: a kernel that was linked anew may well be faster.
+[[nodiscard]] Sensitivity judge_sensitivity_by_time(std::span<const KnownCost> known,
+                                                    std::span<const Metric> metrics,
+                                                    std::span<const RunCounter> counters);
+
 /// Compares each boot of `repeats` with the one of `boots` that had the same kernel and seed,
 /// sample by sample. Only counts of instructions are to be the same.
 [[nodiscard]] Repeats judge_repeats(std::span<const Boot> boots, std::span<const Boot> repeats);

@@ -135,23 +135,29 @@ Cell verdict_cell(Verdict verdict) {
   return {name_of(verdict), static_cast<double>(place - std::begin(kOrder)), name_of(verdict)};
 }
 
-Row cost_row(const Metric& metric) {
+Row cost_row(const Metric& metric, Lane lane) {
   const Comparison& cost = metric.cost;
   const std::optional<Interval> interval =
       cost.shift ? cost.shift->ninety_five : std::optional<Interval>();
   const double shift = cost.shift ? cost.shift->estimate : 0;
-  return {{metric_cell(metric), verdict_cell(cost.verdict),
-           number_cell(cost.shift ? signed_text(shift) : "-", shift),
-           number_cell(interval_text(interval), interval ? interval->lower : 0),
-           number_cell(number_text(cost.bound), cost.bound),
-           number_cell(cost.smallest_effect ? number_text(*cost.smallest_effect) : "-",
-                       cost.smallest_effect.value_or(INFINITY)),
-           number_cell(number_text(cost.a.median), cost.a.median),
-           number_cell(number_text(cost.a.interquartile_range()), cost.a.interquartile_range()),
-           number_cell(number_text(cost.b.median), cost.b.median),
-           number_cell(fmt::format("{:.2g}", cost.equivalence_p), cost.equivalence_p)},
-          fmt::format(" data-verdict=\"{}\"{}", name_of(cost.verdict),
-                      is_part(metric) ? " data-part=\"\"" : "")};
+  std::vector<Cell> cells = {
+      metric_cell(metric),
+      verdict_cell(cost.verdict),
+      number_cell(cost.shift ? signed_text(shift) : "-", shift),
+      number_cell(interval_text(interval), interval ? interval->lower : 0),
+      number_cell(number_text(cost.bound), cost.bound),
+      number_cell(cost.smallest_effect ? number_text(*cost.smallest_effect) : "-",
+                  cost.smallest_effect.value_or(INFINITY)),
+      number_cell(number_text(cost.a.median), cost.a.median),
+      number_cell(number_text(cost.a.interquartile_range()), cost.a.interquartile_range()),
+      number_cell(number_text(cost.b.median), cost.b.median),
+      number_cell(fmt::format("{:.2g}", cost.equivalence_p), cost.equivalence_p)};
+  if (lane == Lane::Time) {
+    const double ticks = ticks_of(metric, cost.a.median).value_or(0);
+    cells.push_back(number_cell(number_text(ticks), ticks));
+  }
+  return {std::move(cells), fmt::format(" data-verdict=\"{}\"{}", name_of(cost.verdict),
+                                        is_part(metric) ? " data-part=\"\"" : "")};
 }
 
 constexpr const char* kCostControls = R"(<form id="cost-controls" class="controls" hidden>
@@ -167,29 +173,24 @@ constexpr const char* kCostControls = R"(<form id="cost-controls" class="control
 std::string costs(const Report& report) {
   if (report.metrics.empty()) return "<p>Nothing was measured.</p>\n";
   std::vector<Row> rows;
-  for (const Metric* metric : worst_first(report.metrics)) rows.push_back(cost_row(*metric));
+  for (const Metric* metric : worst_first(report.metrics)) {
+    rows.push_back(cost_row(*metric, report.context.lane));
+  }
   const Counts& counts = report.counts;
   const char* unit =
       report.context.lane == Lane::Instructions ? "Instructions" : "Nanoseconds (or ticks)";
+  std::vector<Column> columns = {{"experiment"},          {"verdict"},      {"b - a", true},
+                                 {"95 % interval", true}, {"bound", true},  {"could see", true},
+                                 {"a: median", true},     {"a: IQR", true}, {"b: median", true},
+                                 {"p (TOST)", true}};
+  if (report.context.lane == Lane::Time) columns.push_back({"a: ticks", true});
   return fmt::format(
              "<p>{} of one operation: {} equivalent, {} slower, {} faster, {} undecided of {} "
              "metrics. Bound: {}. A shift of more than <em>could see</em> would have put zero out "
              "of the interval.</p>\n",
              unit, counts.equivalent, counts.slower, counts.faster, counts.undecided, counts.all(),
              html_text(text_of(report.bounds, report.context.lane))) +
-         kCostControls +
-         table("cost-table", "Costs, worst first", 1,
-               {{"experiment"},
-                {"verdict"},
-                {"b - a", true},
-                {"95 % interval", true},
-                {"bound", true},
-                {"could see", true},
-                {"a: median", true},
-                {"a: IQR", true},
-                {"b: median", true},
-                {"p (TOST)", true}},
-               rows, true);
+         kCostControls + table("cost-table", "Costs, worst first", 1, columns, rows, true);
 }
 
 std::string undecided(const Report& report) {
@@ -227,6 +228,40 @@ std::string again_text(const Report& report) {
   }
   return fmt::format("<p>A against A, in another layout, is equivalent in all {} metrics.</p>\n",
                      report.metrics.size());
+}
+
+/// As a clock sees known costs.
+std::string time_sensitivity(const Sensitivity& sensitivity) {
+  std::vector<Row> rows;
+  for (const SensitivityLine& line : sensitivity.lines) {
+    const double shift = line.shift.value_or(0);
+    rows.push_back(
+        {{text_cell(arch::name_of(line.known.arch)),
+          text_cell(line.known.experiment),
+          text_cell(line.known.function),
+          number_cell(fmt::format("{}", line.known.added), static_cast<double>(line.known.added)),
+          number_cell(signed_text(line.expected_shift), line.expected_shift),
+          number_cell(line.shift ? signed_text(shift) : "-", shift),
+          number_cell(number_text(line.shift_bound), line.shift_bound),
+          line.verdict ? verdict_cell(*line.verdict) : text_cell("not measured"),
+          {!line.good   ? "not seen"
+           : line.asked ? "seen"
+                        : "too small to be asked for",
+           std::nullopt, line.good ? "equivalent" : "slower"}}});
+  }
+  const std::string html = table("sensitivity-table", "Known costs and what was seen", 3,
+                                 {{"architecture"},
+                                  {"experiment"},
+                                  {"function"},
+                                  {"nops added", true},
+                                  {"take at least", true},
+                                  {"found shift", true},
+                                  {"bound", true},
+                                  {"verdict"},
+                                  {"outcome"}},
+                                 rows, false);
+  if (is_shown(sensitivity)) return html;
+  return html + "<p>No known cost is large enough here: what this run can see is not shown.</p>\n";
 }
 
 std::string sensitivity_table(const Sensitivity& sensitivity) {
@@ -271,7 +306,10 @@ std::string repeats_text(const Repeats& repeats) {
 
 std::string controls(const Report& report) {
   std::string html = again_text(report);
-  if (report.sensitivity) html += sensitivity_table(*report.sensitivity);
+  if (report.sensitivity) {
+    html += report.context.lane == Lane::Time ? time_sensitivity(*report.sensitivity)
+                                              : sensitivity_table(*report.sensitivity);
+  }
   if (report.repeats) html += repeats_text(*report.repeats);
   return html;
 }
@@ -328,6 +366,32 @@ std::string cross_checks(const Report& report) {
                 {"our slowed - a", true},
                 {"outcome"}},
                rows, false);
+}
+
+// --- with interception ---
+
+std::string watched(const Report& report) {
+  if (!report.watched) return "";
+  std::vector<Row> rows;
+  for (const WatchedLine& line : report.watched->lines) {
+    const bool good = line.problem.empty();
+    const auto value = [&](double one) { return number_cell(good ? number_text(one) : "-", one); };
+    const double ratio = line.off > 0 ? line.on / line.off : 0;
+    rows.push_back(
+        {{text_cell(arch::name_of(line.arch)), text_cell(line.experiment),
+          text_cell(name_of(line.side)), value(line.off), value(line.on),
+          good ? number_cell(fmt::format("{:.3g}", ratio), ratio) : text_cell(line.problem)}});
+  }
+  return "<p>One boot of each, of the unit above; no part of any verdict.</p>\n" +
+         list(report.watched->how) +
+         table("watched-table", "Without and with interception", 2,
+               {{"architecture"},
+                {"experiment"},
+                {"kernel"},
+                {"off", true},
+                {"on", true},
+                {"on / off", true}},
+               rows, true);
 }
 
 // --- the baseline ---
@@ -463,12 +527,15 @@ std::string fact(const char* name, const std::string& value) {
 
 std::string facts(const Report& report) {
   const Context& context = report.context;
+  std::string time;
+  for (const RunCounter& counter : report.counters) time += fact("counter", counter_text(counter));
+  if (context.lane == Lane::Time) time += fact("vCPU", pinned_text(report));
   return "<dl>\n" + fact("measured", text_of_lane(context)) + fact("date", context.date) +
          fact("engine", fmt::format("{}, {}{}", context.engine, context.engine_version,
                                     context.watched ? ", watched" : "")) +
          fact("run", fmt::format("{}, {} layouts of each kernel", name_of(context.mode),
                                  context.seeds.size())) +
-         fact("command", context.command) + "</dl>\n";
+         time + fact("command", context.command) + "</dl>\n";
 }
 
 std::string run_section(const Report& report) {
@@ -561,6 +628,7 @@ std::string render_html(const Report& report, const std::vector<Drawing>& drawin
                       figures(drawings, PlotKind::Vmas)));
   page.add("profiles", "Where the kernels differ", profiles(report, drawings));
   page.add("controls", "Controls", controls(report));
+  page.add("watched", "With interception", watched(report));
   page.add("cross-checks", "Checked with tools of others", cross_checks(report));
   page.add("reading", "How to read this", kHowToRead);
   page.add("run", "Kernels and machine", run_section(report));

@@ -38,6 +38,11 @@ Json json_of(const BaselineUse& baseline);
 Json json_of(const Completeness& complete);
 Json json_of(const Measured& measured);
 Json json_of(const Boot& boot);
+Json json_of(const Counter& counter);
+Json json_of(const RunCounter& counter);
+Json json_of(const PinnedCpu& pinned);
+Json json_of(const WatchedLine& line);
+Json json_of(const Watched& watched);
 
 Json json_of(double value) { return value; }
 Json json_of(std::uint64_t value) { return value; }
@@ -52,6 +57,49 @@ Json array_of(const std::vector<T>& items) {
 template <typename T>
 Json or_null(const std::optional<T>& value) {
   return value ? json_of(*value) : Json(nullptr);
+}
+
+Json json_of(const PinnedCpu& pinned) {
+  return {{"cpu", pinned.cpu},
+          {"isolated", pinned.isolated},
+          {"governor", pinned.governor},
+          {"siblings", pinned.siblings}};
+}
+
+Json json_of(const Counter& counter) {
+  return {{"frequency", counter.frequency},
+          {"source", counter.source},
+          {"step", counter.step},
+          {"read_ticks", counter.read_ticks},
+          {"nop_ticks", counter.nop_ticks}};
+}
+
+Json json_of(const RunCounter& counter) {
+  return {{"arch", arch::name_of(counter.arch)},
+          {"source", counter.source},
+          {"frequency", counter.frequency},
+          {"spread", counter.spread},
+          {"step", counter.step},
+          {"read_ticks", counter.read_ticks},
+          {"nop_ticks", counter.nop_ticks}};
+}
+
+Json json_of(const WatchedLine& line) {
+  const bool good = line.problem.empty();
+  const auto known = [&](double value) { return good ? Json(value) : Json(nullptr); };
+  return {{"arch", arch::name_of(line.arch)},
+          {"experiment", line.experiment},
+          {"side", name_of(line.side)},
+          {"seed", hex(line.seed)},
+          {"unit", unit_of(line.measure)},
+          {"problem", line.problem},
+          {"off", known(line.off)},
+          {"on", known(line.on)},
+          {"ratio", good && line.off > 0 ? Json(line.on / line.off) : Json(nullptr)}};
+}
+
+Json json_of(const Watched& watched) {
+  return {{"how", watched.how}, {"lines", array_of(watched.lines)}};
 }
 
 Json json_of(const LayoutValue& value) {
@@ -78,6 +126,8 @@ Json json_of(const Context& context) {
           {"host_cpu", context.host_cpu},
           {"host_arch", context.host_arch},
           {"host_cpus", context.host_cpus},
+          {"virtual_host", context.virtual_host},
+          {"pinned", or_null(context.pinned)},
           {"engine", context.engine},
           {"engine_version", context.engine_version},
           {"cpu_model", context.cpu_model},
@@ -96,8 +146,10 @@ Json json_of(const Context& context) {
 Json json_of(const Bounds& bounds) {
   return {{"relative", bounds.relative},
           {"instructions", bounds.instructions},
+          {"time_relative", bounds.time_relative},
           {"nanoseconds", bounds.nanoseconds},
-          {"ticks", bounds.ticks}};
+          {"ticks", bounds.ticks},
+          {"steps", bounds.steps}};
 }
 
 Json json_of(const Interval& interval) {
@@ -147,6 +199,7 @@ Json json_of(const Metric& metric) {
           {"experiment", metric.experiment},
           {"measure", name_of(metric.measure)},
           {"unit", unit_of(metric.measure)},
+          {"resolution", metric.resolution},
           {"a", array_of(metric.a)},
           {"b", array_of(metric.b)},
           {"control", array_of(metric.control)},
@@ -198,6 +251,8 @@ Json json_of(const SensitivityLine& line) {
           {"shift_bound", line.shift_bound},
           {"in_function", or_null(line.in_function)},
           {"named", line.function},
+          {"verdict", line.verdict ? Json(name_of(*line.verdict)) : Json(nullptr)},
+          {"asked", line.asked},
           {"good", line.good}};
 }
 
@@ -252,14 +307,18 @@ Json json_of(const Measured& measured) {
           {"batch", measured.batch},
           {"user", measured.user},
           {"kernel", measured.kernel},
-          {"ticks", measured.ticks},
-          {"frequency", measured.frequency}};
+          {"ticks", measured.ticks}};
 }
 
 Json json_of(const Boot& boot) {
-  return {{"arch", arch::name_of(boot.arch)}, {"side", name_of(boot.side)},
-          {"seed", hex(boot.seed)},           {"kernel_text", hex(boot.kernel_text)},
-          {"vdso", hex(boot.vdso)},           {"experiments", array_of(boot.experiments)}};
+  return {{"arch", arch::name_of(boot.arch)},
+          {"side", name_of(boot.side)},
+          {"seed", hex(boot.seed)},
+          {"kernel_text", hex(boot.kernel_text)},
+          {"vdso", hex(boot.vdso)},
+          {"counter", or_null(boot.counter)},
+          {"preempted", or_null(boot.preempted)},
+          {"experiments", array_of(boot.experiments)}};
 }
 
 // --- Google Benchmark's part ---
@@ -326,12 +385,13 @@ Json entry_of(const Family& family, std::string_view run_type, std::size_t repet
   return entry;
 }
 
-void add_value(Json& entry, std::uint64_t iterations, double value, Measure measure) {
+void add_value(Json& entry, std::uint64_t iterations, double value, const Metric& metric) {
   entry["iterations"] = iterations;
   entry["real_time"] = value;
   entry["cpu_time"] = value;
   entry["time_unit"] = "ns";
-  entry["label"] = label_of(measure);
+  entry["label"] = label_of(metric.measure);
+  if (metric.measure == Measure::Nanoseconds) entry["ticks"] = or_null(ticks_of(metric, value));
 }
 
 void add_side(Json& entries, const Report& report, const Metric& metric, Side side,
@@ -341,7 +401,7 @@ void add_side(Json& entries, const Report& report, const Metric& metric, Side si
     const std::uint64_t seed = values[i].seed;
     Json entry = entry_of(family, "iteration", values.size());
     entry["repetition_index"] = i;
-    add_value(entry, operations_of(report, metric, side, seed), values[i].value, metric.measure);
+    add_value(entry, operations_of(report, metric, side, seed), values[i].value, metric);
     if (metric.measure == Measure::Total) {
       for (const Measure part : {Measure::User, Measure::Kernel}) {
         entry[fmt::format("{}_instructions", name_of(part))] =
@@ -351,7 +411,7 @@ void add_side(Json& entries, const Report& report, const Metric& metric, Side si
     entries.push_back(std::move(entry));
   }
   Json median = entry_of(family, "aggregate", values.size());
-  add_value(median, values.size(), median_of(values_of(values)), metric.measure);
+  add_value(median, values.size(), median_of(values_of(values)), metric);
   entries.push_back(std::move(median));
 }
 
@@ -414,6 +474,8 @@ std::string render_json(const Report& report) {
                      {"sensitivity", or_null(report.sensitivity)},
                      {"repeats", or_null(report.repeats)},
                      {"cross_checks", array_of(report.cross_checks)},
+                     {"counters", array_of(report.counters)},
+                     {"watched", or_null(report.watched)},
                      {"baseline", or_null(report.baseline)},
                      {"boots", array_of(report.boots)},
                      {"conclusion", report.conclusion},

@@ -3,7 +3,8 @@
 //
 // Google Benchmark's format knows times only. What was counted stands where it has times: real_time
 // and cpu_time are instructions for one operation, and time_unit "ns" is there because its tools
-// refuse anything but a unit of time. The label of each entry and the context say so.
+// refuse anything but a unit of time. The label of each entry and the context say so. A time that
+// was read from a counter has its ticks beside it.
 #pragma once
 
 #include <string>
@@ -13,7 +14,7 @@
 namespace sealvisor::bench {
 
 /// Value of sealvisor/schema. Raised with every change that an old reader would trip over.
-inline constexpr const char* kBenchSchema = "sealvisor-bench-1";
+inline constexpr const char* kBenchSchema = "sealvisor-bench-2";
 
 /// The whole report; a line for each entry of a list, and a '\n' at its end. Seeds and addresses
 /// are strings "0x<hex>": a JSON number does not carry 64 bits everywhere. Bytes that are no UTF-8

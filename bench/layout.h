@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "vmm/base/mixed.h"
+
 namespace sealvisor::bench {
 
 struct Layout {
@@ -25,14 +27,6 @@ inline constexpr std::uint64_t kLeastStackLimit = std::uint64_t{256} << 20;
 
 /// Most of Layout::padding: less than what execve(2) allows one string (MAX_ARG_STRLEN).
 inline constexpr std::uint32_t kMostPadding = 32'768;
-
-/// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-[[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t value) {
-  value += 0x9E3779B97F4A7C15;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-  return value ^ (value >> 31);
-}
 
 [[nodiscard]] constexpr Layout layout_of(std::uint64_t seed) {
   const std::uint64_t bits = mixed(seed);

@@ -108,7 +108,7 @@ Series series_of(std::span<const Boot> boots, arch::Arch arch, const std::string
 }
 
 /// Samples of `measure`, each of a whole batch.
-std::vector<double> samples_of(const Measured& measured, Measure measure) {
+std::vector<double> samples_of(const Measured& measured, Measure measure, std::uint64_t frequency) {
   std::vector<double> samples;
   const auto add = [&](const std::vector<std::uint64_t>& values, double scale) {
     for (const std::uint64_t value : values) samples.push_back(static_cast<double>(value) * scale);
@@ -126,7 +126,7 @@ std::vector<double> samples_of(const Measured& measured, Measure measure) {
       add(measured.kernel, 1);
       break;
     case Measure::Nanoseconds:
-      add(measured.ticks, 1e9 / static_cast<double>(measured.frequency));
+      add(measured.ticks, 1e9 / static_cast<double>(frequency));
       break;
     case Measure::Ticks:
       add(measured.ticks, 1);
@@ -135,25 +135,34 @@ std::vector<double> samples_of(const Measured& measured, Measure measure) {
   return samples;
 }
 
-std::vector<Measure> measures_of(const Series& series, Lane lane) {
+std::vector<Measure> measures_of(Lane lane, const RunCounter* counter) {
   if (lane == Lane::Instructions) return {Measure::Total, Measure::User, Measure::Kernel};
-  const bool known = std::all_of(series.taken.begin(), series.taken.end(), [](const Taken& taken) {
-    return taken.measured == nullptr || taken.measured->frequency != 0 ||
-           taken.measured->ticks.empty();
-  });
+  const bool known = counter != nullptr && counter->frequency != 0;
   return {known ? Measure::Nanoseconds : Measure::Ticks};
 }
 
-Metric metric_of(const Series& series, Measure measure, Lane lane) {
+/// A step of the counter over the operations of a sample, in the unit of `measure`.
+double resolution_of(const Series& series, Measure measure, const RunCounter* counter) {
+  if (measure != Measure::Nanoseconds && measure != Measure::Ticks) return 0;
+  const auto batch = std::find_if(series.taken.begin(), series.taken.end(),
+                                  [](const Taken& taken) { return taken.measured != nullptr; });
+  if (counter == nullptr || batch == series.taken.end()) return 0;
+  const double ticks = static_cast<double>(counter->step) / batch->measured->batch;
+  return measure == Measure::Ticks ? ticks : counter->nanoseconds(ticks);
+}
+
+Metric metric_of(const Series& series, Measure measure, Lane lane, const RunCounter* counter) {
   Metric metric;
   metric.arch = series.arch;
   metric.experiment = series.experiment;
   metric.measure = measure;
+  metric.resolution = resolution_of(series, measure, counter);
+  const std::uint64_t frequency = counter == nullptr ? 0 : counter->frequency;
+  if (measure == Measure::Nanoseconds) metric.hertz = static_cast<double>(frequency);
   for (const Taken& taken : series.taken) {
     if (!problem_of(taken, lane).empty()) continue;
-    const double median = median_of(samples_of(*taken.measured, measure));
     values_of(metric, taken.boot->side)
-        .push_back({taken.boot->seed, median / static_cast<double>(taken.measured->batch)});
+        .push_back({taken.boot->seed, layout_value(*taken.measured, measure, frequency)});
   }
   return metric;
 }
@@ -204,17 +213,23 @@ Missing missing_of(const Series& series, Lane lane, bool whole) {
 
 }  // namespace
 
-Result<Metrics> metrics_of(std::span<const Boot> boots, Lane lane, bool whole) {
+double layout_value(const Measured& measured, Measure measure, std::uint64_t frequency) {
+  return median_of(samples_of(measured, measure, frequency)) / static_cast<double>(measured.batch);
+}
+
+Result<Metrics> metrics_of(std::span<const Boot> boots, Lane lane,
+                           std::span<const RunCounter> counters, bool whole) {
   if (auto good = check_boots(boots); !good) return good.error();
   Metrics result;
   for (const arch::Arch arch : arch::kAllArchs) {
+    const RunCounter* counter = counter_of(counters, arch);
     for (const std::string& experiment : experiments_of(boots, arch)) {
       const Series series = series_of(boots, arch, experiment);
       if (auto good = check_series(series); !good) return good.error();
       Missing missing = missing_of(series, lane, whole);
       if (!missing.reason.empty()) result.missing.push_back(std::move(missing));
-      for (const Measure measure : measures_of(series, lane)) {
-        Metric metric = metric_of(series, measure, lane);
+      for (const Measure measure : measures_of(lane, counter)) {
+        Metric metric = metric_of(series, measure, lane, counter);
         if (!metric.a.empty() && !metric.b.empty()) result.metrics.push_back(std::move(metric));
       }
     }

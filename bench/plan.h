@@ -11,6 +11,7 @@
 // plan with an error is not run at all.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +38,23 @@ struct PlanItem {
   std::uint32_t batch = 0;                 ///< 1 to kMaxBatch; 1 if the experiment allows no other.
   Timing timing = Timing::Marks;
 };
+
+/// How an experiment is measured where the host counts: each operation by itself.
+[[nodiscard]] inline PlanItem counted_item(const Experiment& experiment) {
+  return {&experiment, experiment.samples, experiment.warm_up, marks_batch(experiment),
+          Timing::Marks};
+}
+
+/// How often as many samples of an experiment are timed as are counted. A count is the same each
+/// time; of times the median is taken, and more of them bring it closer to what it would be of all.
+inline constexpr std::uint32_t kTimedSamples = 4;
+/// How an experiment is measured where the guest reads its clock. `few`: with as many samples as
+/// are counted.
+[[nodiscard]] inline PlanItem timed_item(const Experiment& experiment, bool few) {
+  const std::uint32_t samples = experiment.samples * (few ? 1 : kTimedSamples);
+  return {&experiment, std::min(samples, kMaxSamplesOf), experiment.warm_up, experiment.clock_batch,
+          Timing::Clock};
+}
 
 /// An item, or why the line is none: `error` is empty exactly when `item` is good.
 struct ParsedItem {

@@ -79,15 +79,22 @@ const char* unit_of(Measure measure) {
   }
 }
 
-Bound bound_of(const Bounds& bounds, Measure measure) {
-  switch (measure) {
+Bound bound_of(const Bounds& bounds, const Metric& metric) {
+  const double steps = bounds.steps * metric.resolution;
+  switch (metric.measure) {
     case Measure::Nanoseconds:
-      return {bounds.relative, bounds.nanoseconds};
+      return {bounds.time_relative, std::max(bounds.nanoseconds, steps)};
     case Measure::Ticks:
-      return {bounds.relative, bounds.ticks};
+      return {bounds.time_relative, std::max(bounds.ticks, steps)};
     default:
       return {bounds.relative, bounds.instructions};
   }
+}
+
+std::optional<double> ticks_of(const Metric& metric, double value) {
+  if (metric.measure == Measure::Ticks) return value;
+  if (metric.measure != Measure::Nanoseconds) return std::nullopt;
+  return value * metric.hertz / 1e9;
 }
 
 std::string name_of(const Metric& metric) {
@@ -119,17 +126,35 @@ std::optional<PairedValues> pairs_of(const std::vector<LayoutValue>& a,
 }
 
 std::string text_of(const Bounds& bounds, Lane lane) {
-  const double absolute = lane == Lane::Instructions ? bounds.instructions : bounds.nanoseconds;
-  return fmt::format("{:g} % of a's median or {:g} {}, whichever is larger", bounds.relative * 100,
-                     absolute, lane == Lane::Instructions ? "instructions" : "ns");
+  if (lane == Lane::Instructions) {
+    return fmt::format("{:g} % of a's median or {:g} instructions, whichever is larger",
+                       bounds.relative * 100, bounds.instructions);
+  }
+  return fmt::format(
+      "{:g} % of a's median, {:g} ns or {:g} steps of the counter over a sample, whichever is "
+      "largest",
+      bounds.time_relative * 100, bounds.nanoseconds, bounds.steps);
+}
+
+bool is_shown(const Sensitivity& sensitivity) {
+  return std::any_of(sensitivity.lines.begin(), sensitivity.lines.end(),
+                     [](const SensitivityLine& line) { return line.asked; });
 }
 
 std::string text_of_lane(const Context& context) {
   if (context.lane == Lane::Instructions) {
     return fmt::format("instructions, counted exactly; {}", kNoLatency);
   }
-  if (context.engine == "kvm") return "time by the guest's own counter, on this host's hardware";
-  return fmt::format("time by the counter of an emulated machine; {}", kNoLatency);
+  const std::string where = context.pinned
+                                ? fmt::format("one vCPU bound to CPU {}", context.pinned->cpu)
+                                : std::string("a vCPU that is bound to no CPU");
+  const std::string what = fmt::format("time by the guest's own counter, {}", where);
+  if (!context.virtual_host.empty()) {
+    return fmt::format("{}, on a host that is itself virtual ({}); {}", what, context.virtual_host,
+                       kNoLatency);
+  }
+  if (context.engine != "kvm" || !context.pinned) return fmt::format("{}; {}", what, kNoLatency);
+  return what + ", on this host's hardware";
 }
 
 std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arch/arch.h"
+#include "bench/counters.h"
 #include "bench/samples.h"
 #include "bench/statistics.h"
 #include "vmm/base/result.h"
@@ -24,14 +25,19 @@ enum class Measure : std::uint8_t {
 /// "instructions", "ns", "ticks". A count of instructions is never a time.
 [[nodiscard]] const char* unit_of(Measure measure);
 
-/// Least differences that matter, fixed before the run and never changed after it.
+/// Least differences that matter, fixed before the run and never changed after it: the greater of a
+/// part of a's median and of an absolute one. docs/bench.md has the reasons for those of time.
 struct Bounds {
-  double relative = 0.005;  ///< Of a's median.
+  double relative = 0.005;  ///< Of instructions.
   double instructions = 20;
-  double nanoseconds = 5;
-  double ticks = 20;
+  double time_relative = 0.01;  ///< Of nanoseconds and ticks.
+  double nanoseconds = 2;       ///< And no less than `steps`.
+  double ticks = 20;            ///< The same, where the counter's frequency is not known.
+  double steps = 2;             ///< Steps of the counter, over the operations of a sample.
 };
-[[nodiscard]] Bound bound_of(const Bounds& bounds, Measure measure);
+
+struct Metric;
+[[nodiscard]] Bound bound_of(const Bounds& bounds, const Metric& metric);
 
 /// Of one boot: the median of its samples, for one operation.
 struct LayoutValue {
@@ -44,6 +50,9 @@ struct Metric {
   arch::Arch arch = arch::Arch::X86_64;
   std::string experiment;
   Measure measure = Measure::Total;
+  /// Of time: a step of the counter over the operations of a sample. 0: it is counted exactly.
+  double resolution = 0;
+  double hertz = 0;  ///< Of nanoseconds: the counter's ticks in a second.
   std::vector<LayoutValue> a;
   std::vector<LayoutValue> b;
   std::vector<LayoutValue> control;
@@ -56,6 +65,8 @@ struct Metric {
 };
 /// "x86_64 exec/fork-exit kernel".
 [[nodiscard]] std::string name_of(const Metric& metric);
+/// `value` of a metric of time in ticks; nullopt: it is no time.
+[[nodiscard]] std::optional<double> ticks_of(const Metric& metric, double value);
 /// What was measured of a side of `metric`, a Metric that may be const.
 template <typename AMetric>
 [[nodiscard]] auto& values_of(AMetric& metric, Side side) {
@@ -116,22 +127,54 @@ struct ProfileDifference {
 /// One known cost, and what was found.
 struct SensitivityLine {
   KnownCost known;
-  double expected_shift = 0;    ///< With the other known costs of the experiment there.
+  /// With the other known costs of the experiment there. Of time: what they take at least, were
+  /// each of them a `nop` among thousands.
+  double expected_shift = 0;
   std::optional<double> shift;  ///< Of the user's or the kernel's part; nullopt: not measured.
   double shift_bound = 0;       ///< How far from `expected_shift` that may be: the metric's bound.
   std::optional<double> in_function;  ///< Added in the function, of one operation, on average.
   /// Symbol that the profile names: the function, if it is among as many largest differences as
   /// the experiment has known costs; else the largest. Empty: no profile.
   std::string function;
+  /// Of time: the verdict on slowed against a; nullopt: instructions, or nothing was measured.
+  std::optional<Verdict> verdict;
+  /// Of time: whether that much must be seen (kAskedBounds). Of instructions: always.
+  bool asked = true;
   /// The function is named, and has what was added within one instruction; the shift is as
-  /// expected, within the bound.
+  /// expected, within the bound. Of time: it is not asked for, or is neither equivalent nor faster.
   bool good = false;
 };
 
+/// A known cost of at least so many bounds must be seen by a clock: one of a bound could come out
+/// equivalent in one run of twenty.
+inline constexpr double kAskedBounds = 2;
+
 struct Sensitivity {
   std::vector<SensitivityLine> lines;
-  std::vector<std::string> others;  ///< Metrics without a known cost that are not equivalent.
+  /// Metrics without a known cost that are not equivalent. Of time: none, they are not asked for.
+  std::vector<std::string> others;
   bool good = false;
+};
+
+/// Whether any known cost is asked for: if none is, that all are good says nothing.
+[[nodiscard]] bool is_shown(const Sensitivity& sensitivity);
+
+/// One experiment of one boot, without and with interception.
+struct WatchedLine {
+  arch::Arch arch = arch::Arch::X86_64;
+  std::string experiment;
+  Side side = Side::A;
+  std::uint64_t seed = 0;
+  Measure measure = Measure::Nanoseconds;
+  std::string problem{};  ///< Why there are no values; empty: there are.
+  double off = 0;         ///< Median of the samples, of one operation.
+  double on = 0;
+};
+
+/// What interception costs. No verdict: one boot of each says nothing about others.
+struct Watched {
+  std::vector<std::string> how;  ///< What intercepted.
+  std::vector<WatchedLine> lines;
 };
 
 /// Boots with the same kernel and the same seed, compared sample by sample.
@@ -210,6 +253,8 @@ struct Report {
   std::optional<Sensitivity> sensitivity;
   std::optional<Repeats> repeats;
   std::vector<CrossCheck> cross_checks;
+  std::vector<RunCounter> counters;  ///< Of time.
+  std::optional<Watched> watched;
   std::optional<BaselineUse> baseline;
   bool interrupted = false;
   std::vector<Completeness> complete;
@@ -225,7 +270,8 @@ struct Report {
 [[nodiscard]] std::string text_of(const Bounds& bounds, Lane lane);
 
 /// What a reader must not take the figures for: "instructions, counted exactly; hardware latency
-/// was not measured here". The latter of everything but KVM on real hardware.
+/// was not measured here". The latter of everything but a pinned vCPU of KVM on a host that shows
+/// no sign of being virtual.
 [[nodiscard]] std::string text_of_lane(const Context& context);
 inline constexpr const char* kNoLatency = "hardware latency was not measured here";
 

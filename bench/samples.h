@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,12 +47,20 @@ struct Measured {
   /// Lane::Instructions: of each sample, what user mode and what the kernel executed; equally many.
   std::vector<std::uint64_t> user{};
   std::vector<std::uint64_t> kernel{};
-  /// Lane::Time: ticks of each sample, and ticks in a second; 0: not known.
+  /// Lane::Time: ticks of each sample, by the boot's counter.
   std::vector<std::uint64_t> ticks{};
-  std::uint64_t frequency = 0;
   /// Lane::Instructions: where the instructions of all these samples were, each symbol once; empty:
   /// no profile was taken. Counts of the kernel sum up to `kernel`, the others to `user`.
   std::vector<SymbolCount> profile{};
+};
+
+/// The counter that user mode of a guest reads, as that guest describes it.
+struct Counter {
+  std::uint64_t frequency = 0;  ///< Ticks in a second; 0: not known.
+  std::string source{};         ///< Who says so.
+  std::uint64_t step = 1;       ///< It goes up by multiples of this. > 0.
+  double read_ticks = 0;        ///< What a reading takes, one behind the other, on average.
+  double nop_ticks = 0;         ///< What a `nop` takes at least, of thousands in a row.
 };
 
 /// One guest from its start to its end.
@@ -61,7 +70,16 @@ struct Boot {
   std::uint64_t seed = 0;         ///< Of its layout. A side boots once with each seed.
   std::uint64_t kernel_text = 0;  ///< Where the layout put the kernel; 0: not known.
   std::uint64_t vdso = 0;
+  std::optional<Counter> counter{};  ///< Lane::Time, unless the guest ended before it said.
+  /// Where the vCPU was bound to one CPU: how often another thread took that from it.
+  std::optional<std::uint64_t> preempted{};
   std::vector<Measured> experiments{};  ///< Those that ended.
+};
+
+/// A boot again with interception of table writes on: for its overhead, and no verdict.
+struct WatchedBoot {
+  Boot boot{};        ///< With the kernel and seed of one that was not watched.
+  std::string how{};  ///< What intercepts: "audited: traps at 4 returns to user mode".
 };
 
 /// A kernel that was booted.
@@ -82,6 +100,14 @@ struct Tool {
   std::string version{};
 };
 
+/// The CPU of the host that all vCPUs of a run are bound to, one after the other.
+struct PinnedCpu {
+  unsigned cpu = 0;
+  bool isolated = false;   ///< From the host's scheduler (isolcpus).
+  std::string governor{};  ///< Of its frequency; empty: not known, or it has none.
+  std::string siblings{};  ///< Other CPUs of the same core, "4,12"; empty: none, or not known.
+};
+
 /// Everything about a run that is not a measurement.
 struct Context {
   std::string date{};  ///< ISO 8601, UTC.
@@ -90,9 +116,13 @@ struct Context {
   std::string host_cpu{};  ///< Model, as /proc/cpuinfo names it.
   std::string host_arch{};
   std::uint32_t host_cpus = 0;
-  std::string engine{};          ///< "tcg", "kvm".
-  std::string engine_version{};  ///< "QEMU 10.0.2".
-  std::string cpu_model{};       ///< Of the guest.
+  /// What shows that the host is itself virtual: "QEMU's TCG, an emulated CPU"; empty: nothing
+  /// does.
+  std::string virtual_host{};
+  std::optional<PinnedCpu> pinned{};  ///< nullopt: vCPUs run where the host puts them.
+  std::string engine{};               ///< "tcg", "kvm".
+  std::string engine_version{};       ///< "QEMU 10.0.2".
+  std::string cpu_model{};            ///< Of the guest.
   Lane lane = Lane::Instructions;
   bool watched = false;  ///< With interception of table writes on; else off.
   Mode mode = Mode::Quick;
@@ -131,6 +161,7 @@ struct Collected {
   std::vector<Boot> boots{};
   /// Boots again with the kernel and seed of one in `boots`: each sample must be the same.
   std::vector<Boot> repeats{};
+  std::vector<WatchedBoot> watched{};
   std::vector<KnownCost> known_costs{};  ///< Empty: no sensitivity control was asked for.
   std::vector<CrossCheckPlan> cross_checks{};
   bool interrupted = false;             ///< The user wanted an end before all was done.

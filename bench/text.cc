@@ -61,10 +61,17 @@ std::string heading(const Report& report) {
 /// Narrower than this, what an interval is compared with has no column.
 constexpr std::size_t kWide = 110;
 
+std::string ticks_text(const Metric& metric, double value) {
+  const auto ticks = ticks_of(metric, value);
+  return ticks ? number_text(*ticks) : "-";
+}
+
 std::string cost_table(const Report& report, const TextOptions& options) {
   const bool wide = options.width >= kWide;
+  const bool time = report.context.lane == Lane::Time;
   std::vector<report::Column> columns = {{"arch", 8}, {"experiment", 36}, {"part", 8}};
   if (wide) columns.push_back({"a: median (IQR)", 24, true});
+  if (wide && time) columns.push_back({"a: ticks", 14, true});
   columns.push_back({"b - a", 12, true});
   columns.push_back({"95 % interval", 26, true});
   if (wide) columns.push_back({"bound", 10, true});
@@ -79,6 +86,7 @@ std::string cost_table(const Report& report, const TextOptions& options) {
     std::vector<std::string> fields = {arch::name_of(metric->arch), printable(metric->experiment),
                                        name_of(metric->measure)};
     if (wide) fields.push_back(summary_text(cost.a));
+    if (wide && time) fields.push_back(ticks_text(*metric, cost.a.median));
     fields.push_back(cost.shift ? signed_text(cost.shift->estimate) : "-");
     fields.push_back(interval_text(cost.shift ? cost.shift->ninety_five : none));
     if (wide) fields.push_back(number_text(cost.bound));
@@ -165,7 +173,23 @@ void add_missing(Sections& sections, const Report& report) {
   }
 }
 
-std::string line_text(const SensitivityLine& line) {
+std::string time_line_text(const SensitivityLine& line) {
+  if (!line.shift || !line.verdict) {
+    return fmt::format("WRONG: {} {}: nothing measured", arch::name_of(line.known.arch),
+                       line.known.experiment);
+  }
+  return fmt::format("{}: {} {}: {} nops added to {} take {} at least, found {}, bound {}: {}",
+                     !line.good   ? "WRONG"
+                     : line.asked ? "good"
+                                  : "too small to be asked for",
+                     arch::name_of(line.known.arch), line.known.experiment, line.known.added,
+                     line.known.function, signed_text(line.expected_shift),
+                     signed_text(*line.shift), number_text(line.shift_bound),
+                     name_of(*line.verdict));
+}
+
+std::string line_text(const SensitivityLine& line, Lane lane) {
+  if (lane == Lane::Time) return time_line_text(line);
   const std::string shift = line.shift ? signed_text(*line.shift) : "nothing measured";
   const std::string named =
       line.function.empty()
@@ -181,9 +205,14 @@ std::string line_text(const SensitivityLine& line) {
 void add_controls(Sections& sections, const Report& report) {
   if (report.sensitivity) {
     std::vector<std::string> lines;
-    for (const SensitivityLine& line : report.sensitivity->lines) lines.push_back(line_text(line));
+    for (const SensitivityLine& line : report.sensitivity->lines) {
+      lines.push_back(line_text(line, report.context.lane));
+    }
     for (const std::string& other : report.sensitivity->others) {
       lines.push_back("WRONG: nothing was added to " + other);
+    }
+    if (!is_shown(*report.sensitivity)) {
+      lines.emplace_back("no known cost is large enough here: what this run can see is not shown");
     }
     sections.add_list("sensitivity", lines);
   }
@@ -196,6 +225,50 @@ void add_controls(Sections& sections, const Report& report) {
     lines.insert(lines.end(), repeats.differing.begin(), repeats.differing.end());
     sections.add_list("repeated", lines);
   }
+}
+
+// --- how time was measured ---
+
+void add_counters(Sections& sections, const Report& report) {
+  std::vector<std::string> lines;
+  lines.reserve(report.counters.size());
+  for (const RunCounter& counter : report.counters) lines.push_back(counter_text(counter));
+  sections.add_list("counter", lines);
+}
+
+void add_pinned(Sections& sections, const Report& report) {
+  if (report.context.lane != Lane::Time) return;
+  sections.add("vCPU", pinned_text(report));
+}
+
+std::string watched_ratio(const WatchedLine& line) {
+  return line.off > 0 ? fmt::format("{:.3g}", line.on / line.off) : "-";
+}
+
+/// Apart from all that is judged.
+std::string watched_table(const Report& report, const TextOptions& options) {
+  if (!report.watched || report.watched->lines.empty()) return "";
+  std::vector<report::Row> rows;
+  for (const WatchedLine& line : report.watched->lines) {
+    const bool good = line.problem.empty();
+    rows.push_back({{arch::name_of(line.arch), printable(line.experiment), name_of(line.side),
+                     good ? number_text(line.off) : "-", good ? number_text(line.on) : "-",
+                     good ? watched_ratio(line) : printable(line.problem)},
+                    good ? Colour::None : Colour::Yellow});
+  }
+  const std::string unit = unit_of(report.watched->lines.front().measure);
+  return report::paragraph("== ",
+                           printable(fmt::format("with interception on, one boot of each; not part "
+                                                 "of any verdict: {} of one operation; {}",
+                                                 unit, fmt::join(report.watched->how, "; "))),
+                           options.width) +
+         report::table({{"arch", 8},
+                        {"experiment", 36},
+                        {"kernel", 8},
+                        {"off", 16, true},
+                        {"on", 16, true},
+                        {"on / off", 24, true}},
+                       rows, options.width, 2, options.colours);
 }
 
 std::string ratio_text(const Ratio& ratio) {
@@ -372,7 +445,8 @@ void add_interval(std::vector<std::string>& fields, const std::optional<Interval
   fields.push_back(interval ? csv_number(interval->upper) : "");
 }
 
-std::string csv_comparison(const Metric& metric, const char* what, const Comparison& compared) {
+std::string csv_comparison(const Context& context, const Metric& metric, const char* what,
+                           const Comparison& compared) {
   std::vector<std::string> fields = {arch::name_of(metric.arch), metric.experiment,
                                      name_of(metric.measure), unit_of(metric.measure), what};
   add_summary(fields, compared.a);
@@ -386,6 +460,31 @@ std::string csv_comparison(const Metric& metric, const char* what, const Compari
   fields.emplace_back(name_of(compared.verdict));
   fields.push_back(compared.smallest_effect ? csv_number(*compared.smallest_effect) : "");
   fields.push_back(compared.needed ? fmt::format("{}", *compared.needed) : "");
+  for (const Summary* summary : {&compared.a, &compared.b}) {
+    const auto ticks = summary->count == 0 ? std::nullopt : ticks_of(metric, summary->median);
+    fields.push_back(ticks ? csv_number(*ticks) : "");
+  }
+  fields.push_back(context.engine);
+  fields.push_back(text_of_lane(context));
+  return csv_line(fields);
+}
+
+/// A line of the same fields, most of them empty: what interception costs has no interval.
+std::string csv_watched(const Context& context, const WatchedLine& line) {
+  std::vector<std::string> fields = {arch::name_of(line.arch), line.experiment,
+                                     name_of(line.measure), unit_of(line.measure),
+                                     fmt::format("{}-watched", name_of(line.side))};
+  const auto add = [&](double value) {
+    fields.emplace_back("1");
+    fields.push_back(csv_number(value));
+    fields.insert(fields.end(), 4, "");
+  };
+  add(line.off);
+  add(line.on);
+  fields.push_back(csv_number(line.on - line.off));
+  fields.insert(fields.end(), 11, "");
+  fields.push_back(context.engine);
+  fields.push_back(text_of_lane(context));
   return csv_line(fields);
 }
 
@@ -407,6 +506,36 @@ std::string signed_text(double value) {
 std::string interval_text(const std::optional<Interval>& interval) {
   if (!interval) return "-";
   return fmt::format("[{}, {}]", signed_text(interval->lower), signed_text(interval->upper));
+}
+
+std::string counter_text(const RunCounter& counter) {
+  if (counter.frequency == 0) {
+    return fmt::format(
+        "{}: a guest does not know how fast its counter counts; a reading takes {} "
+        "ticks",
+        arch::name_of(counter.arch), number_text(counter.read_ticks));
+  }
+  const double step = counter.nanoseconds(static_cast<double>(counter.step));
+  return fmt::format(
+      "{}: {} ticks in a second by {}, the guests within {:.2g} %; it goes up by {:.3g} ns, a "
+      "reading takes {:.3g} ns; ticks are the counter's, not cycles of the core",
+      arch::name_of(counter.arch), report::grouped(counter.frequency), counter.source,
+      counter.spread * 100, step, counter.nanoseconds(counter.read_ticks));
+}
+
+std::string pinned_text(const Report& report) {
+  const auto& pinned = report.context.pinned;
+  if (!pinned) return "bound to no CPU";
+  std::uint64_t preempted = 0;
+  for (const Boot& boot : report.boots) preempted += boot.preempted.value_or(0);
+  return fmt::format(
+      "bound to CPU {} of {}, {}, {}, {}; another thread took it from a vCPU {} times in {} boots",
+      pinned->cpu, report.context.host_cpus, pinned->isolated ? "isolated" : "not isolated",
+      pinned->governor.empty() ? std::string("no frequency governor")
+                               : fmt::format("governor {}", pinned->governor),
+      pinned->siblings.empty() ? std::string("no other CPU known of its core")
+                               : fmt::format("of one core with CPU {}", pinned->siblings),
+      report::grouped(preempted), report.boots.size());
 }
 
 std::string needed_text(const Comparison& comparison) {
@@ -435,8 +564,11 @@ std::string render_text(const Report& report, const TextOptions& options) {
   add_controls(sections, report);
   add_cross_checks(sections, report);
   add_baseline(sections, report);
+  add_counters(sections, report);
+  add_pinned(sections, report);
   sections.add("measured", text_of_lane(report.context));
   text += sections.take();
+  text += watched_table(report, options);
   const Colour colour = report.exit_code == ExitCode::AsExpected ? Colour::Green : Colour::Red;
   return text + (options.colours ? report::paint(report.conclusion, colour) : report.conclusion) +
          "\n";
@@ -469,18 +601,27 @@ std::string render_csv(const Report& report) {
   }
   for (const char* title :
        {"shift", "ninety_five_lower", "ninety_five_upper", "ninety_lower", "ninety_upper", "bound",
-        "equivalence_p", "verdict", "smallest_effect", "layouts_needed"}) {
+        "equivalence_p", "verdict", "smallest_effect", "layouts_needed", "first_median_ticks",
+        "second_median_ticks", "engine", "says"}) {
     titles.emplace_back(title);
   }
   std::string text = csv_line(titles);
+  const Context& context = report.context;
   for (const std::vector<Metric>* metrics : {&report.metrics, &report.foreign}) {
     for (const Metric& metric : *metrics) {
-      text += csv_comparison(metric, "b-a", metric.cost);
-      text += csv_comparison(metric, "a-a", metric.again);
-      if (metric.sensitivity) text += csv_comparison(metric, "slowed-a", *metric.sensitivity);
-      if (metric.baseline_a) text += csv_comparison(metric, "a-baseline", *metric.baseline_a);
-      if (metric.baseline_b) text += csv_comparison(metric, "b-baseline", *metric.baseline_b);
+      const auto add = [&](const char* what, const std::optional<Comparison>& compared) {
+        if (compared) text += csv_comparison(context, metric, what, *compared);
+      };
+      add("b-a", metric.cost);
+      add("a-a", metric.again);
+      add("slowed-a", metric.sensitivity);
+      add("a-baseline", metric.baseline_a);
+      add("b-baseline", metric.baseline_b);
     }
+  }
+  if (!report.watched) return text;
+  for (const WatchedLine& line : report.watched->lines) {
+    if (line.problem.empty()) text += csv_watched(context, line);
   }
   return text;
 }

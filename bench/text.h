@@ -28,7 +28,8 @@ struct TextOptions {
 /// rows sum up to the total.
 [[nodiscard]] std::string explain_text(const Report& report, const TextOptions& options = {});
 
-/// A line of titles, then one for each comparison of each metric (RFC 4180, lines end with CR LF).
+/// A line of titles, then one for each comparison of each metric, and one for what interception
+/// costs in each experiment (RFC 4180, lines end with CR LF).
 [[nodiscard]] std::string render_csv(const Report& report);
 
 /// 123.45 -> "123.4", 12345.6 -> "12,346": one digit behind the point below 1000, unless it is 0.
@@ -37,6 +38,10 @@ struct TextOptions {
 [[nodiscard]] std::string signed_text(double value);
 /// "[-3, 5]"; "-" without an interval.
 [[nodiscard]] std::string interval_text(const std::optional<Interval>& interval);
+/// What the counter is: its frequency and who says so, its step, what a reading takes.
+[[nodiscard]] std::string counter_text(const RunCounter& counter);
+/// What the vCPUs were bound to, and how often they had to give it up.
+[[nodiscard]] std::string pinned_text(const Report& report);
 /// "12 layouts of each", "more than 1,000,000 layouts of each", "no number of layouts: ...".
 [[nodiscard]] std::string needed_text(const Comparison& comparison);
 

@@ -1,17 +1,13 @@
-// How fast the counter of bench/guest/mark.h counts.
+// What the counter of bench/guest/mark.h is.
 #pragma once
 
-#include <cstdint>
+#include "guest/protocol/doorbell.h"
 
 namespace sealvisor::bench {
 
-struct Frequency {
-  std::uint64_t hertz;
-  const char* source;  ///< Who says so, for people.
-};
-
-/// arm64: CNTFRQ_EL0. x86-64: CPUID leaf 0x15 where it has all three numbers, else measured against
-/// CLOCK_MONOTONIC_RAW for 20 ms.
-[[nodiscard]] Frequency counter_frequency();
+/// Its frequency: arm64: CNTFRQ_EL0. x86-64: CPUID leaf 0x15 where it has all three numbers, else
+/// measured against CLOCK_MONOTONIC_RAW for 20 ms, which is what the kernel knows. And what
+/// readings show: by how much it goes up, what a reading takes, what a `nop` takes on this CPU.
+[[nodiscard]] protocol::Counter describe_counter();
 
 }  // namespace sealvisor::bench

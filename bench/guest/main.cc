@@ -45,7 +45,6 @@ constexpr unsigned kDeadlineSeconds = 20;
 struct Bench {
   Doorbell doorbell;
   Shared* shared = nullptr;
-  Frequency frequency{};
 
   [[nodiscard]] std::byte* spare() const { return reinterpret_cast<std::byte*>(shared) + kPage; }
 };
@@ -158,7 +157,6 @@ int take(Bench& bench, const Entry& entry) {
 
 void send_samples(Bench& bench, std::uint32_t count) {
   protocol::Samples message{};
-  message.frequency = bench.frequency.hertz;
   for (std::uint32_t first = 0; first < count; first += protocol::kMaxSamples) {
     message.first = first;
     message.count = std::min(protocol::kMaxSamples, count - first);
@@ -209,9 +207,7 @@ void run_plan(Bench& bench, const Plan& plan) {
   const std::span items(plan.items.data(), plan.size);
   if (std::any_of(items.begin(), items.end(),
                   [](const PlanItem& item) { return item.timing == Timing::Clock; })) {
-    bench.frequency = counter_frequency();
-    agent::trace("the counter counts %llu a second (%s)",
-                 static_cast<unsigned long long>(bench.frequency.hertz), bench.frequency.source);
+    bench.doorbell.counter(describe_counter());
   }
   for (const PlanItem& item : items) run_item(bench, item);
 }

@@ -229,6 +229,11 @@ void Doorbell::experiment(const protocol::Experiment& experiment) {
   ring();
 }
 
+void Doorbell::counter(const protocol::Counter& counter) {
+  fresh(protocol::Type::Counter, 0, sizeof(protocol::Counter)).body.counter = counter;
+  ring();
+}
+
 void Doorbell::samples(const protocol::Samples& samples) {
   fresh(protocol::Type::Samples, 0, sizeof(protocol::Samples)).body.samples = samples;
   ring();

@@ -56,6 +56,7 @@ class Doorbell {
   void entries(const protocol::Entries& entries);
   void layout(const protocol::Layout& layout);
   void experiment(const protocol::Experiment& experiment);
+  void counter(const protocol::Counter& counter);
   /// At most kMaxSamples of them.
   void samples(const protocol::Samples& samples);
   void bye();

@@ -49,8 +49,7 @@ void trace_samples(const protocol::Samples& samples) {
     if (more < 0 || static_cast<std::size_t>(more) >= sizeof text - used) break;
     used += static_cast<std::size_t>(more);
   }
-  trace("samples from %u on, %llu a second:%s", samples.first, static_cast<Long>(samples.frequency),
-        text);
+  trace("samples from %u on:%s", samples.first, text);
 }
 
 }  // namespace
@@ -136,6 +135,11 @@ void trace_message(const protocol::Message& message) {
       return;
     case protocol::Type::Samples:
       trace_samples(body.samples);
+      return;
+    case protocol::Type::Counter:
+      trace("the counter counts %llu a second (%s), in steps of %llu",
+            static_cast<Long>(body.counter.frequency), body.counter.source,
+            static_cast<Long>(body.counter.step));
       return;
   }
   trace("message of type %u", static_cast<unsigned>(message.type));

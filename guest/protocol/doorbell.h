@@ -20,7 +20,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 4;
+inline constexpr std::uint16_t kVersion = 5;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -61,6 +61,7 @@ enum class Type : std::uint16_t {
   Layout = 17,      ///< Benchmark: where this boot put the kernel and the vdso; after Hello.
   Experiment = 18,  ///< Benchmark: an experiment begins or ends.
   Samples = 19,     ///< Benchmark by the guest's own clock: some samples of the current experiment.
+  Counter = 20,     ///< Benchmark by the guest's own clock: what that clock is; before any Samples.
 };
 
 /// What a store to kMarkRegister says.
@@ -233,11 +234,23 @@ struct Experiment {
   std::uint64_t checked;  ///< End: operations whose outcome was looked at and was right.
 };
 
+/// The counter that user mode reads, as the guest sees it.
+struct Counter {
+  std::uint64_t frequency;  ///< Ticks in a second; 0: not known.
+  char source[kNameSize];   ///< Who says so: "CNTFRQ_EL0".
+  std::uint64_t step;       ///< It goes up by multiples of this: divides all readings' differences.
+  /// So many readings, one behind the other, took so many ticks.
+  std::uint64_t reads;
+  std::uint64_t ticks_of_reads;
+  /// So many `nop` took at least so many ticks, a reading included.
+  std::uint64_t nops;
+  std::uint64_t ticks_of_nops;
+};
+
 inline constexpr std::uint32_t kMaxSamples = 24;
 struct Samples {
   std::uint32_t first;  ///< 0-based number of ticks[0] in its experiment.
   std::uint32_t count;
-  std::uint64_t frequency;  ///< Ticks in a second.
   std::uint64_t ticks[kMaxSamples];
 };
 
@@ -268,6 +281,7 @@ struct Message {
     Layout layout;
     Experiment experiment;
     Samples samples;
+    Counter counter;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

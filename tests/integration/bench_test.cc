@@ -131,6 +131,17 @@ TEST(BenchUsage, NamesWhatIsWrong) {
   EXPECT_EQ(place.finish(), static_cast<int>(ExitCode::Usage));
   EXPECT_NE(place.errors().find("--html /no/such/folder/page.html"), std::string::npos);
   EXPECT_EQ(place.errors().find("guests"), std::string::npos) << "before one has run";
+// Of a host without KVM, or of another architecture's: politely, and before anything runs.
+#if defined(__x86_64__)
+  const std::string other = "arm64";
+#else
+  const std::string other = "x86_64";
+#endif
+  Child kvm(bench({}, {"--engine", "kvm", "--arch", other}));
+  EXPECT_EQ(kvm.finish(), static_cast<int>(ExitCode::HostLacks)) << kvm.text();
+  EXPECT_NE(kvm.errors().find("the host's own architecture"), std::string::npos) << kvm.text();
+  EXPECT_NE(kvm.errors().find("--engine tcg"), std::string::npos) << "what to do instead";
+  EXPECT_EQ(kvm.errors().find("guests, "), std::string::npos) << "before one has run";
   Child recipe(bench({}, {"--a", "lying"}));
   EXPECT_EQ(recipe.finish(), static_cast<int>(ExitCode::Usage));
   EXPECT_NE(recipe.errors().find("lying-padded"), std::string::npos) << recipe.text();

@@ -1,7 +1,6 @@
 #include "vmm/app/bench.h"
 
 #include <fnmatch.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -10,6 +9,7 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -30,6 +30,7 @@
 #include "bench/paired.h"
 #include "bench/plots.h"
 #include "bench/text.h"
+#include "vmm/app/bench_host.h"
 #include "vmm/app/capture.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
@@ -38,6 +39,7 @@
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/tools.h"
 #include "vmm/app/write_file.h"
+#include "vmm/engine/kvm/host.h"
 #include "vmm/report/conclude.h"
 
 namespace sealvisor::app {
@@ -114,19 +116,11 @@ struct Prepared {
   std::map<arch::Arch, fs::path> tools;  ///< Roots of their file systems; none without them.
   std::vector<Side> sides;
   std::vector<bench::Turn> turns;
-  std::vector<bench::Turn> repeats;
+  std::vector<bench::Turn> repeats;  ///< tcg: what must come out the same.
+  std::vector<bench::Turn> watched;  ///< kvm: with interception.
   bench::Collected collected;
   bench::Rules rules;
 };
-
-std::string host_cpu() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
 
 /// One number for all programs of the guests.
 Result<std::string> hash_of_programs(const Places& places, const std::vector<arch::Arch>& archs) {
@@ -146,12 +140,15 @@ Result<bench::Context> context_of(const BenchOptions& options, const Places& pla
   bench::Context context;
   context.date = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   context.version = SEALVISOR_VERSION;
-  context.host_cpu = host_cpu();
-  utsname name{};
-  if (::uname(&name) == 0) context.host_arch = name.machine;
-  context.host_cpus = std::thread::hardware_concurrency();
-  context.engine = "tcg";
-  context.lane = bench::Lane::Instructions;
+  const bool kvm = options.engine == engine::Kind::Kvm;
+  if (kvm) {
+    auto pinned = pin_on_this_host(options.pin);
+    if (!pinned) return pinned.error();
+    context.pinned = std::move(pinned).value();
+  }
+  describe_host(context);
+  context.engine = engine::name_of(options.engine);
+  context.lane = kvm ? bench::Lane::Time : bench::Lane::Instructions;
   context.mode = options.mode;
   context.a = options.a;
   context.b = options.b;
@@ -162,6 +159,21 @@ Result<bench::Context> context_of(const BenchOptions& options, const Places& pla
   if (!programs) return programs.error();
   context.programs_hash = std::move(programs).value();
   return context;
+}
+
+/// Whether this host can run what --engine kvm asks for, found out without running anything on it.
+Status check_kvm(const std::vector<arch::Arch>& archs) {
+  const auto advise = [](Error error) {
+    error.message +=
+        "; --engine tcg, the default, counts instructions on any host, and --engine kvm-nested "
+        "tries the lane in an emulated one";
+    return error;
+  };
+  for (const arch::Arch arch : archs) {
+    if (auto fit = engine::kvm::check_host(arch); !fit) return advise(fit.error());
+  }
+  const auto can = engine::kvm::capabilities_text();
+  return can ? Status() : Status(advise(can.error()));
 }
 
 Status prepare_kernels(const BenchOptions& options, const Places& places, Prepared& prepared) {
@@ -230,6 +242,9 @@ Status prepare_cross_checks(const BenchOptions& options, const Places& places, P
 }
 
 Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
+  if (options.engine == engine::Kind::Kvm) {
+    if (auto usable = check_kvm(options.archs); !usable) return usable.error();
+  }
   Prepared prepared;
   for (const arch::Arch arch : options.archs) {
     auto chosen = choose_experiments(options, arch);
@@ -248,15 +263,22 @@ Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
   if (auto done = prepare_kernels(options, places, prepared); !done) return done.error();
   if (auto done = prepare_baseline(options, prepared); !done) return done.error();
   prepared.turns = bench::turns(options.archs, prepared.sides, layouts_of(options), options.seed);
-  prepared.repeats = bench::turns(options.archs, {Side::A}, 1, options.seed);
+  if (options.engine == engine::Kind::Tcg) {
+    prepared.repeats = bench::turns(options.archs, {Side::A}, 1, options.seed);
+  } else {
+    prepared.watched = bench::turns(options.archs, {Side::A, Side::B}, 1, options.seed);
+  }
   return prepared;
 }
 
 bench::BootRequest request_for(const Prepared& prepared, const Places& places,
-                               const bench::Turn& turn) {
+                               const bench::Turn& turn, bool watched) {
   const KernelOfSide& kernel = prepared.kernels.at({turn.arch, turn.side});
+  const bench::Context& context = prepared.collected.context;
+  const bool time = context.lane == bench::Lane::Time;
   bench::BootRequest request;
   request.arch = turn.arch;
+  request.engine = time ? engine::Kind::Kvm : engine::Kind::Tcg;
   request.kernel_image = kernel.image;
   request.symbols = kernel.symbols;
   request.guest_dir = places.agent_dir(turn.arch);
@@ -265,10 +287,11 @@ bench::BootRequest request_for(const Prepared& prepared, const Places& places,
   if (const auto tools = prepared.tools.find(turn.arch); tools != prepared.tools.end()) {
     request.tools = tools->second;
   }
-  request.profiling = true;
+  request.profiling = !time;
+  request.watched = watched;
+  if (context.pinned) request.pin_cpu = context.pinned->cpu;
   for (const bench::Experiment* one : prepared.experiments.at(turn.arch)) {
-    request.plan.push_back(
-        {one, one->samples, one->warm_up, bench::marks_batch(*one), bench::Timing::Marks});
+    request.plan.push_back(time ? bench::timed_item(*one, watched) : bench::counted_item(*one));
   }
   return request;
 }
@@ -304,8 +327,9 @@ void add_once(std::string& list, const std::string& item) {
   list += (list.empty() ? "" : "; ") + item;
 }
 
-/// Takes what guests measured over into what is judged.
-void take(bench::Campaign campaign, std::vector<bench::Boot>& to, bench::Collected& collected) {
+/// Takes what guests measured over into what is judged: each of them goes to `keep`.
+void take(bench::Campaign campaign, bench::Collected& collected,
+          const std::function<void(bench::BootResult)>& keep) {
   collected.interrupted = collected.interrupted || campaign.interrupted;
   for (const Error& error : campaign.errors) collected.failures.push_back(error.message);
   for (bench::Played& played : campaign.played) {
@@ -318,27 +342,37 @@ void take(bench::Campaign campaign, std::vector<bench::Boot>& to, bench::Collect
                       bench::name_of(played.turn.side), played.turn.seed, result.ending));
     }
     result.boot.side = played.turn.side;
-    to.push_back(std::move(result.boot));
+    keep(std::move(result));
   }
 }
 
 void measure(Prepared& prepared, const Places& places) {
   Interrupts interrupts;
   Progress progress(stderr, ::isatty(STDERR_FILENO) != 0);
-  Clock clock(progress, prepared.turns.size() + prepared.repeats.size());
-  const auto run = [&](const bench::Turn& turn) {
-    return bench::run_boot(request_for(prepared, places, turn));
+  Clock clock(progress, prepared.turns.size() + prepared.repeats.size() + prepared.watched.size());
+  bench::Collected& collected = prepared.collected;
+  // Guests that are timed run alone.
+  const bool alone = collected.context.lane == bench::Lane::Time;
+  const unsigned workers = !alone && std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  const auto play = [&](const std::vector<bench::Turn>& turns, bool watched) {
+    return bench::play(
+        turns, workers,
+        [&](const bench::Turn& turn) {
+          return bench::run_boot(request_for(prepared, places, turn, watched));
+        },
+        [&] { return interrupts.seen(); },
+        [&](const bench::Turn& turn, const bench::BootResult& result) {
+          clock.done(turn, result);
+        });
   };
-  const auto stop = [&] { return interrupts.seen(); };
-  const auto done = [&](const bench::Turn& turn, const bench::BootResult& result) {
-    clock.done(turn, result);
-  };
-  const unsigned workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
-  take(bench::play(prepared.turns, workers, run, stop, done), prepared.collected.boots,
-       prepared.collected);
-  if (prepared.collected.interrupted || !prepared.collected.failures.empty()) return;
-  take(bench::play(prepared.repeats, workers, run, stop, done), prepared.collected.repeats,
-       prepared.collected);
+  take(play(prepared.turns, false), collected,
+       [&](bench::BootResult result) { collected.boots.push_back(std::move(result.boot)); });
+  if (collected.interrupted || !collected.failures.empty()) return;
+  take(play(prepared.repeats, false), collected,
+       [&](bench::BootResult result) { collected.repeats.push_back(std::move(result.boot)); });
+  take(play(prepared.watched, true), collected, [&](bench::BootResult result) {
+    collected.watched.push_back({std::move(result.boot), std::move(result.how)});
+  });
 }
 
 int fail(const Error& error) {

@@ -27,38 +27,10 @@ namespace {
 /// Recipe that emulated hosts boot.
 constexpr const char* kHostRecipe = "host";
 constexpr const char* kReportName = "report.json";
-/// Beside the guest's memory: program, kernels, what runs.
-constexpr std::uint64_t kHostMemory = 512ULL << 20;
 constexpr std::uint64_t kMiB = 1ULL << 20;
 /// Folders of the host for an image of the user's and its symbols, which may have the same name.
 constexpr std::string_view kImageFolder = "image";
 constexpr std::string_view kSymbolsFolder = "symbols";
-
-/// A folder that goes with the object.
-class TemporaryFolder {
- public:
-  [[nodiscard]] static Result<TemporaryFolder> make() {
-    std::error_code error;
-    std::string name = (fs::temp_directory_path(error) / "sealvisor-XXXXXX").string();
-    if (error || ::mkdtemp(name.data()) == nullptr) {
-      return errno_error(ExitCode::HostLacks, "making a temporary folder");
-    }
-    return TemporaryFolder(name);
-  }
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {}
-  fs::path path_;
-};
 
 fs::path host_init(const Places& places, arch::Arch arch) {
   return places.agent_dir(arch) / "host-init";
@@ -156,43 +128,62 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
   if (!out) return out.error();
   auto plan = nested_plan(options, arch, places, tools, out.value().path());
   if (!plan) return plan.error();
+  const auto code = run_in_host(std::move(plan).value());
+  if (!code) return code.error();
+  if (auto handed = hand_over(out.value().path(), kReportName, "--json", options.json); !handed) {
+    return handed.error();
+  }
+  return code.value();
+}
+
+}  // namespace
+
+Result<TemporaryFolder> TemporaryFolder::make() {
+  std::error_code error;
+  std::string name = (fs::temp_directory_path(error) / "sealvisor-XXXXXX").string();
+  if (error || ::mkdtemp(name.data()) == nullptr) {
+    return errno_error(ExitCode::HostLacks, "making a temporary folder");
+  }
+  return TemporaryFolder(name);
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+}
+
+Result<ExitCode> run_in_host(HostPlan plan) {
+  const char* arch = arch::name_of(plan.arch);
   // The host's console has the line ends of a terminal.
-  plan.value().on_console = [](std::string_view bytes) {
+  plan.on_console = [](std::string_view bytes) {
     for (const char c : bytes) {
       if (c != '\r') std::fputc(c, stdout);
     }
     std::fflush(stdout);
   };
-  auto host = NestedHost::create(std::move(plan).value());
+  auto host = NestedHost::create(std::move(plan));
   if (!host) return host.error();
   const auto outcome = host.value().run();
   if (!outcome) return outcome.error();
   const HostOutcome& how = outcome.value();
-  fmt::print(stderr, "sealvisor: emulated {} host ({}, {}): {:.1f} s, {:.1f} s of CPU\n",
-             arch::name_of(arch), how.version, host.value().plan().cpu_model, how.wall_seconds,
-             how.cpu_seconds);
-  if (how.end.kind != engine::nested::FrameKind::Exited) {
-    return Error{ExitCode::GuestFailed,
-                 fmt::format("the program in the emulated {} host {}", arch::name_of(arch),
-                             engine::nested::text_of(how.end))};
+  fmt::print(stderr, "sealvisor: emulated {} host ({}, {}): {:.1f} s, {:.1f} s of CPU\n", arch,
+             how.version, host.value().plan().cpu_model, how.wall_seconds, how.cpu_seconds);
+  if (how.end.kind == engine::nested::FrameKind::Exited) {
+    return static_cast<ExitCode>(how.end.value);
   }
-  if (!options.json.empty()) {
-    std::error_code error;
-    fs::copy_file(out.value().path() / kReportName, options.json,
-                  fs::copy_options::overwrite_existing, error);
-    if (error) {
-      return Error{ExitCode::HostLacks,
-                   fmt::format("--json {}: {}", options.json.string(), error.message())};
-    }
-  }
-  return static_cast<ExitCode>(how.end.value);
+  return Error{ExitCode::GuestFailed, fmt::format("the program in the emulated {} host {}", arch,
+                                                  engine::nested::text_of(how.end))};
 }
 
-}  // namespace
+Status hand_over(const fs::path& out, const char* name, const char* option, const fs::path& to) {
+  if (to.empty()) return {};
+  std::error_code error;
+  fs::copy_file(out / name, to, fs::copy_options::overwrite_existing, error);
+  if (!error) return {};
+  return Error{ExitCode::HostLacks, fmt::format("{} {}: {}", option, to.string(), error.message())};
+}
 
-NestedParts nested_parts(
-    const Places& places, arch::Arch arch,
-    const std::function<Result<fs::path>(const std::string&, arch::Arch)>& kernel_dir) {
+NestedParts nested_parts(const Places& places, arch::Arch arch, const KernelDir& kernel_dir) {
   NestedParts parts;
   if (const auto folder = kernel_dir(kHostRecipe, arch); !folder) {
     parts.kernel =
@@ -219,23 +210,32 @@ NestedParts nested_parts(
   return parts;
 }
 
-Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, const Places& places,
-                             const VerifyTools& tools, const fs::path& out) {
-  const NestedParts parts = nested_parts(places, arch, tools.kernel_dir);
+Result<HostPlan> host_plan(arch::Arch arch, const Places& places, const KernelDir& kernel_dir,
+                           const fs::path& out) {
+  const NestedParts parts = nested_parts(places, arch, kernel_dir);
   for (const Status* part : {&parts.kernel, &parts.init, &parts.program}) {
     if (!*part) return part->error();
   }
-  HostPlan plan;
-  plan.arch = arch;
-  plan.cpu_model = options.machine.cpu_model;
-  plan.out = out;
-  const auto folder = tools.kernel_dir(kHostRecipe, arch);
+  const auto folder = kernel_dir(kHostRecipe, arch);
   if (!folder) return folder.error();
   auto kernel = engine::nested::host_kernel(folder.value(), arch);
   if (!kernel) return kernel.error();
+  HostPlan plan;
+  plan.arch = arch;
+  plan.out = out;
   plan.kernel = std::move(kernel).value();
   plan.init = host_init(places, arch);
   plan.program = places.nested_program(arch);
+  plan.files.push_back({"share/sealvisor/guest/kernel/build", places.kernel_script(), true});
+  return plan;
+}
+
+Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, const Places& places,
+                             const VerifyTools& tools, const fs::path& out) {
+  auto made = host_plan(arch, places, tools.kernel_dir, out);
+  if (!made) return made;
+  HostPlan& plan = made.value();
+  plan.cpu_model = options.machine.cpu_model;
   plan.memory_bytes = kHostMemory + (options.machine.memory_mib << 20);
   // Each guest has its own deadline inside; this is for all of them.
   const bool own = !options.machine.kernel.empty();
@@ -244,7 +244,6 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
   const auto add = [&plan](std::string path, fs::path source, bool executable) {
     plan.files.push_back({std::move(path), std::move(source), executable});
   };
-  add("share/sealvisor/guest/kernel/build", places.kernel_script(), true);
   add("share/sealvisor/docs/known-findings.json", places.known_findings(), false);
   for (const char* name : {"init", "dynamic", "loader", "helper32"}) {
     add(fmt::format("bin/guest/{}/{}", arch::name_of(arch), name), places.agent_dir(arch) / name,
@@ -254,7 +253,7 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
       own ? add_own(options.machine, arch, plan) : add_recipes(options, arch, tools, plan);
   if (!added) return added.error();
   plan.arguments = words_of(options, arch);
-  return plan;
+  return made;
 }
 
 int verify_nested(const VerifyOptions& options) {

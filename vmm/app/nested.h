@@ -1,9 +1,11 @@
-// `verify --engine kvm-nested`: the kvm engine in a host that QEMU emulates.
+// The kvm engine in a host that QEMU emulates: what such a host needs, and `verify --engine
+// kvm-nested`. `bench` has its own in bench_nested.h.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
@@ -12,6 +14,10 @@
 
 namespace sealvisor::app {
 
+/// Folder of a finished kernel, as VerifyTools has it.
+using KernelDir =
+    std::function<Result<std::filesystem::path>(const std::string& recipe, arch::Arch)>;
+
 /// What emulated hosts need besides QEMU and the guests. Errors (HostLacks) say what to do, in a
 /// build directory or in an installed tree.
 struct NestedParts {
@@ -19,10 +25,43 @@ struct NestedParts {
   Status init;     ///< First process of the host.
   Status program;  ///< Our own, static.
 };
-/// `kernel_dir`: folder of a finished kernel, as VerifyTools has it.
-[[nodiscard]] NestedParts nested_parts(
-    const Places& places, arch::Arch arch,
-    const std::function<Result<std::filesystem::path>(const std::string&, arch::Arch)>& kernel_dir);
+[[nodiscard]] NestedParts nested_parts(const Places& places, arch::Arch arch,
+                                       const KernelDir& kernel_dir);
+
+/// A folder that goes with the object.
+class TemporaryFolder {
+ public:
+  [[nodiscard]] static Result<TemporaryFolder> make();
+  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+/// Memory of a host beside that of a guest: program, kernels, what runs.
+inline constexpr std::uint64_t kHostMemory = 512ULL << 20;
+
+/// A host of `arch` that runs our own program, static, with what each command of it needs there.
+/// Arguments, kernels, guest programs, memory and deadline are the caller's to add. What the
+/// program leaves in /out comes to `out`. Errors (HostLacks) name what is not built.
+[[nodiscard]] Result<engine::nested::HostPlan> host_plan(arch::Arch arch, const Places& places,
+                                                         const KernelDir& kernel_dir,
+                                                         const std::filesystem::path& out);
+
+/// Runs it to its end and prints what it prints; then a line on standard error. The program's exit
+/// code, or why there is none.
+[[nodiscard]] Result<ExitCode> run_in_host(engine::nested::HostPlan plan);
+
+/// Where a file of the user's goes that the program left as `name` in `out`; nothing if `to` is
+/// empty. Error (HostLacks) names `option`.
+[[nodiscard]] Status hand_over(const std::filesystem::path& out, const char* name,
+                               const char* option, const std::filesystem::path& to);
 
 /// The emulated host for the guests of `options` of one architecture, those of recipes or the one
 /// of an image of the user's: its program is our own, static, called with the same options and

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bench/paired.h"
+#include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/host.h"
 
 namespace sealvisor::app {
@@ -34,6 +35,18 @@ CLI::Option* add_list(CLI::App& app, const char* name, std::vector<std::string>&
 constexpr engine::Mechanism kMechanisms[] = {engine::Mechanism::Best, engine::Mechanism::Exact,
                                              engine::Mechanism::Audited};
 
+void add_engine(CLI::App& app, engine::Kind& kind, bool& nested, const char* description) {
+  app.add_option_function<std::string>(
+         "--engine",
+         [&kind, &nested](const std::string& word) {
+           kind = word == "tcg" ? engine::Kind::Tcg : engine::Kind::Kvm;
+           nested = word == "kvm-nested";
+         },
+         description)
+      ->check(CLI::IsMember({"tcg", "kvm", "kvm-nested"}))
+      ->type_name("ENGINE");
+}
+
 void add_machine(CLI::App& app, MachineOptions& machine) {
   CLI::Option* kernel =
       app.add_option("--kernel", machine.kernel, "an image of your own instead of a recipe")
@@ -55,16 +68,9 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
           ""))
       ->capture_default_str();
   app.add_option("--cpu", machine.cpu_model, "CPU model, as QEMU's -cpu")->type_name("MODEL");
-  app.add_option_function<std::string>(
-         "--engine",
-         [&machine](const std::string& word) {
-           machine.engine = word == "tcg" ? engine::Kind::Tcg : engine::Kind::Kvm;
-           machine.nested = word == "kvm-nested";
-         },
-         "tcg (any host, the default), kvm (this host's /dev/kvm and architecture) or kvm-nested "
-         "(kvm in an emulated host)")
-      ->check(CLI::IsMember({"tcg", "kvm", "kvm-nested"}))
-      ->type_name("ENGINE");
+  add_engine(app, machine.engine, machine.nested,
+             "tcg (any host, the default), kvm (this host's /dev/kvm and architecture) or "
+             "kvm-nested (kvm in an emulated host)");
   app.add_option_function<std::string>(
          "--mechanism",
          [&machine](const std::string& word) {
@@ -174,6 +180,16 @@ CLI::App* add_bench(CLI::App& app, BenchOptions& bench, ArchWord& arch) {
   sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
       ->check(CLI::IsMember({"x86_64", "arm64", "all"}))
       ->type_name("ARCH");
+  add_engine(*sub, bench.engine, bench.nested,
+             "tcg (counts instructions; any host, the default), kvm (time by the guest's clock; "
+             "this host's /dev/kvm and architecture) or kvm-nested (kvm in an emulated host, for "
+             "trials: its times are none of hardware)");
+  sub->add_option(
+         "--pin", bench.pin,
+         "of kvm: the CPU that runs the guests (default: the last one that is isolated, or "
+         "the last one)")
+      ->check(CLI::Range(0U, kMostCpus - 1))
+      ->type_name("CPU");
   sub->add_option("--a", bench.a, "recipe to compare with")
       ->type_name("RECIPE")
       ->capture_default_str();
@@ -260,6 +276,33 @@ Status check_engine(const MachineOptions& machine) {
   return Error{ExitCode::Usage,
                "--cpu is for --engine tcg and kvm-nested: a guest of kvm has the "
                "host's CPU"};
+}
+
+/// What an engine of `bench` can't do.
+Status check_bench(const BenchOptions& bench, bool one_arch) {
+  const auto refuse = [](const char* what) {
+    return Error{ExitCode::Usage, std::string(what) + "; see `sealvisor bench --help`"};
+  };
+  const bool kvm = bench.engine == engine::Kind::Kvm;
+  if (kvm && bench.explain) {
+    return refuse(
+        "--explain is for --engine tcg: a clock does not say in which functions time is spent, "
+        "and counted instructions do");
+  }
+  if (kvm && bench.cross_check) {
+    return refuse(
+        "--cross-check is for --engine tcg: tools of others are compared by instructions");
+  }
+  if (bench.pin && (!kvm || bench.nested)) return refuse("--pin is for --engine kvm");
+  if (!bench.nested) return {};
+  if (!bench.html.empty()) {
+    return refuse("--html is for --engine tcg and kvm: an emulated host has no gnuplot");
+  }
+  const bool files = !bench.json.empty() || !bench.save.empty() || !bench.csv.empty();
+  if (one_arch || (!files && bench.baseline.empty())) return {};
+  return refuse(
+      "--json, --save, --csv and --baseline with --engine kvm-nested need one --arch: each host "
+      "writes a report");
 }
 
 std::string one_line(std::string text) {
@@ -366,6 +409,12 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*bench_app) {
     bench.archs = archs_of(bench_arch.word);
+    if (auto fits = check_bench(bench, !bench.archs.empty()); !fits) return fits.error();
+    if (bench.archs.empty() && bench.engine == engine::Kind::Kvm && !bench.nested) {
+      auto native = engine::kvm::native_arch();
+      if (!native) return native.error();
+      bench.archs = {native.value()};
+    }
     if (bench.archs.empty()) bench.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
     if (bench.a == bench.b) {
       return Error{ExitCode::Usage,

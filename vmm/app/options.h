@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -51,6 +52,9 @@ struct BootOptions {
 
 struct BenchOptions {
   std::vector<arch::Arch> archs;  ///< At least one.
+  engine::Kind engine = engine::Kind::Tcg;
+  bool nested = false;          ///< Kvm: in a host that QEMU emulates.
+  std::optional<unsigned> pin;  ///< Kvm: the CPU that runs the guests; nullopt: one is chosen.
   std::string a = "lts-unsealed";
   std::string b = "lts-sealed";      ///< "slower" means that it costs more than a.
   std::vector<std::string> filters;  ///< Patterns for experiments; empty: those of the mode.

@@ -54,10 +54,17 @@ struct EngineConfig {
   std::uint64_t console_limit = 4ULL << 20;     ///< Bytes; more is a flood.
   Mechanism mechanism = Mechanism::Best;        ///< kvm.
   bool watch = true;                            ///< False: no interception (benchmark only).
-  bool plugin_loaded = true;                    ///< False: not even the plugin (benchmark only).
+  /// kvm without interception: doorbell messages go to the observer all the same, each with the
+  /// guest's registers before it.
+  bool messages = false;
+  /// kvm: the CPU of the host that the vCPU's thread is bound to, and no other thread of the engine
+  /// if there is another CPU. nullopt: the host's scheduler decides.
+  std::optional<unsigned> pin_cpu;
+  bool plugin_loaded = true;  ///< False: not even the plugin (benchmark only).
   bool witness = false;
   std::uint64_t seed = 1;  ///< tcg: of everything that QEMU draws at random.
-  /// tcg: the guest's kernel places itself and its processes at random, by `seed`.
+  /// The guest's kernel places itself and its processes at random. tcg: by `seed`. kvm on arm64:
+  /// the kernel by `seed`. kvm on x86-64: by what the guest's CPU draws, which nobody can choose.
   bool random_layout = false;
   /// tcg with the counting plugin: the memory of its table of places (event/count_table.h), open as
   /// long as the engine; -1: the monitor is the plugin.
@@ -114,6 +121,12 @@ struct StepCount {
   std::uint64_t untrapped = 0;  ///< Of these, the ones that no trap told.
 };
 
+/// How the vCPU's thread was kept to one CPU.
+struct Pinned {
+  unsigned cpu = 0;
+  std::uint64_t preempted = 0;  ///< Times that another thread of the host took that CPU from it.
+};
+
 /// What the guest's start cost.
 struct StartCost {
   /// CPU of the threads of run(), user and system, up to the guest's first instruction; tcg:
@@ -153,6 +166,7 @@ struct Outcome {
   std::vector<std::string> limits;  ///< What this engine could not watch in this run.
   std::vector<Cost> costs;
   std::optional<StepCount> stepped;  ///< Where EngineConfig::step_check asked for it.
+  std::optional<Pinned> pinned;      ///< Where EngineConfig::pin_cpu asked for it.
   StartCost start;
   std::chrono::steady_clock::time_point started{};
 };

@@ -55,6 +55,8 @@ int body_size(Type type) {
       return sizeof(protocol::Experiment);
     case Type::Samples:
       return sizeof(protocol::Samples);
+    case Type::Counter:
+      return sizeof(protocol::Counter);
   }
   return -1;
 }
@@ -87,6 +89,8 @@ bool good_names(const Message& message) {
       return good_name(body.entries.name);
     case Type::Experiment:
       return good_name(body.experiment.name);
+    case Type::Counter:
+      return good_name(body.counter.source);
     default:
       return true;
   }
@@ -123,6 +127,15 @@ Status check_bounds(const Message& message) {
       (body.samples.count == 0 || body.samples.count > protocol::kMaxSamples)) {
     return bad(
         fmt::format("{} samples, expected 1 to {}", body.samples.count, protocol::kMaxSamples));
+  }
+  if (message.type == Type::Counter) {
+    const auto& counter = body.counter;
+    if (counter.step == 0 || counter.reads == 0 || counter.nops == 0) {
+      return bad(
+          fmt::format("a counter with a step of {} after {} readings and {} nops, expected "
+                      "more than 0 of each",
+                      counter.step, counter.reads, counter.nops));
+    }
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,

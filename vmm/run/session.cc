@@ -359,6 +359,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::Layout:
     case Type::Experiment:
     case Type::Samples:
+    case Type::Counter:
       course_.finding("monitor", "benchmark",
                       "a message of a benchmark, and this run is none: its agent is not ours");
       break;

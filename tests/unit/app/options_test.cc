@@ -128,6 +128,24 @@ TEST(Options, BenchTakesAllItsOptions) {
               ElementsAre(bench::Same::Engine, bench::Same::Programs));
 }
 
+TEST(Options, BenchCountsUnlessItIsToTime) {
+  EXPECT_EQ(parsed<BenchOptions>("bench").engine, engine::Kind::Tcg);
+  EXPECT_EQ(parsed<BenchOptions>("bench --engine tcg --explain").engine, engine::Kind::Tcg);
+  const auto kvm = parsed<BenchOptions>("bench --engine kvm --pin 3 --html h");
+  EXPECT_EQ(kvm.engine, engine::Kind::Kvm);
+  EXPECT_FALSE(kvm.nested);
+  EXPECT_EQ(kvm.pin, 3U);
+  EXPECT_EQ(kvm.archs.size(), 1U) << "the host's own";
+  const auto nested = parsed<BenchOptions>("bench --engine kvm-nested");
+  EXPECT_EQ(nested.engine, engine::Kind::Kvm);
+  EXPECT_TRUE(nested.nested);
+  EXPECT_EQ(nested.pin, std::nullopt);
+  EXPECT_THAT(nested.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
+  EXPECT_EQ(
+      parsed<BenchOptions>("bench --engine kvm-nested --arch arm64 --json j --baseline b").json,
+      "j");
+}
+
 TEST(Options, KernelBecomesWordsForTheScript) {
   struct Case {
     const char* line;
@@ -190,7 +208,17 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"bench --baseline-anyway machine", "requires --baseline"},
       {"bench --baseline b --baseline-anyway weather", "weather not in"},
       {"bench --b lts-unsealed", "--a and --b are both lts-unsealed"},
-      {"bench --engine tcg", "--engine"},
+      {"bench --engine qemu", "--engine"},
+      {"bench --engine kvm --explain", "--explain is for --engine tcg"},
+      {"bench --engine kvm-nested --explain", "--explain is for --engine tcg"},
+      {"bench --engine kvm --cross-check", "--cross-check is for --engine tcg"},
+      {"bench --pin 1", "--pin is for --engine kvm"},
+      {"bench --engine kvm-nested --pin 0", "--pin is for --engine kvm"},
+      {"bench --engine kvm --pin 8192", "8192 not in range"},
+      {"bench --engine kvm --pin -1", "-1"},
+      {"bench --engine kvm-nested --arch arm64 --html h", "--html is for"},
+      {"bench --engine kvm-nested --csv c", "need one --arch"},
+      {"bench --engine kvm-nested --arch all --baseline b", "need one --arch"},
       {"bench stray", "stray"},
       {"boot --arch all", "all not in {x86_64,arm64}"},
       {"boot --initramfs x --scenario y", " excludes --"},

@@ -51,6 +51,20 @@ Event count(std::uint64_t counter, std::uint64_t instructions) {
   return event;
 }
 
+Message clock_of(std::uint64_t frequency) {
+  Message message{};
+  message.type = Type::Counter;
+  auto& body = message.body.counter;
+  body.frequency = frequency;
+  std::strncpy(body.source, "CNTFRQ_EL0", sizeof(body.source) - 1);
+  body.step = 2;
+  body.reads = 100;
+  body.ticks_of_reads = 300;
+  body.nops = 4096;
+  body.ticks_of_nops = 1027;
+  return message;
+}
+
 bench::PlanItem item(const char* name, std::uint32_t warm_up = 1) {
   bench::PlanItem item;
   item.experiment = bench::find_experiment(name);
@@ -211,10 +225,13 @@ TEST(Collector, TakesSamplesOfAClockInOrder) {
   Message message{};
   message.type = Type::Samples;
   auto& body = message.body.samples;
-  body.frequency = 1'000'000;
   body.count = 2;
   body.ticks[0] = 5;
   body.ticks[1] = 7;
+  const Status early = collector.on_message(message);
+  ASSERT_FALSE(early.ok());
+  EXPECT_NE(early.error().message.find("not described"), std::string::npos);
+  ASSERT_TRUE(collector.on_message(clock_of(1'000'000)).ok());
   ASSERT_TRUE(collector.on_message(message).ok());
   EXPECT_FALSE(collector.on_message(message).ok()) << "the same again";
   body.first = 2;
@@ -225,7 +242,46 @@ TEST(Collector, TakesSamplesOfAClockInOrder) {
   const auto measured = collector.take();
   EXPECT_EQ(measured[0].problem, "");
   EXPECT_EQ(measured[0].ticks, (std::vector<std::uint64_t>{5, 7, 5}));
-  EXPECT_EQ(measured[0].frequency, 1'000'000U);
+  ASSERT_TRUE(collector.counter());
+  EXPECT_EQ(collector.counter()->frequency, 1'000'000U);
+  EXPECT_EQ(collector.counter()->source, "CNTFRQ_EL0");
+  EXPECT_EQ(collector.counter()->step, 2U);
+  EXPECT_DOUBLE_EQ(collector.counter()->read_ticks, 3);
+  EXPECT_DOUBLE_EQ(collector.counter()->nop_ticks, 0.25) << "less a reading";
+}
+
+TEST(Collector, RefusesAClockThatNoOneAskedForOrThatIsNone) {
+  Collector counts = counting();
+  EXPECT_FALSE(counts.on_message(clock_of(1'000'000)).ok());
+  Collector times(Lane::Time, {item(kTime, 0)}, place_of);
+  EXPECT_FALSE(times.on_message(clock_of(100'000'000'001)).ok());
+  ASSERT_TRUE(times.on_message(clock_of(100'000'000'000)).ok());
+  EXPECT_FALSE(times.on_message(clock_of(1'000'000)).ok()) << "a second time";
+}
+
+/// A quiet console is part of what is measured.
+TEST(Collector, NamesATimedExperimentThatTheConsoleDisturbed) {
+  for (const bool during : {false, true}) {
+    Collector collector(Lane::Time, {item(kTime, 0)}, place_of);
+    ASSERT_TRUE(collector.on_message(clock_of(1'000'000)).ok());
+    collector.on_console();
+    ASSERT_TRUE(collector.on_message(experiment(kTime, false)).ok());
+    if (during) collector.on_console();
+    Message message{};
+    message.type = Type::Samples;
+    message.body.samples.count = 3;
+    ASSERT_TRUE(collector.on_message(message).ok());
+    ASSERT_TRUE(collector.on_message(experiment(kTime, true, 3, 3)).ok());
+    collector.on_console();
+    EXPECT_EQ(collector.take()[0].problem, during ? "the console was written to meanwhile" : "");
+  }
+  // A count is the same whatever the console does.
+  Collector counts = counting();
+  ASSERT_TRUE(counts.on_message(experiment(kFork, false)).ok());
+  counts.on_console();
+  for (int i = 0; i < 3; ++i) counts.on_event(sample(1, 1));
+  ASSERT_TRUE(counts.on_message(experiment(kFork, true, 3, 4)).ok());
+  EXPECT_EQ(counts.take()[0].problem, "");
 }
 
 }  // namespace

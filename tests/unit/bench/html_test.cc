@@ -119,6 +119,25 @@ TEST(Plots, TimesHaveTheirUnit) {
   EXPECT_EQ(plots[0].title, "x86_64 vdso: b - a, ns");
 }
 
+TEST(Page, OfATimeSaysHowItWasTaken) {
+  Collected collected = generate::collect(
+      {.lane = Lane::Time,
+       .known_costs = {{arch::Arch::X86_64, "mmap/brk", Space::Kernel, 400, "__do_sys_brk"}},
+       .only = {"mmap/brk"}});
+  collected.watched.push_back({collected.boots.front(), "audited: traps at 4 returns"});
+  const std::string page = render_html(concluded(std::move(collected)), {});
+  for (const char* words :
+       {"Nanoseconds (or ticks)", "a: ticks", "1,000,000,000 ticks in a second by CPUID 0x15",
+        "bound to CPU 3 of 2", "kvm, KVM API 12", "With interception",
+        "audited: traps at 4 returns", "no part of any verdict", "nops added", ">seen<"}) {
+    EXPECT_THAT(page, HasSubstr(words));
+  }
+  const std::string counted = render_html(concluded(generate::collect({.only = {"mmap/brk"}})), {});
+  for (const char* words : {"a: ticks", "With interception", "bound to CPU"}) {
+    EXPECT_THAT(counted, Not(HasSubstr(words)));
+  }
+}
+
 TEST(Plots, LargeShiftsStayInThePicture) {
   const auto plots = plots_of(
       concluded(generate::collect({.b_adds = {{"mmap/brk", 100'000}}, .only = {"mmap/brk"}})));

@@ -85,7 +85,7 @@ Report everything() {
 TEST(BenchJson, IsValidByTheSchemaOfTheTree) {
   const app::Temporary folder;
   Collected time = generate::collect({.lane = Lane::Time, .only = {"mmap/brk"}});
-  time.boots[0].experiments[0].frequency = 0;
+  time.boots[0].counter->frequency = 0;
   std::string names;
   int number = 0;
   for (const Report& report :
@@ -97,6 +97,35 @@ TEST(BenchJson, IsValidByTheSchemaOfTheTree) {
   }
   const Answer checked = check(names);
   EXPECT_EQ(checked.status, 0) << checked.output;
+}
+
+/// A run by a clock, cut to one of each kind.
+Report timed() {
+  generate::Plan plan = tiny();
+  plan.lane = Lane::Time;
+  plan.samples = 1;
+  Collected collected = generate::collect(plan);
+  collected.watched = {{collected.boots[0], "audited: traps"},
+                       {collected.boots[1], "audited: traps"}};
+  collected.watched[1].boot.experiments[0].problem = "no samples";
+  Report report = concluded(std::move(collected));
+  report.watched->lines.erase(report.watched->lines.begin(), report.watched->lines.begin() + 1);
+  report.watched->lines.resize(2);
+  report.metrics.resize(1);
+  report.boots.resize(1);
+  report.context.kernels.resize(1);
+  return report;
+}
+
+TEST(BenchJson, NoMutationOfATimedOneIsValid) {
+  const app::Temporary folder;
+  const auto path = folder.file("report.json", render_json(timed()));
+  const Answer checked = check("--mutate '" + path.string() + "'");
+  EXPECT_EQ(checked.status, 0) << checked.output;
+  EXPECT_THAT(checked.output, HasSubstr("mutations tried"));
+  const auto lines = nlohmann::json::parse(render_json(timed()))["sealvisor"]["watched"]["lines"];
+  EXPECT_EQ(lines[0]["ratio"], 1);
+  EXPECT_TRUE(lines[1]["ratio"].is_null());
 }
 
 TEST(BenchJson, NoMutationOfItIsValid) {
@@ -130,7 +159,7 @@ TEST(BenchJson, OtherVersionsAndWordsAreNotValid) {
   std::string names;
   int number = 0;
   const std::pair<std::string, std::string> changes[] = {
-      {"sealvisor-bench-1", "sealvisor-bench-2"},
+      {"sealvisor-bench-2", "sealvisor-bench-3"},
       {"\"verdict\":\"equivalent\"", "\"verdict\":\"same\""},
       {"\"time_unit\":\"ns\"", "\"time_unit\":\"instructions\""},
       {"\"label\":\"instructions, not time\"", "\"label\":\"latency\""},
@@ -180,6 +209,16 @@ TEST(BenchJson, NeverCallsACountATime) {
       render_json(concluded(generate::collect({.lane = Lane::Time, .only = {"vdso/time"}}))));
   EXPECT_EQ(time["benchmarks"][0]["label"], "time");
   EXPECT_EQ(time["benchmarks"][0]["iterations"], 5 * 64);
+  EXPECT_EQ(time["benchmarks"][0]["ticks"], time["benchmarks"][0]["real_time"]) << "at 1 GHz";
+  const auto& ours = time["sealvisor"];
+  EXPECT_EQ(ours["context"]["engine"], "kvm");
+  EXPECT_EQ(ours["context"]["pinned"]["cpu"], 3);
+  EXPECT_EQ(ours["metrics"][0]["unit"], "ns");
+  EXPECT_EQ(ours["metrics"][0]["resolution"], 1.0 / 64);
+  EXPECT_EQ(ours["counters"][0]["frequency"], 1'000'000'000);
+  EXPECT_EQ(ours["boots"][1]["preempted"], 1);
+  EXPECT_TRUE(json["sealvisor"]["context"]["pinned"].is_null());
+  EXPECT_TRUE(json["sealvisor"]["boots"][0]["counter"].is_null());
 }
 
 TEST(BenchJson, BytesThatAreNoTextDoNotBreakIt) {

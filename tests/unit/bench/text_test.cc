@@ -106,6 +106,74 @@ TEST(BenchText, SaysWhatIsNotMeasured) {
   EXPECT_THAT(time, Not(HasSubstr("instruction")));
 }
 
+/// A run by a clock, with one of everything that only such a run has.
+Collected timed() {
+  Collected collected = generate::collect(
+      {.lane = Lane::Time,
+       .known_costs = {{arch::Arch::X86_64, "mmap/brk", Space::Kernel, 400, "__do_sys_brk"}},
+       .only = {"mmap/brk", "vdso/time"}});
+  WatchedBoot watched{collected.boots.front(), "audited: traps at 4 returns to user mode"};
+  for (Measured& measured : watched.boot.experiments) {
+    for (auto& ticks : measured.ticks) ticks *= 3;
+  }
+  watched.boot.experiments[1].problem = "3 samples came, expected 5";
+  collected.watched.push_back(std::move(watched));
+  return collected;
+}
+
+TEST(BenchText, ATimeHasItsTicksItsCounterAndItsCpu) {
+  const std::string text = flowing(render_text(concluded(timed())));
+  EXPECT_THAT(text, HasSubstr("engine kvm"));
+  EXPECT_THAT(text, HasSubstr("bound: 1 % of a's median, 2 ns or 2 steps of the counter"));
+  EXPECT_THAT(text, HasSubstr("a: ticks"));
+  EXPECT_THAT(text, HasSubstr("counter x86_64: 1,000,000,000 ticks in a second by CPUID 0x15"));
+  EXPECT_THAT(text, HasSubstr("it goes up by 1 ns, a reading takes 25 ns"));
+  EXPECT_THAT(text, HasSubstr("vCPU bound to CPU 3 of 2, isolated, governor performance, of one "
+                              "core with CPU 7; another thread took it from a vCPU 32 times"));
+  EXPECT_THAT(text, HasSubstr("one vCPU bound to CPU 3, on this host's hardware"));
+  EXPECT_THAT(text, HasSubstr("good: x86_64 mmap/brk: 400 nops added to __do_sys_brk take +100 at "
+                              "least"));
+}
+
+TEST(BenchText, WhatInterceptionCostsStandsApartFromAllVerdicts) {
+  const std::string text = render_text(concluded(timed()));
+  const int verdicts = line_with(text, "  verdicts ");
+  const int watched = line_with(text, "with interception on");
+  EXPECT_LT(verdicts, watched);
+  EXPECT_THAT(flowing(text), HasSubstr("not part of any verdict: ns of one operation; audited: "
+                                       "traps at 4 returns to user mode"));
+  EXPECT_THAT(text, ContainsRegex("x86_64 +mmap/brk +a .* 3\n"));
+  EXPECT_THAT(text, ContainsRegex("x86_64 +vdso/time +a +- +- +3 samples came"));
+  EXPECT_EQ(concluded(timed()).counts.all(), 2U) << "nothing of it is a metric";
+}
+
+TEST(BenchText, AVirtualHostsTimeIsNoLatency) {
+  Collected collected = timed();
+  collected.context.virtual_host = "QEMU's TCG, an emulated CPU";
+  const Report report = concluded(std::move(collected));
+  for (const std::string& text :
+       {flowing(render_text(report)), report.conclusion, render_csv(report)}) {
+    EXPECT_THAT(text,
+                HasSubstr("itself virtual (QEMU's TCG, an emulated CPU); hardware latency was "
+                          "not measured here"));
+  }
+  // Nor is that of a vCPU that wanders.
+  collected = timed();
+  collected.context.pinned.reset();
+  EXPECT_THAT(concluded(std::move(collected)).conclusion,
+              HasSubstr("bound to no CPU; hardware latency was not measured here"));
+}
+
+TEST(BenchText, AKnownCostThatIsTooSmallShowsNothing) {
+  const Report report = concluded(generate::collect(
+      {.lane = Lane::Time,
+       .known_costs = {{arch::Arch::X86_64, "mmap/brk", Space::Kernel, 40, "__do_sys_brk"}},
+       .only = {"mmap/brk"}}));
+  const std::string text = flowing(render_text(report));
+  EXPECT_THAT(text, HasSubstr("too small to be asked for: x86_64 mmap/brk"));
+  EXPECT_THAT(text, HasSubstr("what this run can see is not shown"));
+}
+
 TEST(BenchText, ListsWhatIsUndecidedWithWhatItWouldTake) {
   const std::string text = render_text(showcase());
   EXPECT_THAT(text,
@@ -260,15 +328,21 @@ TEST(Explain, SaysWhenThereIsNothingToSay) {
 
 // --- CSV ---
 
+/// Between fields: those in quoted ones are none.
+std::ptrdiff_t commas(const std::string& line) {
+  bool quoted = false;
+  return std::count_if(line.begin(), line.end(), [&](char c) {
+    if (c == '"') quoted = !quoted;
+    return c == ',' && !quoted;
+  });
+}
+
 TEST(Csv, HasALineForEachComparison) {
   const std::string text = render_csv(showcase());
   const auto lines = lines_of(text);
   EXPECT_EQ(lines.size(), 1 + 3 * showcase().metrics.size());
-  const auto fields = [](const std::string& line) {
-    return std::count(line.begin(), line.end(), ',');
-  };
   for (const std::string& line : lines) {
-    EXPECT_EQ(fields(line), fields(lines[0])) << line;
+    EXPECT_EQ(commas(line), commas(lines[0])) << line;
     EXPECT_EQ(line.back(), '\r');
   }
   EXPECT_THAT(lines[0],
@@ -276,6 +350,18 @@ TEST(Csv, HasALineForEachComparison) {
   EXPECT_THAT(lines[1], HasSubstr("x86_64,exec/fork-exit,total,instructions,b-a,16,"));
   EXPECT_THAT(lines[3], HasSubstr(",slowed-a,"));
   EXPECT_THAT(text, Not(HasSubstr(",ns,")));
+}
+
+TEST(Csv, SaysEngineUnitAndTicks) {
+  const std::string text = render_csv(concluded(timed()));
+  const auto lines = lines_of(text);
+  // Three comparisons of two metrics, and what interception cost in the one that was measured.
+  ASSERT_EQ(lines.size(), 1U + 6 + 1);
+  EXPECT_THAT(lines[0], HasSubstr("first_median_ticks,second_median_ticks,engine,says"));
+  for (const std::string& line : lines) EXPECT_EQ(commas(line), commas(lines[0])) << line;
+  EXPECT_THAT(lines[1], HasSubstr("x86_64,mmap/brk,time,ns,b-a,16,"));
+  EXPECT_THAT(lines[1], HasSubstr(",kvm,\"time by the guest's own counter"));
+  EXPECT_THAT(lines.back(), HasSubstr("x86_64,mmap/brk,time,ns,a-watched,1,"));
 }
 
 TEST(Csv, QuotesWhatNeedsIt) {
@@ -289,7 +375,7 @@ TEST(Csv, LeavesOutWhatIsNotKnown) {
   const std::string text =
       render_csv(concluded(generate::collect({.layouts = 3, .only = {"mmap/brk"}})));
   EXPECT_THAT(text, HasSubstr("b-a,3,1900,1900,1900,1900,1900,3,1900,1900,1900,1900,1900,0,,,,,"
-                              "20,0.125,undecided,,6"));
+                              "20,0.125,undecided,,6,,,tcg,"));
 }
 
 TEST(Numbers, AreShort) {

@@ -24,7 +24,19 @@ Message good_mapping() {
   return message;
 }
 
+Message counter(std::uint64_t step, std::uint64_t reads, std::uint64_t nops) {
+  Message message = good_mapping();
+  message.type = Type::Counter;
+  message.length = sizeof(protocol::Counter);
+  message.body.counter = {};
+  message.body.counter.step = step;
+  message.body.counter.reads = reads;
+  message.body.counter.nops = nops;
+  return message;
+}
+
 TEST(CheckMessage, AcceptsAGoodOne) {
+  EXPECT_TRUE(run::check_message(counter(1, 1, 1)).ok());
   const Status checked = run::check_message(good_mapping());
   EXPECT_TRUE(checked.ok());
   EXPECT_EQ(run::text_of(good_mapping().body.mapping.name), "[vdso]");
@@ -59,6 +71,15 @@ const Bad kBad[] = {
        m.body.touched.pages = 65;
      },
      "65 touched pages"},
+    {"CounterWithoutAStep", [](Message& m) { m = counter(0, 1, 1); }, "a step of 0"},
+    {"CounterWithoutReadings", [](Message& m) { m = counter(1, 0, 1); }, "0 readings"},
+    {"CounterWithoutNops", [](Message& m) { m = counter(1, 1, 0); }, "0 nops"},
+    {"CounterOfNobody",
+     [](Message& m) {
+       m = counter(1, 1, 1);
+       m.body.counter.source[0] = '\n';
+     },
+     "printable"},
 };
 
 class CheckMessageCase : public testing::TestWithParam<Bad> {};

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "vmm/app/bench.h"
+#include "vmm/app/bench_nested.h"
 #include "vmm/app/boot.h"
 #include "vmm/app/doctor.h"
 #include "vmm/app/kernels.h"
@@ -66,7 +67,8 @@ struct Run {
     return apart([&] { return app::boot(options); });
   }
   int operator()(const app::BenchOptions& options) const {
-    return apart([&] { return app::bench(options, command); });
+    return apart(
+        [&] { return options.nested ? app::bench_nested(options) : app::bench(options, command); });
   }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }

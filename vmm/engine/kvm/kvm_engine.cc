@@ -3,14 +3,17 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/capabilities.h"
 #include "vmm/engine/kvm/host.h"
 #include "vmm/engine/kvm/kick.h"
@@ -28,6 +31,20 @@ Result<std::unique_ptr<Engine>> make_kvm_engine(const EngineConfig& config,
 }
 
 namespace kvm {
+
+namespace {
+
+/// Leaves `cpu` to the vCPU: the calling thread, and what it starts, keeps to all others that it
+/// has.
+Status make_way(unsigned cpu) {
+  auto cpus = allowed_cpus();
+  if (!cpus) return cpus.error();
+  std::vector<unsigned>& others = cpus.value();
+  others.erase(std::remove(others.begin(), others.end(), cpu), others.end());
+  return others.empty() ? Status() : bind_to(others);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<KvmEngine>> KvmEngine::create(const EngineConfig& config,
                                                      std::uint64_t memory_bytes) {
@@ -65,13 +82,23 @@ Result<Outcome> KvmEngine::run(Observer& observer) {
 
 Result<Outcome> KvmEngine::run_confined(Observer& observer, const Terminal* terminal) {
   if (auto handled = Kick::install_handler(); !handled) return handled.error();
+  const std::optional<unsigned> cpu = config_.pin_cpu;
+  if (cpu) {
+    if (auto made = make_way(*cpu); !made) return made.error();
+  }
   auto machine = make_machine(config_, system_, ram_, memory_);
   if (!machine) return machine.error();
   if (config_.loaded) config_.loaded();
   Runner runner(config_, *machine.value(), ram_, memory_, observer, terminal);
   if (auto begun = runner.begin(); !begun) return begun.error();
+  if (cpu) {
+    if (auto bound = bind_to({&*cpu, 1}); !bound) return bound.error();
+  }
   if (auto confined = confine(Confined::Vcpu); !confined) return confined.error();
-  return runner.run();
+  const std::uint64_t before = thread_preemptions();
+  auto outcome = runner.run();
+  if (outcome && cpu) outcome.value().pinned = Pinned{*cpu, thread_preemptions() - before};
+  return outcome;
 }
 
 }  // namespace kvm

@@ -11,6 +11,7 @@
 
 #include "vmm/base/cpu_time.h"
 #include "vmm/engine/kvm/audit.h"
+#include "vmm/engine/kvm/unwatched.h"
 
 namespace sealvisor::engine::kvm {
 
@@ -113,7 +114,7 @@ Status Runner::handle(const MachineExit& exit) {
 }
 
 Status Runner::on_doorbell(const MachineExit& exit) {
-  if (!config_.watch) return {};
+  if (!config_.watch) return config_.messages ? on_message(exit) : Status();
   auto state = machine_.state();
   if (!state) return state.error();
   if (!planted_) {
@@ -132,6 +133,15 @@ Status Runner::on_doorbell(const MachineExit& exit) {
   if (reply.give_up) finish(End::GaveUp, *reply.give_up);
   if (auto guarded = update_guards(); !guarded) return guarded;
   return machine_.protect(reply.watch_content);
+}
+
+Status Runner::on_message(const MachineExit& exit) {
+  auto state = machine_.state();
+  if (!state) return state.error();
+  if (!watch_) watch_ = std::make_unique<Unwatched>(config_.arch, observer_);
+  const StopReply reply = watch_->on_doorbell(exit, state.value());
+  if (reply.give_up) finish(End::GaveUp, *reply.give_up);
+  return {};
 }
 
 Status Runner::begin_watch(const VcpuState& state) {

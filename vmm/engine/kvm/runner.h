@@ -46,6 +46,8 @@ class Runner {
   [[nodiscard]] Status handle(const MachineExit& exit);
   [[nodiscard]] Status check_by_step(ExitKind kind);
   [[nodiscard]] Status on_doorbell(const MachineExit& exit);
+  /// The same where nothing is watched.
+  [[nodiscard]] Status on_message(const MachineExit& exit);
   [[nodiscard]] Status on_read_only(const MachineExit& exit);
   [[nodiscard]] Status on_stored(const MachineExit& exit);
   [[nodiscard]] Status begin_watch(const VcpuState& state);
@@ -78,7 +80,7 @@ class Runner {
   StartCost start_;
   std::optional<InstructionCounter> counter_;  ///< Up to the first doorbell message.
   std::optional<Planted> planted_;
-  std::unique_ptr<Watch> watch_;  ///< From the first doorbell on.
+  std::unique_ptr<Watch> watch_;  ///< From the first doorbell on that is told.
   Exact* exact_ = nullptr;        ///< watch_, if it is one.
   std::string not_exact_;         ///< Why not.
   StepCheck step_check_;          ///< Asked for by the configuration.

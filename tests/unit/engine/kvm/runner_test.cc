@@ -201,6 +201,27 @@ TEST_P(Runs, AHostThatFailsLaterLosesNothing) {
   EXPECT_EQ(recorder.seen.back().kind, Kind::RunEnd) << "what was gathered is whole";
 }
 
+TEST_P(Runs, WithoutAWatchMessagesAreToldOnlyWhereTheyAreAskedFor) {
+  config.watch = false;
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::Reset)};
+  auto outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_THAT(recorder.seen, testing::IsEmpty());
+  EXPECT_THAT(recorder.stops, testing::IsEmpty());
+
+  config.messages = true;
+  machine.script = {exit_of(ExitKind::Doorbell), exit_of(ExitKind::Doorbell),
+                    exit_of(ExitKind::Reset)};
+  outcome = run();
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+  EXPECT_EQ(outcome.value().end, End::GuestReset);
+  // The registers before the first, and of the tables nothing.
+  EXPECT_THAT(recorder.kinds(),
+              testing::ElementsAre(Kind::Registers, Kind::Doorbell, Kind::Doorbell, Kind::RunEnd));
+  EXPECT_EQ(recorder.stops.size(), 2U);
+  EXPECT_EQ(outcome.value().mechanism, "");
+}
+
 TEST_P(Runs, SaysWhyItCannotBeExact) {
   config.mechanism = Mechanism::Exact;
   machine.script = {exit_of(ExitKind::Doorbell)};

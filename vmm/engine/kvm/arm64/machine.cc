@@ -26,6 +26,7 @@
 #include "arch/arm64/exception.h"
 #include "arch/arm64/id_registers.h"
 #include "arch/arm64/user_returns.h"
+#include "vmm/base/mixed.h"
 #include "vmm/engine/kvm/arm64/bus.h"
 #include "vmm/engine/kvm/arm64/debug_exit.h"
 #include "vmm/engine/kvm/arm64/guarded_store.h"
@@ -216,9 +217,8 @@ Status Arm64Machine::hide_features() {
 
 std::string command_line(const EngineConfig& config) {
   std::string words = fmt::format(
-      "console=ttyAMA0 nokaslr norandmaps panic=-1 printk.devkmsg=on quiet "
-      "sealvisor.doorbell={:#x}",
-      doorbell_of(config.arch).value);
+      "console=ttyAMA0{} panic=-1 printk.devkmsg=on quiet sealvisor.doorbell={:#x}",
+      config.random_layout ? "" : " nokaslr norandmaps", doorbell_of(config.arch).value);
   if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
   return words;
 }
@@ -243,6 +243,7 @@ Status Arm64Machine::set_up(const EngineConfig& config) {
   input.ram = ram_.layout();
   input.machine = {gic_version_,  kDistributor, kRedistributor,
                    kCpuInterface, arm64::kUart, arm64::kUartSpi};
+  if (config.random_layout) input.seeds.kaslr = mixed(config.seed);
   auto boot = decode::plan_boot(input);
   if (!boot) return boot.error();
   if (auto loaded = ram_.load(boot.value().plan, config.kernel, config.initramfs); !loaded) {

@@ -349,12 +349,14 @@ Status X86Machine::protect(const std::vector<arch::Frame>& frames) {
   return ram_.install(vm_, frames);
 }
 
-/// What the kernel is told. Addresses are the same in each run, as in the tcg lane. The clock's
-/// rate comes from KVM: there is nothing to measure it with but the PIT, which takes long.
+/// What the kernel is told. Addresses are the same in each run, as in the tcg lane, unless they are
+/// to be random. The clock's rate comes from KVM: there is nothing to measure it with but the PIT,
+/// which takes long.
 std::string command_line(const EngineConfig& config, std::uint64_t tsc_khz) {
-  std::string words =
-      "console=ttyS0 nokaslr norandmaps nolapic_timer clocksource=tsc tsc=reliable panic=-1 "
-      "printk.devkmsg=on quiet reboot=k";
+  std::string words = fmt::format(
+      "console=ttyS0{} nolapic_timer clocksource=tsc tsc=reliable panic=-1 printk.devkmsg=on quiet "
+      "reboot=k",
+      config.random_layout ? "" : " nokaslr norandmaps");
   if (tsc_khz != 0) words += fmt::format(" tsc_early_khz={}", tsc_khz);
   words += fmt::format(" sealvisor.doorbell={:#x}", doorbell_of(config.arch).value);
   if (!config.kernel_arguments.empty()) words += " " + config.kernel_arguments;
