@@ -263,7 +263,7 @@ TEST(Explain, SaysWhenThereIsNothingToSay) {
 TEST(Csv, HasALineForEachComparison) {
   const std::string text = render_csv(showcase());
   const auto lines = lines_of(text);
-  EXPECT_EQ(lines.size(), 1 + 3 * showcase().metrics.size());
+  EXPECT_EQ(lines.size(), 1 + 3 * (showcase().metrics.size() + showcase().foreign.size()));
   const auto fields = [](const std::string& line) {
     return std::count(line.begin(), line.end(), ',');
   };
