@@ -340,7 +340,7 @@ std::ptrdiff_t commas(const std::string& line) {
 TEST(Csv, HasALineForEachComparison) {
   const std::string text = render_csv(showcase());
   const auto lines = lines_of(text);
-  EXPECT_EQ(lines.size(), 1 + 3 * showcase().metrics.size());
+  EXPECT_EQ(lines.size(), 1 + 3 * (showcase().metrics.size() + showcase().foreign.size()));
   for (const std::string& line : lines) {
     EXPECT_EQ(commas(line), commas(lines[0])) << line;
     EXPECT_EQ(line.back(), '\r');
