@@ -12,4 +12,10 @@ bool documented_lie(const report::Cell& cell, arch::Arch arch) {
   return sealed && open && (sealed->errnos != open->errnos || sealed->change != open->change);
 }
 
+void annotate(report::Run& run, const run::RunRequest& request) {
+  run.expectations = request.expectations;
+  if (!request.control) return;
+  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, request.arch);
+}
+
 }  // namespace sealvisor::app

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/app/bundle.h"
 #include "vmm/app/kernels.h"
 #include "vmm/engine/engine.h"
 #include "vmm/image/kernel_image.h"
@@ -27,6 +28,7 @@ namespace {
 /// Recipe that emulated hosts boot.
 constexpr const char* kHostRecipe = "host";
 constexpr const char* kReportName = "report.json";
+constexpr const char* kBundleName = "bundle";
 /// Beside the guest's memory: program, kernels, what runs.
 constexpr std::uint64_t kHostMemory = 512ULL << 20;
 constexpr std::uint64_t kMiB = 1ULL << 20;
@@ -107,6 +109,9 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
     words.insert(words.end(), {"--leave-return", std::to_string(options.leave_return)});
   }
   words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
+  if (!options.bundle.empty()) {
+    words.insert(words.end(), {"--bundle", std::string("/out/") + kBundleName});
+  }
   return words;
 }
 
@@ -144,6 +149,12 @@ Status add_recipes(const VerifyOptions& options, arch::Arch arch, const VerifyTo
     plan.files.push_back({place_of(to, kernel.symbols), kernel.symbols, false});
     if (kernel.image != kernel.symbols) {
       plan.files.push_back({place_of(to, kernel.image), kernel.image, false});
+    }
+    // What a bundle keeps of it.
+    for (const char* name : {kKernelConfig, kKernelBuild}) {
+      const fs::path fact = built.value() / name;
+      std::error_code error;
+      if (fs::is_regular_file(fact, error)) plan.files.push_back({place_of(to, fact), fact, false});
     }
   }
   plan.environment = {"SEALVISOR_KERNELS=/kernels"};
@@ -183,6 +194,18 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
     if (error) {
       return Error{ExitCode::HostLacks,
                    fmt::format("--json {}: {}", options.json.string(), error.message())};
+    }
+  }
+  if (!options.bundle.empty()) {
+    std::error_code error;
+    const fs::path from = out.value().path() / kBundleName;
+    // One that failed before its guests ran made none.
+    if (fs::is_directory(from, error)) {
+      fs::copy(from, options.bundle, fs::copy_options::recursive, error);
+    }
+    if (error) {
+      return Error{ExitCode::HostLacks,
+                   fmt::format("--bundle {}: {}", options.bundle.string(), error.message())};
     }
   }
   return static_cast<ExitCode>(how.end.value);
@@ -260,6 +283,9 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
 int verify_nested(const VerifyOptions& options) {
   const auto places = find_places();
   if (!places) return fail(places.error());
+  // The program in the host makes it; here it is only seen to that it can be put there.
+  const auto bundle = Bundle::create(options.bundle, "");
+  if (!bundle) return fail(bundle.error());
   VerifyTools tools;
   tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
     return kernel_dir(places.value(), recipe, arch);

@@ -12,6 +12,7 @@
 #include "bench/baseline.h"
 #include "bench/result.h"
 #include "bench/samples.h"
+#include "vmm/app/trace_filter.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/engine.h"
 
@@ -33,8 +34,8 @@ struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
-  std::filesystem::path json;   ///< Empty: none is written.
-  std::filesystem::path trace;  ///< Empty: none is kept.
+  std::filesystem::path json;    ///< Empty: none is written.
+  std::filesystem::path bundle;  ///< Empty: no evidence is kept. See add_bundle().
   std::chrono::seconds deadline{120};
   bool witness = false;
   bool step_check = false;
@@ -67,6 +68,21 @@ struct BenchOptions {
   bool explain = false;
 };
 
+/// `audit`.
+struct AuditOptions {
+  std::filesystem::path folder;
+  std::string seal;  ///< The one that it must have; empty: any.
+};
+
+/// `trace query` and `trace export`.
+struct TraceOptions {
+  enum class Format : std::uint8_t { Text, JsonLines, Csv };
+  std::filesystem::path folder;
+  Format format = Format::Text;
+  std::filesystem::path out;  ///< Empty: standard output.
+  TraceFilter filter;
+};
+
 struct ScenariosOptions {
   bool json = false;
 };
@@ -83,8 +99,8 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, ScenariosOptions,
-                             DoctorOptions, KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, AuditOptions, TraceOptions,
+                             ScenariosOptions, DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};

@@ -134,6 +134,9 @@ class Spaces {
   }
 
   [[nodiscard]] AddressSpace* find(arch::Frame root);
+  [[nodiscard]] const AddressSpace* find(arch::Frame root) const;
+  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
+  [[nodiscard]] const AddressSpace* running() const;
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
@@ -151,8 +154,6 @@ class Spaces {
     unsigned level;
   };
 
-  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
-  [[nodiscard]] const AddressSpace* running();
   void search(AddressSpace& space, Look& look);
   void walk_page(AddressSpace& space, std::size_t placement, std::uint32_t page, Look& look);
   void follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,

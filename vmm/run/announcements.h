@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "guest/protocol/doorbell.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory.h"
 #include "vmm/model/identity.h"
 #include "vmm/model/space.h"
 
@@ -46,7 +46,7 @@ struct IdentityDoubt {
 /// changes it.
 class Announcements {
  public:
-  Announcements(const memory::GuestMemory& memory, model::Identities& identities)
+  Announcements(const memory::Memory& memory, model::Identities& identities)
       : memory_(memory), identities_(identities) {}
 
   void set_kernel_range(KernelRange range) { kernel_ = std::move(range); }
@@ -85,7 +85,7 @@ class Announcements {
   void learn(const protocol::MappingClaim& claim, const std::string& name, const Seen& seen,
              std::vector<IdentityDoubt>& doubts);
 
-  const memory::GuestMemory& memory_;
+  const memory::Memory& memory_;
   model::Identities& identities_;
   struct SymbolFrame {
     std::string symbol;
