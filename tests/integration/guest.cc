@@ -49,7 +49,7 @@ run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
   request.symbols = files.value().symbols;
   request.agent_dir = places.value().agent_dir(arch);
   request.plugin = places.value().plugin;
-  request.plan = app::plan_of(scenarios.value());
+  request.plan = app::plan_of(scenarios.value(), arch);
   request.deadline = std::chrono::seconds(180);
   return request;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bench/paired.h"
+#include "vmm/app/variants.h"
 #include "vmm/engine/kvm/host.h"
 
 namespace sealvisor::app {
@@ -90,6 +91,14 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
                             ->type_name("NAME");
   add_machine(*sub, verify.machine);
   sub->get_option("--kernel")->excludes(recipe);
+  sub->add_flag("--full", verify.machine.full,
+                "every operation and process life against every mapping, or with --scenario those "
+                "that are named (docs/matrix.md)");
+  add_list(*sub, "--variant", verify.variants,
+           "of tcg: another CPU or kernel command line; may be repeated; all: the usual guest and "
+           "every variant (`sealvisor scenarios --variants` lists them)")
+      ->type_name("NAME")
+      ->excludes(sub->get_option("--kernel"));
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
   sub->add_option("--trace", verify.trace, "keep the events of each run in this folder")
       ->type_name("DIR");
@@ -288,7 +297,10 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
   CLI::App* const bench_app = add_bench(app, bench, bench_arch);
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
-  scenarios_app->add_flag("--json", scenarios.json, "for programs");
+  CLI::Option* const as_json = scenarios_app->add_flag("--json", scenarios.json, "for programs");
+  scenarios_app
+      ->add_flag("--variants", scenarios.variants, "list the variants of `verify --variant` instead")
+      ->excludes(as_json);
   CLI::App* const doctor_app =
       app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");
   CLI::App* const kernel_app = add_kernel(app, words);
@@ -347,6 +359,16 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     }
     if (verify.archs.empty() && verify.machine.kernel.empty()) {
       verify.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
+    }
+    if (!verify.variants.empty()) {
+      if (verify.machine.engine != engine::Kind::Tcg || !verify.machine.cpu_model.empty()) {
+        return Error{ExitCode::Usage,
+                     "--variant is for --engine tcg, and not with --cpu; see `sealvisor verify "
+                     "--help`"};
+      }
+      if (auto chosen = choose_variants(verify.variants, verify.archs); !chosen) {
+        return chosen.error();
+      }
     }
     if (verify.recipes.empty()) {
       verify.recipes.assign(std::begin(kDefaultRecipes), std::end(kDefaultRecipes));

@@ -22,6 +22,7 @@ struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
   std::filesystem::path symbols;       ///< Its vmlinux; empty: none.
   std::vector<std::string> scenarios;  ///< Patterns; empty: the default ones.
+  bool full = false;                   ///< All scenarios, and cells for all mappings.
   std::uint64_t memory_mib = 256;
   std::string cpu_model;  ///< Empty: the default of the architecture.
   engine::Kind engine = engine::Kind::Tcg;
@@ -33,6 +34,7 @@ struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
+  std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
   std::filesystem::path json;   ///< Empty: none is written.
   std::filesystem::path trace;  ///< Empty: none is kept.
   std::chrono::seconds deadline{120};
@@ -69,6 +71,7 @@ struct BenchOptions {
 
 struct ScenariosOptions {
   bool json = false;
+  bool variants = false;  ///< List variants instead.
 };
 
 struct DoctorOptions {};
