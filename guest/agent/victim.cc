@@ -27,6 +27,25 @@ constexpr unsigned kChildSeconds = 60;
 /// Fork pairs of victims have tokens of their own: the cell's, from here on.
 constexpr std::uint64_t kVictimForks = protocol::kFirstForkToken * 2;
 
+#if defined(__i386__)
+asm(R"(
+  .pushsection .text
+sealvisor_int80:
+  int $0x80
+  ret
+  .popsection
+)");
+extern "C" const unsigned char sealvisor_int80[];
+#endif
+
+/// The C library of 32-bit x86 makes its system calls through the vdso, by a word of each thread
+/// (glibc: sysdeps/unix/sysv/linux/i386/sysdep.h, SYSINFO_OFFSET). A victim may lose its vdso.
+void call_without_vdso() {
+#if defined(__i386__)
+  asm volatile("movl %0, %%gs:0x10" : : "r"(sealvisor_int80) : "memory");
+#endif
+}
+
 [[noreturn]] void leave(int code) {
   for (;;) (void)raw_call(SYS_exit_group, code);
 }
@@ -40,9 +59,9 @@ class Victim {
 
   /// 0, or why it could not be tried.
   [[nodiscard]] int run() {
-    MappingTable table;
-    if (!make_uprobes() || !announce_mappings(doorbell_, item_.cell, table)) return EIO;
-    const SystemMapping* mapping = table.find(item_.mapping->smaps_name);
+    call_without_vdso();
+    if (!make_uprobes() || !announce_mappings(doorbell_, item_.cell, table_)) return EIO;
+    const SystemMapping* mapping = table_.find(item_.mapping->smaps_name);
     if (mapping == nullptr) {
       skip_cell(doorbell_, item_, Skip::NoMapping);
       return 0;
@@ -83,6 +102,8 @@ class Victim {
     std::array<Touch, protocol::kMaxPages> outcomes{};
     const std::size_t pages = std::min<std::size_t>(size / kPage, outcomes.size());
     const std::span<Touch> used = std::span(outcomes).first(pages);
+    // The others too: what is gone of them shows only once they are touched.
+    touch_mappings(table_);
     if (moment == Moment::AfterStores) {
       store_pages(start, used);
     } else {
@@ -122,6 +143,7 @@ class Victim {
   Doorbell& doorbell_;
   const scenario::PlanItem& item_;
   const scenario::Operation& operation_;
+  MappingTable table_{};
   Target target_{};
   std::uintptr_t start_ = 0;
   std::uintptr_t size_ = 0;

@@ -161,7 +161,7 @@ struct Bystander {
   std::uint32_t pages;  ///< At most kMaxBystanders.
   std::uint32_t end;
 };
-inline constexpr std::uint32_t kMaxBystanders = 1024;
+inline constexpr std::uint32_t kMaxBystanders = 16384;
 
 struct Fork {
   std::uint32_t vfork;  ///< 1: the child shares the parent's memory.

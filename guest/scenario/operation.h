@@ -146,6 +146,11 @@ struct Operation {
   return call == Call::MadviseFork || call == Call::TimeNamespaceFork || call == Call::Fork;
 }
 
+/// Whether the operation is aimed at the process: then it does to all its mappings what it does.
+[[nodiscard]] constexpr bool changes_process(Call call) {
+  return call == Call::TimeNamespaceSetns || call == Call::TimeNamespaceFork;
+}
+
 /// Whether the operation works on all memory, so that a page of the victim's own must show that it
 /// did anything (protocol::Bystander).
 [[nodiscard]] constexpr bool has_bystander(Call call) {

@@ -30,6 +30,10 @@ struct MachineOptions {
   bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
 };
 
+/// Most seconds for one guest if the user does not say: with the default scenarios, in full.
+inline constexpr std::chrono::seconds kDeadline{120};
+inline constexpr std::chrono::seconds kFullDeadline{900};
+
 struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
@@ -37,7 +41,7 @@ struct VerifyOptions {
   std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
   std::filesystem::path json;   ///< Empty: none is written.
   std::filesystem::path trace;  ///< Empty: none is kept.
-  std::chrono::seconds deadline{120};
+  std::chrono::seconds deadline = kDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.

@@ -404,19 +404,21 @@ std::string start_text(const Run& run, const TextOptions& options) {
   return paragraph("  start     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
 }
 
+std::string mapping_text(const MappingInfo& mapping) {
+  const std::string seal = !mapping.claims_sealed ? "" : *mapping.claims_sealed ? ", sl" : ", no sl";
+  if (mapping.pages == 0) {
+    return fmt::format("{}{} (user mode reaches no page of it)", mapping.name, seal);
+  }
+  return fmt::format("{} {} of {} pages populated{} ({})", mapping.name, mapping.populated,
+                     mapping.pages, seal,
+                     mapping.identified_by.empty()
+                         ? "not identified"
+                         : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
+}
+
 std::string mappings_text(const Run& run, const TextOptions& options) {
   std::vector<std::string> parts;
-  for (const MappingInfo& mapping : run.mappings) {
-    parts.push_back(fmt::format("{} {} of {} pages populated{} ({})", mapping.name,
-                                mapping.populated, mapping.pages,
-                                !mapping.claims_sealed   ? ""
-                                : *mapping.claims_sealed ? ", sl"
-                                                         : ", no sl",
-                                mapping.pages == 0 ? "user mode reaches no page of it"
-                                : mapping.identified_by.empty()
-                                    ? "not identified"
-                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + "))));
-  }
+  for (const MappingInfo& mapping : run.mappings) parts.push_back(mapping_text(mapping));
   if (parts.empty()) parts.emplace_back("none found");
   return paragraph("  mappings  ", printable(fmt::format("{}", fmt::join(parts, "; "))),
                    options.width);

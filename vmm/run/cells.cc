@@ -32,6 +32,7 @@ Course::Course(const RunRequest& request, const model::Identities& identities)
   guest_.arch = request.arch;
   guest_.sealed = request.sealed;
   guest_.force = seal::force_of(request.kernel_arguments);
+  guest_.upstream = request.recipe.starts_with("upstream-");
   for (const scenario::PlanItem& item : request.plan) {
     if (item.scenario->kind != scenario::Kind::Cells) continue;
     report::Cell cell;
@@ -94,9 +95,22 @@ void Course::violation(const seal::Violation& violation) {
     }
     return;
   }
+  if (concerns(violation.space) && is_expected_elsewhere(violation)) return;
   finding(violation.invariant,
           fmt::format("{}/{}", where_, identities_.all()[violation.page.mapping].name),
           violation.text);
+}
+
+bool Course::is_expected_elsewhere(const seal::Violation& violation) const {
+  if (!request_.expectations) return false;
+  report::Cell other;
+  other.mapping = identities_.all()[violation.page.mapping].name;
+  other.operation = active_->cell.operation;
+  other.form = active_->cell.form;
+  const scenario::Operation* const operation = scenario::operation_named(other.operation);
+  if (operation == nullptr || !scenario::changes_process(operation->call)) return false;
+  const auto expected = seal::expectation_of(other, guest_);
+  return expected && seal::implied(*expected, violation.invariant);
 }
 
 bool Course::wants_change(std::uint64_t space) {
@@ -310,13 +324,7 @@ void Course::judge_violations(Active& active, const std::string& what) {
         cell.expectation
             ? seal::implied(*cell.expectation, violation.invariant)
             : seal::exception_of(cell) != report::Exception::None;
-    if (implied) {
-      // Of a mapping that is sealed it is worth a word, and a place in the reviewed file.
-      if (cell.expectation && cell.expectation->exception != report::Exception::None) {
-        finding(violation.invariant, what, violation.text);
-      }
-      continue;
-    }
+    if (implied) continue;
     cell.verdict = Verdict::Violation;
     finding(violation.invariant, what, violation.text);
   }

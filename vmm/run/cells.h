@@ -111,6 +111,9 @@ class Course {
   void look_again(const model::AddressSpace& space, std::optional<seal::Snapshot>& to);
   /// What the victim and, where it matters, its child showed.
   [[nodiscard]] report::Observation observation_of(const Active& active) const;
+  /// Of another mapping of the victim's process, which the operation changes too: its own cell
+  /// judges it.
+  [[nodiscard]] bool is_expected_elsewhere(const seal::Violation& violation) const;
   void judge_violations(Active& active, const std::string& what);
   /// The pages that the agent says it acts on, if that range fits the form; else a finding.
   void take_target(const protocol::Cell& body, const model::Placement& placement);

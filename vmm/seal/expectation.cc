@@ -66,6 +66,15 @@ bool means(const Row& row, const Question& question, const Guest& guest) {
          (row.keys == Keys::Any || row.keys == keys) && (row.forcings & guest.force) != 0;
 }
 
+/// Whether the table speaks of linux-source-7.3 7.3.4 too: it answers these the same, with the
+/// functions under other names (can_modify_vma is vma_is_sealed there, the head of sys_mremap is
+/// check_prep_vma). The rest was read in 6.12 only.
+bool is_upstreams(const Question& question) {
+  const scenario::Operation& operation = *question.operation;
+  return (question.kind & (kVdso | kVvar)) != 0 && question.form != Form::Empty &&
+         operation.by_default.bits != 0;
+}
+
 }  // namespace
 
 std::optional<Question> question_of(const report::Cell& cell) {
@@ -101,7 +110,7 @@ std::vector<const Row*> rows_for(const Question& question, const Guest& guest) {
 
 std::optional<report::Expected> expectation_of(const report::Cell& cell, const Guest& guest) {
   const auto question = question_of(cell);
-  if (!question) return std::nullopt;
+  if (!question || (guest.upstream && !is_upstreams(*question))) return std::nullopt;
   const std::vector<const Row*> found = rows_for(*question, guest);
   if (found.empty()) return std::nullopt;
   const Row& row = *found.front();

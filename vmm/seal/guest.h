@@ -14,6 +14,8 @@ struct Guest {
   bool sealed = false;           ///< What its recipe promises.
   bool protection_keys = false;  ///< It has them on (x86-64, CR4.PKE).
   Force force = kAlways;         ///< proc_mem.force_override.
+  /// Of an upstream recipe: the table speaks only of what was compared with the source of 7.3.
+  bool upstream = false;
 };
 
 /// What the kernel's command line `arguments` says about forced writes; kAlways, the default of

@@ -31,11 +31,12 @@ namespace {
 
 constexpr std::uint32_t kBystanders = 256;
 
-Skip stand_by(Target& t, bool alike) {
-  t.bystander = new_memory(kBystanders * kPage, PROT_READ | PROT_WRITE);
+/// Memory of the victim's own that stands by, each page with something in it.
+Skip stand_by(Target& t, std::uint32_t pages, bool alike) {
+  t.bystander = new_memory(pages * kPage, PROT_READ | PROT_WRITE);
   if (t.bystander == 0) return Skip::NoRoom;
-  t.bystanders = kBystanders;
-  for (std::uint32_t i = 0; i < kBystanders; ++i) {
+  t.bystanders = pages;
+  for (std::uint32_t i = 0; i < pages; ++i) {
     *reinterpret_cast<volatile std::uint32_t*>(t.bystander + i * kPage) = alike ? 7 : i + 1;
   }
   return Skip::No;
@@ -71,11 +72,18 @@ constexpr std::uintptr_t kChunk = std::uintptr_t{4} << 20;
 constexpr std::uintptr_t kMostChunks = 512;
 constexpr std::uint64_t kEnoughSwapped = 512;
 
-/// Makes the disk a swap area: include/linux/swap.h, union swap_header.
+/// Makes the disk a swap area: include/linux/swap.h, union swap_header. All of it is written, for a
+/// disk in memory takes that memory when it is, and there is none to be had when it is wanted.
 bool make_swap_area() {
   const int fd = ::open(kDisk, O_RDWR | O_CLOEXEC);
   if (fd < 0) return false;
   std::array<unsigned char, kPage> head{};
+  for (std::uint64_t page = 1; page < kDiskPages; ++page) {
+    if (::write(fd, head.data(), head.size()) != ssize_t{kPage}) {
+      ::close(fd);
+      return false;
+    }
+  }
   const std::array<std::uint32_t, 2> info = {1, kDiskPages - 1};  // version, last_page
   std::memcpy(head.data() + 1024, info.data(), sizeof info);
   std::memcpy(head.data() + kPage - 10, "SWAPSPACE2", 10);
@@ -102,11 +110,10 @@ long take_memory(const Target&, std::uint32_t, pid_t) {
 }
 
 Skip prepare_swap(Target& t, std::uint32_t argument) {
+  ::swapoff(kDisk);  // Of a victim that did not come to its end.
   if (!make_swap_area()) return Skip::Unsupported;
-  if (::swapon(kDisk, 0) != 0 && errno != EBUSY) {
-    return errno == ENOSYS ? Skip::Unsupported : Skip::NoRoom;
-  }
-  const Skip stood = stand_by(t, false);
+  if (::swapon(kDisk, 0) != 0) return errno == ENOSYS ? Skip::Unsupported : Skip::NoRoom;
+  const Skip stood = stand_by(t, kBystanders, false);
   if (stood != Skip::No) return stood;
   // The bystander goes first.
   (void)::madvise(reinterpret_cast<void*>(t.bystander), kBystanders * kPage, MADV_COLD);
@@ -117,13 +124,16 @@ void end_swap(Target&, std::uint32_t) { ::swapoff(kDisk); }
 
 // Compaction.
 
+/// It brings what is low in memory together at its top: much must stand by for some of it to be low.
+constexpr std::uint32_t kScattered = 8192;
+
 Skip prepare_compaction(Target& t, std::uint32_t) {
   t.fd = ::open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
   if (t.fd < 0) return Skip::Unsupported;
-  const Skip stood = stand_by(t, false);
+  const Skip stood = stand_by(t, kScattered, false);
   if (stood != Skip::No) return stood;
   // Every other page goes back, so that there is something to bring together.
-  for (std::uint32_t i = 0; i < kBystanders; i += 2) {
+  for (std::uint32_t i = 0; i < kScattered; i += 2) {
     (void)::madvise(reinterpret_cast<void*>(t.bystander + i * kPage), kPage, MADV_DONTNEED);
   }
   return Skip::No;
@@ -136,7 +146,8 @@ long compact(Target& t, std::uint32_t) {
 
 // KSM.
 
-constexpr const char* kSharing = "/sys/kernel/mm/ksm/pages_sharing";
+/// Of this process: pages that KSM merged.
+constexpr const char* kMerging = "/proc/self/ksm_merging_pages";
 constexpr int kScans = 500;
 
 std::uint64_t number_in(const char* path) {
@@ -149,7 +160,7 @@ Skip prepare_merging(Target& t, std::uint32_t) {
   if (!mount_at("sysfs", "/sys") || ::access("/sys/kernel/mm/ksm/run", W_OK) != 0) {
     return Skip::Unsupported;
   }
-  const Skip stood = stand_by(t, true);
+  const Skip stood = stand_by(t, kBystanders, true);
   if (stood != Skip::No) return stood;
   // The mapping is offered too; whether that is refused is another cell's matter.
   (void)::madvise(reinterpret_cast<void*>(t.mapping_start), t.mapping_end - t.mapping_start,
@@ -167,7 +178,7 @@ long merge(Target&, std::uint32_t) {
   // A thread of the kernel's scans, and tells nobody when it is done.
   const std::timespec pause{0, 5'000'000};
   for (int i = 0; i < kScans; ++i) {
-    if (number_in(kSharing) != 0) return 0;
+    if (number_in(kMerging) != 0) return 0;
     (void)::nanosleep(&pause, nullptr);
   }
   return -ETIMEDOUT;
