@@ -15,13 +15,13 @@
 
 namespace sealvisor::bench {
 
-using report::html::Cell;
 using report::html::escape;
 using report::html::fact;
 using report::html::list;
 using report::html::number_cell;
-using report::html::Row;
 using report::html::table;
+using report::html::TableCell;
+using report::html::TableRow;
 using report::html::text_cell;
 
 namespace {
@@ -32,7 +32,7 @@ bool is_part(const Metric& metric) {
 
 // --- costs ---
 
-Cell metric_cell(const Metric& metric) {
+TableCell metric_cell(const Metric& metric) {
   return {fmt::format("{} <span class=\"where\">{} {}</span>", escape(metric.experiment),
                       arch::name_of(metric.arch), name_of(metric.measure))};
 }
@@ -52,14 +52,14 @@ const char* style_of(Verdict verdict) {
 }
 
 /// Sorted by how bad it is.
-Cell verdict_cell(Verdict verdict) {
+TableCell verdict_cell(Verdict verdict) {
   constexpr Verdict kOrder[] = {Verdict::Slower, Verdict::Undecided, Verdict::Faster,
                                 Verdict::Equivalent};
   const auto* const place = std::find(std::begin(kOrder), std::end(kOrder), verdict);
   return {name_of(verdict), static_cast<double>(place - std::begin(kOrder)), style_of(verdict)};
 }
 
-Row cost_row(const Metric& metric) {
+TableRow cost_row(const Metric& metric) {
   const Comparison& cost = metric.cost;
   const std::optional<Interval> interval =
       cost.shift ? cost.shift->ninety_five : std::optional<Interval>();
@@ -91,7 +91,7 @@ constexpr const char* kCostControls =
 
 std::string costs(const Report& report) {
   if (report.metrics.empty()) return "<p>Nothing was measured.</p>\n";
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   for (const Metric* metric : worst_first(report.metrics)) rows.push_back(cost_row(*metric));
   const Counts& counts = report.counts;
   const char* unit =
@@ -155,7 +155,7 @@ std::string again_text(const Report& report) {
 }
 
 std::string sensitivity_table(const Sensitivity& sensitivity) {
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   for (const SensitivityLine& line : sensitivity.lines) {
     const auto found = [](const std::optional<double>& value) {
       return value ? number_cell(signed_text(*value), *value) : number_cell("-", 0);
@@ -202,7 +202,7 @@ std::string controls(const Report& report) {
   return html;
 }
 
-Cell ratio_cell(const std::optional<Ratio>& ratio) {
+TableCell ratio_cell(const std::optional<Ratio>& ratio) {
   if (!ratio) return number_cell("not measured", 0);
   std::string text = fmt::format("{:.4f}", ratio->estimate);
   if (ratio->ninety_five) {
@@ -213,7 +213,7 @@ Cell ratio_cell(const std::optional<Ratio>& ratio) {
 
 std::string cross_checks(const Report& report) {
   if (report.cross_checks.empty()) return "";
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   for (const CrossCheck& check : report.cross_checks) {
     rows.push_back(
         {{text_cell(arch::name_of(check.arch)),
@@ -236,7 +236,7 @@ std::string cross_checks(const Report& report) {
 
 // --- the baseline ---
 
-Row baseline_row(const Metric& metric, const char* side, const Comparison& compared) {
+TableRow baseline_row(const Metric& metric, const char* side, const Comparison& compared) {
   const double shift = compared.shift ? compared.shift->estimate : 0;
   return {{metric_cell(metric), text_cell(side), verdict_cell(compared.verdict),
            number_cell(compared.shift ? signed_text(shift) : "-", shift),
@@ -246,8 +246,8 @@ Row baseline_row(const Metric& metric, const char* side, const Comparison& compa
 }
 
 /// What is not as it was comes first.
-std::vector<Row> baseline_rows(const Report& report) {
-  std::vector<Row> rows;
+std::vector<TableRow> baseline_rows(const Report& report) {
+  std::vector<TableRow> rows;
   for (const bool equivalent : {false, true}) {
     for (const Metric& metric : report.metrics) {
       for (const auto& [side, compared] :
@@ -302,8 +302,8 @@ std::string with_words(const char* words, const std::string& html) {
   return html.empty() ? "" : fmt::format("<p>{}</p>\n{}", words, html);
 }
 
-Row symbol_row(const std::string& space, const std::string& symbol, std::uint64_t a,
-               std::uint64_t b, std::uint64_t operations, bool total) {
+TableRow symbol_row(const std::string& space, const std::string& symbol, std::uint64_t a,
+                    std::uint64_t b, std::uint64_t operations, bool total) {
   const auto difference = static_cast<double>(static_cast<std::int64_t>(b - a));
   const double each = difference / static_cast<double>(operations);
   const auto whole = [](std::uint64_t count) {
@@ -315,7 +315,7 @@ Row symbol_row(const std::string& space, const std::string& symbol, std::uint64_
 }
 
 std::string profile_table(const ProfileDifference& profile, std::size_t number) {
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   std::uint64_t same = 0;
   std::size_t unchanged = 0;
   for (const SymbolDifference& symbol : profile.symbols) {
@@ -376,7 +376,7 @@ std::string facts(const Report& report) {
 
 std::string run_section(const Report& report) {
   const Context& context = report.context;
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   for (const Kernel& kernel : context.kernels) {
     rows.push_back({{text_cell(arch::name_of(kernel.arch)), text_cell(name_of(kernel.side)),
                      text_cell(kernel.recipe), text_cell(kernel.release),

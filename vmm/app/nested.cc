@@ -26,7 +26,15 @@ namespace {
 
 /// Recipe that emulated hosts boot.
 constexpr const char* kHostRecipe = "host";
-constexpr const char* kReportName = "report.json";
+/// A file that the program in the host writes, and where the user wants it.
+struct ReportFile {
+  const char* option;
+  const char* name;
+  const fs::path VerifyOptions::*path;
+};
+constexpr ReportFile kReportFiles[] = {{"--json", "report.json", &VerifyOptions::json},
+                                       {"--junit", "report.xml", &VerifyOptions::junit},
+                                       {"--html", "report.html", &VerifyOptions::html}};
 /// Beside the guest's memory: program, kernels, what runs.
 constexpr std::uint64_t kHostMemory = 512ULL << 20;
 constexpr std::uint64_t kMiB = 1ULL << 20;
@@ -106,7 +114,11 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   if (options.leave_return != 0) {
     words.insert(words.end(), {"--leave-return", std::to_string(options.leave_return)});
   }
-  words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
+  for (const ReportFile& file : kReportFiles) {
+    // The JSON report always: who looks into the folder finds all in it.
+    if (file.path != &VerifyOptions::json && (options.*file.path).empty()) continue;
+    words.insert(words.end(), {file.option, std::string("/out/") + file.name});
+  }
   return words;
 }
 
@@ -176,13 +188,15 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
                  fmt::format("the program in the emulated {} host {}", arch::name_of(arch),
                              engine::nested::text_of(how.end))};
   }
-  if (!options.json.empty()) {
+  for (const ReportFile& file : kReportFiles) {
+    const fs::path& target = options.*file.path;
+    if (target.empty()) continue;
     std::error_code error;
-    fs::copy_file(out.value().path() / kReportName, options.json,
-                  fs::copy_options::overwrite_existing, error);
+    fs::copy_file(out.value().path() / file.name, target, fs::copy_options::overwrite_existing,
+                  error);
     if (error) {
       return Error{ExitCode::HostLacks,
-                   fmt::format("--json {}: {}", options.json.string(), error.message())};
+                   fmt::format("{} {}: {}", file.option, target.string(), error.message())};
     }
   }
   return static_cast<ExitCode>(how.end.value);

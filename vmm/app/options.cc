@@ -91,6 +91,11 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   add_machine(*sub, verify.machine);
   sub->get_option("--kernel")->excludes(recipe);
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
+  sub->add_option("--junit", verify.junit, "write it as JUnit XML, for CI systems")
+      ->type_name("FILE");
+  sub->add_option("--html", verify.html,
+                  "write it as one page, with a timeline of each process that changed")
+      ->type_name("FILE");
   sub->add_option("--trace", verify.trace, "keep the events of each run in this folder")
       ->type_name("DIR");
   static constexpr int kLongest = 86'400;
@@ -332,12 +337,12 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       return Error{ExitCode::Usage,
                    "--engine kvm-nested keeps no trace; see `sealvisor verify --help`"};
     }
+    const bool any_file = !verify.json.empty() || !verify.junit.empty() || !verify.html.empty();
     if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&
-        !verify.json.empty()) {
-      return Error{
-          ExitCode::Usage,
-          "--json with --engine kvm-nested needs one --arch: each host writes a report; see "
-          "`sealvisor verify --help`"};
+        any_file) {
+      return Error{ExitCode::Usage,
+                   "--json, --junit and --html with --engine kvm-nested need one --arch: each host "
+                   "writes a report; see `sealvisor verify --help`"};
     }
     if (verify.archs.empty() && verify.machine.kernel.empty() &&
         verify.machine.engine == engine::Kind::Kvm && !verify.machine.nested) {

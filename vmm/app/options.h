@@ -33,7 +33,9 @@ struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
-  std::filesystem::path json;   ///< Empty: none is written.
+  std::filesystem::path json;  ///< Empty: none is written, for this and those below.
+  std::filesystem::path junit;
+  std::filesystem::path html;
   std::filesystem::path trace;  ///< Empty: none is kept.
   std::chrono::seconds deadline{120};
   bool witness = false;

@@ -18,6 +18,7 @@
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
+#include "vmm/app/run_progress.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/write_file.h"
@@ -25,7 +26,9 @@
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
+#include "vmm/report/html/report_page.h"
 #include "vmm/report/json.h"
+#include "vmm/report/junit.h"
 #include "vmm/report/text.h"
 
 namespace sealvisor::app {
@@ -49,6 +52,7 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.cpu_model = options.machine.cpu_model;
   request.trace_dir = options.trace;
   request.witness = options.witness;
+  request.timelines = !options.json.empty() || !options.html.empty();
   request.step_check = options.step_check;
   request.leave_return = options.leave_return;
   request.engine = options.machine.engine;
@@ -139,7 +143,10 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
   progress.note(fmt::format("{}: booting", name));
   progress.step(name, "booting");
   request.progress = [&](std::string_view text) { progress.step(name, text); };
+  std::optional<RunProgress> run_progress(std::in_place, progress, request);
+  request.advanced = [&](std::size_t items) { run_progress->done(items); };
   auto result = tools.run_one(request);
+  run_progress.reset();
   progress.done(name);
   if (!result) {
     progress.note(fmt::format("{}: {}", name, result.error().message));
@@ -174,6 +181,22 @@ Status make_trace_dir(const fs::path& path) {
   if (!error) return {};
   return Error{ExitCode::HostLacks, fmt::format("--trace {}: {}", path.string(), error.message()),
                error.value()};
+}
+
+/// Writes what was asked for. The worse of the report's exit code and what went wrong.
+ExitCode write_files(const VerifyOptions& options, const report::Report& report) {
+  ExitCode code = report.exit_code;
+  const auto write = [&](const fs::path& path, const auto& render) {
+    if (path.empty()) return;
+    const Status written = write_file(path, render(report));
+    if (written) return;
+    fmt::print(stderr, "sealvisor: {}\n", written.error().message);
+    code = report::worse(code, written.error().code);
+  };
+  write(options.json, report::render_json);
+  write(options.junit, report::render_junit);
+  write(options.html, report::render_html);
+  return code;
 }
 
 }  // namespace
@@ -214,6 +237,12 @@ report::Report run_all(Prepared prepared, const VerifyTools& tools,
   std::vector<run::RunRequest>& requests = prepared.requests;
   std::vector<std::optional<Result<report::Run>>> results(requests.size());
   const std::vector<std::size_t> order = execution_order(requests);
+  Work all;
+  for (const run::RunRequest& request : requests) {
+    const Work work = work_of(request);
+    all = {all.count + work.count, all.weight + work.weight};
+  }
+  progress.expect(counted_in(requests), all.count, all.weight);
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i = next++; i < order.size(); i = next++) {
@@ -259,20 +288,18 @@ int verify(const VerifyOptions& options) {
     request.shared_cpu_seconds = shared_cpu;
   }
   if (auto made = make_trace_dir(options.trace); !made) return fail(made.error());
-  if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
+  for (const auto& [option, path] :
+       {std::pair("--json", options.json), std::pair("--junit", options.junit),
+        std::pair("--html", options.html)}) {
+    if (auto there = check_writable(option, path); !there) return fail(there.error());
+  }
 
   std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
   const report::Report report =
       run_all(std::move(prepared).value(), tools, known.value(), *progress);
   progress.reset();
 
-  ExitCode code = report.exit_code;
-  if (!options.json.empty()) {
-    if (auto written = write_file(options.json, report::render_json(report)); !written) {
-      fmt::print(stderr, "sealvisor: {}\n", written.error().message);
-      code = report::worse(code, written.error().code);
-    }
-  }
+  ExitCode code = write_files(options, report);
   const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     const Error problem = errno_error(ExitCode::HostLacks, "writing the report to standard output");

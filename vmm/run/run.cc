@@ -15,6 +15,7 @@
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
 #include "vmm/run/session.h"
+#include "vmm/run/writer_code.h"
 
 namespace sealvisor::run {
 
@@ -177,6 +178,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   run.ending.good = how.end == End::GuestReset && session.finished();
   run.lane = how.lane;  // what can't be seen depends on it
   session.finish(run);
+  complete_from_file(run, request.symbols);
   run.engine_version = how.version;
   run.mechanism = how.mechanism;
   for (const std::string& limit : how.limits) run.blind_spots.push_back(limit);

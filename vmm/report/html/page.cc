@@ -15,12 +15,12 @@ constexpr const char* kPolicy =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'";
 
-std::string head_of(const Column& column) {
+std::string head_of(const TableColumn& column) {
   return fmt::format("<th scope=\"col\"{}>{}</th>", column.number ? " class=\"number\"" : "",
                      column.html.empty() ? escape(column.title) : column.html);
 }
 
-std::string cell_of(const Cell& cell, const Column& column, bool head) {
+std::string cell_of(const TableCell& cell, const TableColumn& column, bool head) {
   const char* const name = head ? "th" : "td";
   return fmt::format("<{}{}{}{}>{}</{}>", name, head ? " scope=\"row\"" : "",
                      column.number ? " class=\"number\"" : "",
@@ -33,19 +33,19 @@ std::string cell_of(const Cell& cell, const Column& column, bool head) {
 
 }  // namespace
 
-Cell text_cell(std::string_view text) { return {escape(text)}; }
-Cell number_cell(std::string_view text, double key) { return {escape(text), key}; }
+TableCell text_cell(std::string_view text) { return {escape(text)}; }
+TableCell number_cell(std::string_view text, double key) { return {escape(text), key}; }
 
-std::string table(const TableOptions& options, const std::vector<Column>& columns,
-                  const std::vector<Row>& rows) {
+std::string table(const TableOptions& options, const std::vector<TableColumn>& columns,
+                  const std::vector<TableRow>& rows) {
   std::string html = fmt::format(
       "<div class=\"scroll{}\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n"
       "<table id=\"{}\"{}>\n<thead><tr>",
       options.sortable ? " tall" : "", escape(options.label), options.id,
       options.sortable ? " class=\"sortable\"" : "");
-  for (const Column& column : columns) html += head_of(column);
+  for (const TableColumn& column : columns) html += head_of(column);
   html += "</tr></thead>\n<tbody>\n";
-  for (const Row& row : rows) {
+  for (const TableRow& row : rows) {
     assert(row.cells.size() == columns.size());
     html += fmt::format("<tr{}>", row.attributes);
     for (std::size_t i = 0; i < row.cells.size(); ++i) {

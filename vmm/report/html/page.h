@@ -9,7 +9,7 @@
 
 namespace sealvisor::report::html {
 
-struct Column {
+struct TableColumn {
   std::string title{};
   bool number = false;
   /// Instead of the title: markup.
@@ -17,18 +17,18 @@ struct Column {
 };
 
 /// A cell: what is shown, and what it is sorted by if that is a number.
-struct Cell {
+struct TableCell {
   std::string html;
   std::optional<double> key{};
   std::string_view style{};  ///< Class of its text.
 };
 
-[[nodiscard]] Cell text_cell(std::string_view text);
-[[nodiscard]] Cell number_cell(std::string_view text, double key);
+[[nodiscard]] TableCell text_cell(std::string_view text);
+[[nodiscard]] TableCell number_cell(std::string_view text, double key);
 
-struct Row {
-  std::vector<Cell> cells;   ///< As many as there are columns.
-  std::string attributes{};  ///< Of the row, with a space in front.
+struct TableRow {
+  std::vector<TableCell> cells;  ///< As many as there are columns.
+  std::string attributes{};      ///< Of the row, with a space in front.
 };
 
 struct TableOptions {
@@ -39,8 +39,9 @@ struct TableOptions {
 };
 
 /// A table in a region of its own that scrolls, and can be scrolled with the keyboard.
-[[nodiscard]] std::string table(const TableOptions& options, const std::vector<Column>& columns,
-                                const std::vector<Row>& rows);
+[[nodiscard]] std::string table(const TableOptions& options,
+                                const std::vector<TableColumn>& columns,
+                                const std::vector<TableRow>& rows);
 
 [[nodiscard]] std::string list(const std::vector<std::string>& lines);
 

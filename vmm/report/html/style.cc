@@ -131,6 +131,7 @@ const char* const kPageScript = R"js(
         count += row.hidden ? 0 : 1;
       });
       shown.textContent = count + " of " + rows.length + " " + form.dataset.noun + " shown";
+      table.dispatchEvent(new Event("filtered"));
     }
     fields.forEach(function (field) {
       field.addEventListener(field.type === "search" ? "input" : "change", update);
