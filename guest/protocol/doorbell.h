@@ -15,12 +15,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/protocol/tampering.h"
+
 namespace sealvisor::protocol {
 
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 4;
+inline constexpr std::uint16_t kVersion = 5;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -61,6 +63,8 @@ enum class Type : std::uint16_t {
   Layout = 17,      ///< Benchmark: where this boot put the kernel and the vdso; after Hello.
   Experiment = 18,  ///< Benchmark: an experiment begins or ends.
   Samples = 19,     ///< Benchmark by the guest's own clock: some samples of the current experiment.
+  Campaign = 20,    ///< Control: a campaign of tamperings begins.
+  Tampering = 21,   ///< Control: one of them is about to be made, or the last one was.
 };
 
 /// What a store to kMarkRegister says.
@@ -268,6 +272,8 @@ struct Message {
     Layout layout;
     Experiment experiment;
     Samples samples;
+    Campaign campaign;
+    Tampering tampering;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

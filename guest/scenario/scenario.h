@@ -100,6 +100,7 @@ struct Scenario {
   bool new_spaces = false;
   /// Words that the command line of an x86-64 guest must have for it.
   std::string_view x86_boot_words{};
+  bool seeded = false;  ///< What it does comes from a seed.
 };
 
 namespace detail {
@@ -147,6 +148,15 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
     detail::life("life/exit", 9, "children that end by exit_group, by SIGKILL and by SIGSEGV"),
     detail::life("life/compat", 4, "fork and exec of a 32-bit program"),
     detail::life("life/thousand", 1000, "a thousand times fork and exec"),
+
+    {.name = "life/storm",
+     .description = "storms of fork, exec, mmap, mprotect and mremap beside the system mappings, "
+                    "as a seed picks them; nothing hostile",
+     .kind = Kind::Life,
+     .count = 40,
+     .by_default = false,
+     .new_spaces = true,
+     .seeded = true},
 
     detail::cells("munmap/whole", Operation::Munmap, Form::Whole, "unmap the mapping"),
     detail::cells("munmap/first-page", Operation::Munmap, Form::FirstPage, "unmap its first page"),
@@ -246,6 +256,14 @@ inline constexpr auto kScenarios = std::to_array<Scenario>({
     detail::on_request("control/stores-code", Kind::Control, 8,
                        "a known number of stores of many classes to the code of [vdso], put back",
                        "nopat"),
+    {.name = "control/campaign",
+     .description = "tamperings of many kinds that a seed picks, past every check, each undone "
+                    "(recipe tampering)",
+     .kind = Kind::Control,
+     .count = 500,
+     .by_default = false,
+     .x86_boot_words = "nopat",
+     .seeded = true},
     detail::on_request("control/copy-vdso", Kind::Control, 0,
                        "run a copy of the vdso's bytes elsewhere: no violation"),
     detail::on_request("control/panic", Kind::Control, 0,

@@ -35,6 +35,7 @@ std::string last_line(const std::string& text) {
 
 RecipeTraits traits_of(const std::string& recipe) {
   if (recipe == "lying") return {true, true, true};
+  if (recipe == "tampering") return {true, true, false};
   if (recipe.ends_with("-unsealed")) return {true, false, false};
   if (recipe.ends_with("-sealed")) return {true, true, false};
   return {};

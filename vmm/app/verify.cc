@@ -26,6 +26,7 @@
 #include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
 #include "vmm/report/json.h"
+#include "vmm/report/layout.h"
 #include "vmm/report/text.h"
 
 namespace sealvisor::app {
@@ -197,11 +198,26 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
     return Error{ExitCode::Usage,
                  fmt::format("{} counts stores, and --mechanism audited sees none", kStores)};
   }
+  // Any other kernel lacks what makes the tamperings.
+  constexpr std::string_view kCampaign = "control/campaign";
+  constexpr std::string_view kTampering = "tampering";
+  const auto other = std::find_if(options.recipes.begin(), options.recipes.end(),
+                                  [&](const std::string& recipe) { return recipe != kTampering; });
+  if (chose(kCampaign) && options.machine.kernel.empty() && other != options.recipes.end()) {
+    return Error{ExitCode::Usage, fmt::format("{} is for --recipe {}, not for {}", kCampaign,
+                                              kTampering, report::printable(*other))};
+  }
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;
   for (run::RunRequest& request : prepared.value().requests) {
     request.plan = plan_of(chosen.value());
+    for (scenario::PlanItem& item : request.plan) {
+      if (!item.scenario->seeded) continue;
+      item.seed = options.seed;
+      if (options.count != 0) item.count = options.count;
+      item.emulated = request.engine == engine::Kind::Kvm;
+    }
     if (chose(kStores) && request.engine == engine::Kind::Kvm) {
       request.mechanism = engine::Mechanism::Exact;
     }
