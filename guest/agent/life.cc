@@ -14,6 +14,7 @@
 #include "guest/agent/console.h"
 #include "guest/agent/image.h"
 #include "guest/agent/signals.h"
+#include "guest/agent/storms.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -261,6 +262,9 @@ constexpr auto kLives = std::to_array<Life>({
     {"life/exit", run_exit},
     {"life/compat", run_compat},
     {"life/thousand", run_exec},
+    {"storm/time-namespace", run_time_namespaces},
+    {"storm/inspection", run_inspections},
+    {"storm/shortage", run_shortage},
 });
 
 /// Every scenario of kind Life has its function: checked when this is compiled.

@@ -7,6 +7,7 @@
 //   life <name> <count>                      scenario life/<name>
 //   control <name> [<count>]                 scenario control/<name>
 //   lie <name>                               scenario lie/<name>
+//   compat <name>                            scenario compat/<name>
 //   repeat-forkexec <count>                  scenario bench/fork-exec
 //
 // Anything else is an error that names the line; a plan with an error is not run at all.
@@ -15,6 +16,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "guest/scenario/scenario.h"
@@ -65,6 +67,15 @@ namespace detail {
   return nullptr;
 }
 
+/// The kind whose scenarios `verb` introduces by name.
+[[nodiscard]] constexpr std::optional<Kind> kind_of(std::string_view verb) {
+  if (verb == "life") return Kind::Life;
+  if (verb == "control") return Kind::Control;
+  if (verb == "lie") return Kind::Lie;
+  if (verb == "compat") return Kind::Sequence;
+  return std::nullopt;
+}
+
 [[nodiscard]] constexpr ParsedItem parse_cell(std::string_view rest) {
   ParsedItem parsed;
   parsed.item.cell = number(next_word(rest), kMaxCellId);
@@ -96,12 +107,11 @@ namespace detail {
   bool counted = true;
   if (verb == "repeat-forkexec") {
     parsed.item.scenario = find("bench/fork-exec");
-  } else if (verb == "life" || verb == "control" || verb == "lie") {
-    const Kind kind = verb == "life" ? Kind::Life : verb == "control" ? Kind::Control : Kind::Lie;
-    parsed.item.scenario = detail::find_under(kind, next_word(rest));
+  } else if (const auto kind = detail::kind_of(verb)) {
+    parsed.item.scenario = detail::find_under(*kind, next_word(rest));
     if (parsed.item.scenario == nullptr) return {{}, "no such scenario"};
     // A control that takes a count may leave it out; one that takes none must.
-    counted = parsed.item.scenario->count != 0 && (kind == Kind::Life || !rest.empty());
+    counted = parsed.item.scenario->count != 0 && (*kind == Kind::Life || !rest.empty());
     parsed.item.count = parsed.item.scenario->count;
   } else {
     return {{}, "no such item"};

@@ -34,7 +34,7 @@ std::string last_line(const std::string& text) {
 }  // namespace
 
 RecipeTraits traits_of(const std::string& recipe) {
-  if (recipe == "lying") return {true, true, true};
+  if (recipe == "lying" || recipe == "restless") return {true, true, true};
   if (recipe.ends_with("-unsealed")) return {true, false, false};
   if (recipe.ends_with("-sealed")) return {true, true, false};
   return {};

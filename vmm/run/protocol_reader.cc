@@ -55,6 +55,12 @@ int body_size(Type type) {
       return sizeof(protocol::Experiment);
     case Type::Samples:
       return sizeof(protocol::Samples);
+    case Type::SequenceBegin:
+      return sizeof(protocol::SequenceBegin);
+    case Type::SequenceCall:
+      return sizeof(protocol::SequenceCall);
+    case Type::SequenceEnd:
+      return sizeof(protocol::SequenceEnd);
   }
   return -1;
 }
@@ -87,6 +93,10 @@ bool good_names(const Message& message) {
       return good_name(body.entries.name);
     case Type::Experiment:
       return good_name(body.experiment.name);
+    case Type::SequenceBegin:
+      return good_name(body.sequence_begin.name);
+    case Type::SequenceCall:
+      return good_name(body.sequence_call.call) && good_name(body.sequence_call.what);
     default:
       return true;
   }
@@ -123,6 +133,10 @@ Status check_bounds(const Message& message) {
       (body.samples.count == 0 || body.samples.count > protocol::kMaxSamples)) {
     return bad(
         fmt::format("{} samples, expected 1 to {}", body.samples.count, protocol::kMaxSamples));
+  }
+  if (message.type == Type::SequenceCall && body.sequence_call.index >= protocol::kMaxCalls) {
+    return bad(fmt::format("call {} of a sequence, expected below {}", body.sequence_call.index,
+                           protocol::kMaxCalls));
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,
