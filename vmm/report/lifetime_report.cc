@@ -31,6 +31,8 @@ constexpr auto kKnownChanges = std::to_array<KnownLifeChange>({
 constexpr const char* kTimeNamespace = "storm/time-namespace";
 constexpr const char* kOwnCalls = "control/own-calls";
 constexpr const char* kTamper = "control/tamper-entry";
+constexpr const char* kLying = "lying";
+constexpr const char* kRestless = "restless";
 
 std::string id_of(const Run& run, std::string_view what, std::string_view invariant) {
   return fmt::format("{}/{}/{}/{}", arch::name_of(run.arch), run.recipe, what, invariant);
@@ -101,10 +103,12 @@ void judge_controls(Run& run) {
   const std::uint64_t own = writes_in(lifetime, kOwnCalls, [](const LifeChange& change) {
     return change.cause == "system call" && change.seen != 0;
   });
-  if (ran(run, kOwnCalls) && run.expectations && !run.sealed && own == 0) {
+  // A lying kernel refuses these calls and does them.
+  const bool obeys = (run.expectations && !run.sealed) || run.recipe == kLying;
+  if (ran(run, kOwnCalls) && obeys && own == 0) {
     missing(kOwnCalls, "no change is in the list as one by a call of the process");
   }
-  if (run.control &&
+  if (run.recipe == kRestless &&
       std::none_of(lifetime.changes.begin(), lifetime.changes.end(), [](const LifeChange& change) {
         return change.by_kernel && change.mapping == "[vdso]";
       })) {

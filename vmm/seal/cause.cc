@@ -18,9 +18,8 @@ struct Known {
 constexpr auto kKnown = std::to_array<Known>({
     // drivers/char/mem.c: stores to physical memory.
     {"write_mem", Cause::Outside},
-    // kernel/time/namespace.c and the vdso's file of each architecture. Enters by setns, by fork
-    // and
-    // by exec: before these.
+    // kernel/time/namespace.c and the vdso's file of each architecture. Called by setns, fork and
+    // exec: before these.
     {"vdso_join_timens", Cause::TimeNamespace},
     // fs/proc/base.c; kernel/ptrace.c; mm/process_vm_access.c. They fault the page in, and may copy
     // it: before the fault.
