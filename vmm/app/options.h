@@ -17,7 +17,10 @@
 
 namespace sealvisor::app {
 
-/// What guest machine to use; shared by `verify` and `boot`.
+/// What is expected of an image of the user's.
+enum class Expect : std::uint8_t { Nothing, Sealed, Unsealed };
+
+/// What guest machine to use; shared by `verify`, `observe` and `boot`.
 struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
   std::filesystem::path symbols;       ///< Its vmlinux; empty: none.
@@ -27,6 +30,7 @@ struct MachineOptions {
   engine::Kind engine = engine::Kind::Tcg;
   engine::Mechanism mechanism = engine::Mechanism::Best;  ///< Kvm.
   bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
+  Expect expect = Expect::Nothing;                        ///< Of `kernel`.
 };
 
 struct VerifyOptions {
@@ -39,6 +43,23 @@ struct VerifyOptions {
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.
+};
+
+struct ObserveOptions {
+  MachineOptions machine;         ///< No scenarios.
+  std::vector<arch::Arch> archs;  ///< Empty: those that the payload has programs for.
+  std::vector<std::string> recipes;
+  std::filesystem::path payload;  ///< A program, or a folder; empty: scenarios.
+  std::string run;                ///< Which program of the folder; empty: the only one.
+  std::vector<std::string> arguments;
+  std::filesystem::path scenarios;  ///< A folder with its list (program_file.h).
+  std::filesystem::path json;       ///< Empty: none is written.
+  std::filesystem::path trace;      ///< Empty: none is kept.
+  std::chrono::seconds deadline{120};
+  std::uint32_t limit_seconds = 60;  ///< Of the guest's clock, for the program of the payload.
+  std::uint32_t output_bytes = 65'536;
+  bool witness = false;
+  bool untraced = false;
 };
 
 struct BootOptions {
@@ -83,11 +104,14 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, ScenariosOptions,
-                             DoctorOptions, KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, ObserveOptions, BootOptions, BenchOptions,
+                             ScenariosOptions, DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};
+
+/// The one that `observe` runs if none is named.
+inline constexpr const char* kObservedRecipe = "lts-sealed";
 
 /// Most layouts of a kernel that `bench --layouts` takes. Fewer than bench::kLeastPairs decide
 /// nothing.

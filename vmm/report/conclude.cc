@@ -9,15 +9,17 @@
 #include <fmt/format.h>
 
 #include "vmm/report/layout.h"
+#include "vmm/report/program_text.h"
 
 namespace sealvisor::report {
 
 namespace {
 
-constexpr const char* kThreatModel =
+constexpr const char* kTrusted =
     "guest user space, and for the controls the guest kernel, are hostile; the VMM, the engine and "
-    "the host are trusted; stale TLB entries and DMA are out of scope; nothing was forced: no "
-    "ptrace or /proc/PID/mem write, no time namespace entered";
+    "the host are trusted; stale TLB entries and DMA are out of scope";
+constexpr const char* kNotForced =
+    "nothing was forced: no ptrace or /proc/PID/mem write, no time namespace entered";
 /// Most of a guest's ending that the conclusion, one line, repeats.
 constexpr std::size_t kMostEnding = 100;
 
@@ -119,7 +121,8 @@ void complete_findings(Run& run) {
   }
   for (const Life& life : run.lives) {
     const std::string id = id_of(run, life.name);
-    if ((life.violations == 0 && life.status == 0) || has_finding_under(run, id)) continue;
+    const bool ran = life.status == 0 || life.unsupported;
+    if ((life.violations == 0 && ran) || has_finding_under(run, id)) continue;
     add_finding(run, id, "monitor",
                 life.violations != 0
                     ? fmt::format("{} while it ran", count_of(life.violations, "violation"))
@@ -219,6 +222,12 @@ std::string summary_of(const Run& run) {
   }
   add(count_verdict(run, Verdict::Unobserved), "unobserved");
   add(count_verdict(run, Verdict::Skipped), "skipped");
+  if (!run.programs.empty()) {
+    std::size_t changed = 0;
+    for (const Program& program : run.programs) changed += changed_mappings(program);
+    parts.push_back(fmt::format("{}, {} seen to change", count_of(run.programs.size(), "program"),
+                                count_of(changed, "system mapping")));
+  }
   if (!run.lives.empty()) {
     std::uint64_t violations = 0;
     for (const Life& life : run.lives) violations += life.violations;
@@ -301,6 +310,9 @@ std::vector<std::string> confirmed(const Report& report) {
     sentences.push_back(
         fmt::format("0 violations in {} without cells", count_of(lives, "scenario")));
   }
+  for (std::string& sentence : programs_confirmed(report.runs)) {
+    sentences.push_back(std::move(sentence));
+  }
   return sentences;
 }
 
@@ -381,16 +393,18 @@ int badness(ExitCode code) {
   switch (code) {
     case ExitCode::AsExpected:
       return 0;
-    case ExitCode::Usage:
+    case ExitCode::ProgramFailed:
       return 1;
-    case ExitCode::HostLacks:
+    case ExitCode::Usage:
       return 2;
-    case ExitCode::GuestFailed:
+    case ExitCode::HostLacks:
       return 3;
-    case ExitCode::Failed:
+    case ExitCode::GuestFailed:
       return 4;
+    case ExitCode::Failed:
+      return 5;
   }
-  return 4;
+  return 5;
 }
 
 }  // namespace
@@ -408,7 +422,10 @@ Report conclude(std::vector<Run> runs, std::vector<NotRun> not_run,
   Report report;
   report.runs = std::move(runs);
   report.not_run = std::move(not_run);
-  report.threat_model = kThreatModel;
+  report.threat_model = fmt::format("{}; {}", kTrusted, kNotForced);
+  if (const std::string method = programs_method(report.runs); !method.empty()) {
+    report.threat_model = std::string(kTrusted) + "; " + method;
+  }
   if (report.runs.empty() && report.not_run.empty()) report.exit_code = ExitCode::Usage;
   for (Run& run : report.runs) {
     complete_findings(run);

@@ -197,8 +197,12 @@ constexpr auto kRows = std::to_array<Row>({
     {Recipe::Unsealed, Content::Code, kRwxOp, Part::Some, EINVAL, Change::Unchanged, kSplit},
 });
 
-constexpr bool means(const Row& row, bool sealed, Content content, Operation operation, Form form) {
-  const Part part = form == Form::Whole ? Part::Whole : Part::Some;
+/// `pages`: of the mapping, 0 if that is not known. The only page and its neighbour are the whole
+/// mapping: nothing has to be split for them.
+constexpr bool means(const Row& row, bool sealed, Content content, Operation operation, Form form,
+                     std::uint32_t pages = 0) {
+  const bool whole = form == Form::Whole || (form == Form::Neighbour && pages == 1);
+  const Part part = whole ? Part::Whole : Part::Some;
   const Recipe recipe = sealed ? Recipe::Sealed : Recipe::Unsealed;
   return row.operation == operation && (row.recipe == Recipe::Any || row.recipe == recipe) &&
          (row.content == Content::Any || row.content == content) &&
@@ -237,7 +241,7 @@ std::optional<Expectation> expect(const report::Cell& cell, bool sealed,
   const auto form = scenario::form_named(cell.form);
   if (!content || !operation || !form) return std::nullopt;
   for (const Row& row : kRows) {
-    if (means(row, sealed, *content, *operation, *form)) {
+    if (means(row, sealed, *content, *operation, *form, cell.observation.pages.total)) {
       if (row.source == kExecuteOnly && protection_keys) {
         return Expectation{{row.error}, Change::PermissionChanged, kExecuteOnlyKey, "r-x key 1"};
       }

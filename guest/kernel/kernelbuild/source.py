@@ -62,15 +62,16 @@ def run_long(command, what, told, whole, **options):
 
 
 class Apt:
-    """apt as the host has it, or (suite given) with a state of our own."""
+    """apt as the host has it, or (suite given) with a state of our own; with a Debian name of an
+    architecture (arm64) for that one, which the host's package system need not know."""
 
-    def __init__(self, suite=None):
+    def __init__(self, suite=None, arch=None):
         # As root apt would drop to a user that can't write into our cache.
         self.options = ["-o", "APT::Sandbox::User=root"]
         if suite is None:
             return
         site, keyring = host_archive()
-        state = cache_dir() / "apt" / suite
+        state = cache_dir() / "apt" / (f"{suite}-{arch}" if arch else suite)
         for folder in ("lists/partial", "archives/partial"):
             (state / folder).mkdir(parents=True, exist_ok=True)
         signed = f" [signed-by={keyring}]" if keyring else ""
@@ -80,8 +81,16 @@ class Apt:
                          "-o", "Dir::Etc::Preferences=-", "-o", "Dir::Etc::PreferencesParts=-",
                          "-o", f"Dir::State::Lists={state}/lists",
                          "-o", f"Dir::Cache={state}"]
-        say(f"reading the package list of {suite}")
-        run(["apt-get", *self.options, "-qq", "update"], f"reading the package list of {suite}")
+        what = f"reading the package list of {suite}"
+        if arch:
+            what += f" for {arch}"
+            (state / "status").touch()
+            self.options += ["-o", f"APT::Architecture={arch}", "-o", f"APT::Architectures={arch}",
+                             "-o", f"Dir::State={state}", "-o", f"Dir::State::Status={state}/status",
+                             # Some hosts turn this cache off; then each question reads the whole list.
+                             "-o", "Dir::Cache::pkgcache=pkgcache.bin"]
+        say(what)
+        run(["apt-get", *self.options, "-qq", "update"], what)
 
     def names(self, pattern):
         """Package names that match e.g. linux-source-7.*, newest first."""
@@ -96,6 +105,12 @@ class Apt:
                     f"looking up {package}")
         match = re.search(r"^Version: (\S+)$", shown, re.M)
         return match and match.group(1)
+
+    def depends(self, package):
+        """Names of what `package` needs, of alternatives each one. Not all are packages of this suite."""
+        shown = run(["apt-cache", *self.options, "depends", "--important", package],
+                    f"looking up what {package} needs")
+        return re.findall(r"^ *\|?Depends: <?([a-z0-9][a-z0-9+.-]+)>?$", shown, re.M)
 
     def download(self, package, version, folder):
         run_long(["apt-get", *self.options, "-qq", "-o", "APT::Status-Fd=2", "download",

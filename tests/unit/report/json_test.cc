@@ -65,8 +65,10 @@ Report whole_report() {
   report::Run audited = samples::sealed_run(arch::Arch::Arm64);
   audited.counts.witness_stores = 10;
   audited.counts.witness_differences = 0;
+  report::Run observed = samples::sealed_run();
+  observed.programs.push_back(samples::program());
   return conclude({samples::sealed_run(), audited, samples::unsealed_run(), samples::lying_run(),
-                   samples::failed_run()},
+                   samples::failed_run(), observed},
                   {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {});
 }
 
