@@ -80,6 +80,28 @@ TEST_P(Bench, ARegressionFailsTheRunAndIsExplained) {
   }
 }
 
+// A tool that nobody here wrote says the same of the sealed kernel, and sees what the slowed one
+// costs. `guest/tools/fetch` gets it.
+TEST_P(Bench, AToolOfOthersAgrees) {
+  Child child(bench({"mmap/mremap-move-vmas-16"},
+                    {"--arch", arch_name(), "--cross-check", "--json", json().string()}));
+  ASSERT_EQ(child.finish(), 0) << child.text();
+  const Json report = read(json())["sealvisor"];
+  ASSERT_EQ(report["cross_checks"].size(), 1U);
+  const Json& check = report["cross_checks"][0];
+  EXPECT_EQ(check["tool"], "stress-ng --mremap");
+  EXPECT_EQ(check["agrees"], true) << check;
+  EXPECT_EQ(check["seen"], true) << check;
+  // Both have it in mremap, of which an operation of the tool is several.
+  EXPECT_EQ(check["ours"]["in_function"], 800);
+  EXPECT_GE(check["foreign"]["in_function"], 2 * 400);
+  // And it is no metric of ours.
+  for (const Json& metric : report["metrics"]) {
+    EXPECT_EQ(metric["experiment"], "mmap/mremap-move-vmas-16");
+  }
+  EXPECT_EQ(report["context"]["tools"].size(), 2U);
+}
+
 // A control that is another kernel than it says: the run must be void.
 TEST_P(Bench, IsVoidWhereTheControlIsNotTheSameKernel) {
   const fs::path kernels = folder_.path() / "kernels";
