@@ -12,6 +12,7 @@
 
 #include "vmm/app/kernels.h"
 #include "vmm/engine/engine.h"
+#include "vmm/engine/nested/command_line.h"
 #include "vmm/image/kernel_image.h"
 #include "vmm/report/conclude.h"
 
@@ -166,8 +167,11 @@ Result<ExitCode> run_in_host(HostPlan plan) {
   const auto outcome = host.value().run();
   if (!outcome) return outcome.error();
   const HostOutcome& how = outcome.value();
+  const HostPlan& ran = host.value().plan();
   fmt::print(stderr, "sealvisor: emulated {} host ({}, {}): {:.1f} s, {:.1f} s of CPU\n", arch,
-             how.version, host.value().plan().cpu_model, how.wall_seconds, how.cpu_seconds);
+             how.version,
+             ran.cpu_model.empty() ? engine::nested::default_cpu_model(ran.arch) : ran.cpu_model,
+             how.wall_seconds, how.cpu_seconds);
   if (how.end.kind == engine::nested::FrameKind::Exited) {
     return static_cast<ExitCode>(how.end.value);
   }

@@ -91,6 +91,7 @@ TEST_F(BenchNestedPlan, HasAllKernelsAndTheGuestsPrograms) {
     EXPECT_THAT(files, Contains(path));
   }
   EXPECT_THAT(made.value().environment, ElementsAre("SEALVISOR_KERNELS=/kernels"));
+  EXPECT_THAT(made.value().emulator_arguments, Contains("shift=0,sleep=off"));
   // Three kernels of six layouts, and two with interception, a minute each.
   EXPECT_EQ(made.value().deadline, std::chrono::minutes(20));
   EXPECT_EQ(made.value().memory_bytes % (1 << 20), 0U);
