@@ -67,6 +67,8 @@ class Announcements {
   /// its image, but of no mapping that was ever announced: each once in a run.
   [[nodiscard]] std::vector<IdentityDoubt> unannounced(const arch::AnyFormat& format,
                                                        const model::AddressSpace& space);
+  /// A search of unannounced() ran out of its budget; its doubt says so.
+  [[nodiscard]] bool exhausted() const { return exhausted_; }
   /// Mappings announced by `space` since its last end().
   [[nodiscard]] std::size_t pending(const model::AddressSpace& space) const;
   /// Claims of the last announcement, by mapping name.
@@ -96,6 +98,7 @@ class Announcements {
   std::map<std::uint64_t, std::vector<protocol::MappingClaim>> pending_;  // by space id
   std::vector<protocol::MappingClaim> last_;
   std::set<arch::Frame> reported_;  ///< By unannounced().
+  bool exhausted_ = false;
 };
 
 }  // namespace sealvisor::run
