@@ -18,6 +18,11 @@
 
 namespace sealvisor::app {
 
+/// Most time for one guest of `verify`, if nothing else is asked for. In an emulated host the
+/// longest scenarios of one kernel (a thousand processes) alone take minutes.
+inline constexpr std::chrono::seconds kGuestDeadline{120};
+inline constexpr std::chrono::seconds kNestedGuestDeadline{600};
+
 /// What guest machine to use; shared by `verify` and `boot`.
 struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
@@ -36,7 +41,7 @@ struct VerifyOptions {
   std::vector<std::string> recipes;
   std::filesystem::path json;   ///< Empty: none is written.
   std::filesystem::path trace;  ///< Empty: none is kept.
-  std::chrono::seconds deadline{120};
+  std::chrono::seconds deadline = kGuestDeadline;
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.
