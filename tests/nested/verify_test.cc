@@ -224,7 +224,8 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"VheEntryExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "exact"},
         Row{"VheCodeExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "exact"},
         Row{"NvheEntries", kArm, "cortex-a57", "lts-sealed", "control/entries", "exact"},
-        Row{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry", "audited"}),
+        Row{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry", "audited"},
+        Row{"NvheCode", kArm, "cortex-a57", "lts-sealed", "control/tamper-code", "audited"}),
     [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
 
 TEST_P(NestedKnown, AreAllSeen) {
