@@ -242,9 +242,8 @@ inline constexpr Experiment kExperiments[] = {
     detail::first_call("vdso/first-call-fork", detail::kQuick),
     detail::first_call("vdso/first-call-exec", detail::kQuick),
 
-    // In a 32-bit process, with its own vdso. clock_getres: with times of 32 bits, for that vdso
-    // has
-    // no other.
+    // In a 32-bit process, with its own vdso. time and clock_getres have no control: system calls
+    // with times of 32 bits are not in the recipes' kernels (COMPAT_32BIT_TIME).
     detail::call("compat/clock_gettime64-realtime"),
     detail::control("compat/clock_gettime64-realtime-syscall"),
     detail::call("compat/clock_gettime64-monotonic", detail::kQuick),
@@ -262,11 +261,9 @@ inline constexpr Experiment kExperiments[] = {
     detail::call("compat/gettimeofday"),
     detail::control("compat/gettimeofday-syscall"),
     detail::only(On::X86_64, detail::call("compat/time")),
-    detail::only(On::X86_64, detail::control("compat/time-syscall")),
     detail::only(On::X86_64, detail::call("compat/getcpu")),
     detail::only(On::X86_64, detail::control("compat/getcpu-syscall")),
     detail::call("compat/clock_getres-monotonic"),
-    detail::control("compat/clock_getres-monotonic-syscall"),
     detail::first_call("compat/first-call-fork"),
     detail::first_call("compat/first-call-exec"),
     // As those of exec/ and mmap/ that are called so, by a 32-bit process. execve: of a 32-bit

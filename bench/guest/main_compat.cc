@@ -36,11 +36,9 @@ constexpr Entry kEntries[] = {
     {"compat/gettimeofday", gettimeofday_vdso},
     {"compat/gettimeofday-syscall", gettimeofday_call},
     {"compat/time", time_vdso},
-    {"compat/time-syscall", time_call},
     {"compat/getcpu", getcpu_vdso},
     {"compat/getcpu-syscall", getcpu_call},
     {"compat/clock_getres-monotonic", clock_getres_vdso, CLOCK_MONOTONIC},
-    {"compat/clock_getres-monotonic-syscall", clock_getres_call, CLOCK_MONOTONIC},
     {"compat/first-call-fork", first_call_fork},
     {"compat/first-call-exec", first_call_exec},
 

@@ -347,12 +347,10 @@ TEST_P(NestedLife, SeesEachProcessAndNoViolation) {
 /// emulated host's guests it is to be done.
 class NestedLong : public testing::TestWithParam<Row> {};
 
-INSTANTIATE_TEST_SUITE_P(Hosts, NestedLong,
-                         testing::Values(Row{"VheThousand", kArm, "cortex-a76", "lts-sealed",
-                                             "life/thousand", "exact"}),
-                         [](const testing::TestParamInfo<Row>& row) {
-                           return std::string(row.param.name);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, NestedLong,
+    testing::Values(Row{"VheThousand", kArm, "cortex-a76", "lts-sealed", "life/thousand", "exact"}),
+    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
 
 TEST_P(NestedLong, SeesEachProcessWithinTheDefaultDeadline) {
   nlohmann::json run;

@@ -163,17 +163,16 @@ Result<bench::Context> context_of(const BenchOptions& options, const Places& pla
 
 /// Whether this host can run what --engine kvm asks for, found out without running anything on it.
 Status check_kvm(const std::vector<arch::Arch>& archs) {
-  const auto advise = [](Error error) {
-    error.message +=
-        "; --engine tcg, the default, counts instructions on any host, and --engine kvm-nested "
-        "tries the lane in an emulated one";
-    return error;
-  };
   for (const arch::Arch arch : archs) {
-    if (auto fit = engine::kvm::check_host(arch); !fit) return advise(fit.error());
+    if (auto fit = engine::kvm::check_host(arch); !fit) return fit;
   }
-  const auto can = engine::kvm::capabilities_text();
-  return can ? Status() : Status(advise(can.error()));
+  auto can = engine::kvm::capabilities_text();
+  if (can) return {};
+  Error error = can.error();
+  error.message +=
+      "; --engine tcg, the default, counts instructions on any host, and --engine kvm-nested "
+      "tries the lane in an emulated one";
+  return error;
 }
 
 Status prepare_kernels(const BenchOptions& options, const Places& places, Prepared& prepared) {

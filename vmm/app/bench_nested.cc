@@ -145,8 +145,8 @@ Result<HostPlan> nested_plan(const BenchOptions& options, arch::Arch arch, const
   }
   // And one of a and one of b with interception.
   const auto guests = static_cast<int>(layouts_of(options) * sides_of(options).size() + 2);
-  plan.deadline = std::min<std::chrono::milliseconds>(engine::nested::kLongestDeadline,
-                                                      kForAGuest * guests);
+  plan.deadline =
+      std::min<std::chrono::milliseconds>(engine::nested::kLongestDeadline, kForAGuest * guests);
   plan.arguments = nested_words(options, arch);
   // The host's clock counts its instructions, a nanosecond each, and nothing else: its figures are
   // the same on a busy machine. By the real clock they would be no more of hardware, and noise.

@@ -187,16 +187,17 @@ void try_full_disk(Checks& checks) {
   write_image(guest_named("doorbell-flood"));
   const fs::path full = "/tmp/full";
   fs::create_directory(full);
-  fs::create_symlink("/dev/full",
-                     full / fmt::format("{}-guest.events.gz",
-                                        arch::name_of(engine::kvm::native_arch().value())));
+  fs::create_symlink(
+      "/dev/full",
+      full / fmt::format("{}-guest.events.gz", arch::name_of(engine::kvm::native_arch().value())));
   const Verify verify = start_verify("2", full);
   const int code = verify.child->finish();
   std::string why = judge(*verify.child, code, 4, "No space left on device");
   std::ifstream in(verify.json);
   const auto report = nlohmann::json::parse(in, nullptr, false);
   if (why.empty() && report.is_discarded()) why = "no JSON report";
-  if (why.empty() && report["runs"][0].dump().find("had not ended after 2 s") == std::string::npos) {
+  if (why.empty() &&
+      report["runs"][0].dump().find("had not ended after 2 s") == std::string::npos) {
     why = "the report does not say how the guest ended";
   }
   fs::remove_all(full);

@@ -74,11 +74,17 @@ TEST(Experiments, AreInTheGroupThatTheirNameSays) {
   }
 }
 
+/// System calls with times of 32 bits are not in the recipes' kernels; the vdso has them.
+bool has_no_system_call(std::string_view name) {
+  return name == "compat/time" || name == "compat/clock_getres-monotonic";
+}
+
 TEST(Experiments, HaveTheSystemCallAsControlOfEachCallOfTheVdso) {
   for (const Experiment& experiment : experiments()) {
     const std::string_view name = experiment.name;
     if (experiment.group != Group::Vdso || name.ends_with("-syscall")) continue;
     if (name.find("first-call") != std::string_view::npos) continue;
+    if (has_no_system_call(name)) continue;
     const Experiment* control = find_experiment(std::string(name) + "-syscall");
     ASSERT_NE(control, nullptr) << name;
     EXPECT_EQ(control->on, experiment.on) << name;
@@ -105,6 +111,10 @@ TEST(Experiments, TakeEachClockAndFirstCallOf64BitProcessesIn32BitOnesToo) {
     std::string name(experiment.name);
     if (!name.starts_with("vdso/") || name.find("getrandom") != std::string::npos) continue;
     name.replace(0, 4, "compat");
+    if (name.ends_with("-syscall") &&
+        has_no_system_call(std::string_view(name).substr(0, name.size() - 8))) {
+      continue;
+    }
     const std::size_t at = name.find("clock_gettime");
     if (at != std::string::npos) name.insert(at + std::string_view("clock_gettime").size(), "64");
     const Experiment* compat = find_experiment(name);
