@@ -41,8 +41,8 @@ struct HostPlan {
   unsigned gic_version = 3;              ///< Of the interrupt controller, 2 or 3; arm64 only.
   /// Precondition: a whole number of MiB, 128 to 2048 MiB. Holds /tmp and /out too.
   std::uint64_t memory_bytes = 512ULL << 20;
-  /// How long the program may run, at most kLongestDeadline, by the host's clock, which is the real one. The
-  /// host gets kBootTime more to boot and to send files.
+  /// How long the program may run, at most kLongestDeadline, by the host's clock, which is the real
+  /// one. The host gets kBootTime more to boot and to send files.
   std::chrono::milliseconds deadline{60'000};
   std::filesystem::path out;  ///< Where the files of /out go; made if it is not there.
   PortLimits limits;

@@ -144,8 +144,8 @@ class Loop {
   std::optional<End> end_;
   std::optional<ChildExit> exit_;
   std::string text_;
-  std::string killed_;  ///< Why it had to be killed.
-  std::string words_;   ///< QEMU's standard error.
+  std::string killed_;         ///< Why it had to be killed.
+  std::string words_;          ///< QEMU's standard error.
   std::string channel_bytes_;  ///< Came through the channel and are not handled yet.
   bool pumping_ = false;       ///< The first of them is under way.
   std::string pending_input_;
