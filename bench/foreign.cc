@@ -15,7 +15,7 @@ constexpr std::uint64_t kExec = 4000;
 constexpr std::uint64_t kMremap = 400;
 constexpr std::uint64_t kGettimeofday = 50;
 
-/// One operation of a tool has at least one call that is slowed by so much; 0: it has none.
+/// An operation of a tool has at least half a call, on average, that is slowed by so much; 0: none.
 struct Row {
   const char* tool;
   const char* foreign;

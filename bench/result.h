@@ -201,9 +201,10 @@ struct CrossCheck {
   std::optional<CrossMeasured> ours;
   bool agrees = false;
   /// The negative control: both see what the slowed kernel costs. Where each call has something
-  /// added, the profile of either has it in its function, of one call or more for the tool and to
-  /// the instruction for ours, and the whole operation costs that more, within the bound. Where no
-  /// call has, slowed and a are equivalent for both. nullopt: no slowed kernel was booted.
+  /// added, the profile of either has it in its function, of half a call or more in each operation
+  /// of the tool, on average, and to the instruction for ours, and the whole operation costs that
+  /// more, within the bound. Where no call has, slowed and a are equivalent for both. nullopt: no
+  /// slowed kernel was booted.
   std::optional<bool> seen{};
 
   [[nodiscard]] bool good() const { return agrees && seen.value_or(true); }
