@@ -60,7 +60,7 @@ Result<run::RunRequest> request_for(const app::Places& places, arch::Arch arch) 
   request.symbols = files.value().symbols;
   request.agent_dir = places.agent_dir(arch);
   request.plugin = places.plugin;
-  request.plan = app::plan_of(chosen.value());
+  request.plan = app::plan_of(chosen.value(), arch);
   return request;
 }
 

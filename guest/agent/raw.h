@@ -41,13 +41,24 @@ namespace sealvisor::agent {
 
 #else
 
-/// The same in a 32-bit process, with at most four arguments: syscall(2), "Architecture calling
-/// conventions". On x86 by `int $0x80`, for the C library's way leads through the vdso.
+/// The same in a 32-bit process: syscall(2), "Architecture calling conventions". On x86 by
+/// `int $0x80`, for the C library's way leads through the vdso.
 [[nodiscard, gnu::always_inline]] inline long raw_call(long number, long a = 0, long b = 0,
-                                                       long c = 0, long d = 0) {
+                                                       long c = 0, long d = 0, long e = 0,
+                                                       long f = 0) {
 #if defined(__i386__)
   long result;
-  asm volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d) : "memory");
+  // The sixth argument goes in ebp, which no constraint names: it takes the way over the stack.
+  asm volatile(
+      "pushl %[f]\n\t"
+      "pushl %%ebp\n\t"
+      "movl 4(%%esp), %%ebp\n\t"
+      "int $0x80\n\t"
+      "popl %%ebp\n\t"
+      "addl $4, %%esp"
+      : "=a"(result)
+      : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), [f] "g"(f)
+      : "memory", "cc");
   return result;
 #elif defined(__arm__)
   register long r7 asm("r7") = number;
@@ -55,7 +66,12 @@ namespace sealvisor::agent {
   register long r1 asm("r1") = b;
   register long r2 asm("r2") = c;
   register long r3 asm("r3") = d;
-  asm volatile("svc #0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3) : "memory");
+  register long r4 asm("r4") = e;
+  register long r5 asm("r5") = f;
+  asm volatile("svc #0"
+               : "+r"(r0)
+               : "r"(r7), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5)
+               : "memory");
   return r0;
 #else
 #error "no raw system calls for this architecture"
@@ -67,6 +83,10 @@ namespace sealvisor::agent {
 /// An address or a length as a system call argument.
 [[nodiscard]] constexpr long arg(std::unsigned_integral auto value) {
   return static_cast<long>(value);
+}
+/// A pointer as a system call argument.
+[[nodiscard]] inline long arg(const volatile void* pointer) {
+  return reinterpret_cast<long>(pointer);
 }
 
 /// True if `result` is -errno (the kernel's IS_ERR_VALUE: -4095 to -1).

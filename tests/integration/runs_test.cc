@@ -160,7 +160,7 @@ void expect_lies(const report::Run& run) {
     if (cell.verdict == Verdict::Skipped) continue;
     EXPECT_TRUE(cell.claim.sealed.value_or(false)) << "every claim of this kernel says sealed";
     const bool reported = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
-    EXPECT_EQ(reported, app::documented_lie(cell, run.arch))
+    EXPECT_EQ(reported, app::documented_lie(cell, {.arch = run.arch, .protection_keys = run.protection_keys}))
         << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
         << cell.observation.text << ", claim " << cell.claim.text;
     if (cell.verdict == Verdict::Violation) ++violations;
@@ -174,7 +174,7 @@ void expect_lies(const report::Run& run) {
   for (const report::Finding& finding : run.findings) {
     EXPECT_TRUE(std::any_of(run.cells.begin(), run.cells.end(),
                             [&](const report::Cell& cell) {
-                              return app::documented_lie(cell, run.arch) &&
+                              return app::documented_lie(cell, {.arch = run.arch, .protection_keys = run.protection_keys}) &&
                                      finding.id.starts_with(
                                          fmt::format("{}/lying/{}/{}/{}/", arch::name_of(run.arch),
                                                      cell.mapping, cell.operation, cell.form));
@@ -417,7 +417,7 @@ void with_isolation(run::RunRequest& request) {
   request.kernel_arguments = request.arch == arch::Arch::X86_64 ? "pti=on" : "kpti=1";
 }
 
-const std::vector<std::string> kCells = {"munmap/*", "mremap/*", "mprotect/*", "mmap-fixed/*"};
+const std::vector<std::string> kCells = default_cells();
 
 const Row kRows[] = {
     {"SealedTwinHolds", "lts-sealed", kCells, nothing, expect_sealed, expect_plain_tables},

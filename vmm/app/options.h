@@ -23,6 +23,7 @@ struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
   std::filesystem::path symbols;       ///< Its vmlinux; empty: none.
   std::vector<std::string> scenarios;  ///< Patterns; empty: the default ones.
+  bool full = false;                   ///< All scenarios, and cells for all mappings.
   std::uint64_t memory_mib = 256;
   std::string cpu_model;  ///< Empty: the default of the architecture.
   engine::Kind engine = engine::Kind::Tcg;
@@ -30,13 +31,18 @@ struct MachineOptions {
   bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
 };
 
+/// Most seconds for one guest if the user does not say: with the default scenarios, in full.
+inline constexpr std::chrono::seconds kDeadline{120};
+inline constexpr std::chrono::seconds kFullDeadline{900};
+
 struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
+  std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
   std::filesystem::path json;   ///< Empty: none is written.
   std::filesystem::path trace;  ///< Empty: none is kept.
-  std::chrono::seconds deadline{120};
+  std::chrono::seconds deadline = kDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.
@@ -74,6 +80,7 @@ struct BenchOptions {
 
 struct ScenariosOptions {
   bool json = false;
+  bool variants = false;  ///< List variants instead.
 };
 
 struct DoctorOptions {};

@@ -47,6 +47,9 @@ Colour colour_of(const Cell& cell) {
     case Verdict::Held:
     case Verdict::AsExpected:
       return cell.lie ? Colour::Red : Colour::Green;
+    case Verdict::Forced:
+    case Verdict::ByDesign:
+      return Colour::Yellow;
     case Verdict::Violation:
     case Verdict::Mismatch:
       return cell.lie ? Colour::Yellow : Colour::Red;
@@ -258,33 +261,66 @@ std::string change_text(const EntryChange& change, std::size_t width) {
   return text;
 }
 
-/// The writes behind each cell that changed or should not look as it does.
+/// The writes behind one cell.
+std::string cell_changes_text(const Cell& cell, std::size_t alike, const TextOptions& options) {
+  const std::size_t total = cell.changes.size() + cell.changes_left_out;
+  // What lasted says more than what was undone.
+  std::vector<const EntryChange*> order;
+  for (const EntryChange& change : cell.changes) order.push_back(&change);
+  std::stable_sort(order.begin(), order.end(), [](const auto* one, const auto* other) {
+    return !one->transient && other->transient;
+  });
+  const std::size_t shown = std::min(order.size(), options.changes_per_cell);
+  const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
+  const std::string broken =
+      cell.broken.empty() ? "" : fmt::format(", breaks {}", fmt::join(cell.broken, " "));
+  const std::string others = alike == 0 ? "" : fmt::format("; and {} more that came out alike", alike);
+  std::string text = paragraph(
+      "  ",
+      printable(fmt::format("{} {}/{}: {}{}, {} entry write{}{}{}", cell.mapping, cell.operation,
+                            cell.form, cell.observation.text, broken, total, total == 1 ? "" : "s",
+                            more, others)),
+      options.width);
+  for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
+  return text;
+}
+
+/// The writes behind the cells that changed or should not look as they do, one for each row of the
+/// table.
 std::string changes_text(const Run& run, const TextOptions& options) {
   std::string text;
-  for (const Cell& cell : run.cells) {
+  for (const Group& group : group_cells(run.cells)) {
+    const Cell& cell = *group.cells.front();
     const bool changed = cell.observation.change > Change::Refaulted;
     const bool bad = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
-    const std::size_t total = cell.changes.size() + cell.changes_left_out;
-    if (!changed && (!bad || total == 0)) continue;
-    // What lasted says more than what was undone.
-    std::vector<const EntryChange*> order;
-    for (const EntryChange& change : cell.changes) order.push_back(&change);
-    std::stable_sort(order.begin(), order.end(), [](const auto* one, const auto* other) {
-      return !one->transient && other->transient;
-    });
-    const std::size_t shown = std::min(order.size(), options.changes_per_cell);
-    const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
-    text += paragraph("  ",
-                      printable(fmt::format("{} {}/{}: {}, {} entry write{}{}", cell.mapping,
-                                            cell.operation, cell.form, cell.observation.text, total,
-                                            total == 1 ? "" : "s", more)),
-                      options.width);
-    for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
+    const bool wrote = cell.changes.size() + cell.changes_left_out != 0;
+    if (!changed && (!bad || !wrote)) continue;
+    text += cell_changes_text(cell, group.cells.size() - 1, options);
   }
   if (text.empty()) return "";
   return "  who wrote it (page, level and place of the entry, old -> new, function, "
          "instruction)\n" +
          text;
+}
+
+/// What the seal does not keep out, as a class of its own.
+std::string forced_text(const Run& run, const TextOptions& options) {
+  std::string text;
+  for (const Verdict verdict : {Verdict::Forced, Verdict::ByDesign}) {
+    std::vector<std::string> cells;
+    for (const Cell& cell : run.cells) {
+      if (cell.verdict != verdict) continue;
+      cells.push_back(fmt::format("{} {}/{}: {}{}", cell.mapping, cell.operation, cell.form,
+                                  name_of(cell.observation.change),
+                                  cell.broken.empty()
+                                      ? ""
+                                      : fmt::format(" ({})", fmt::join(cell.broken, " "))));
+    }
+    if (cells.empty()) continue;
+    text += paragraph(verdict == Verdict::Forced ? "  forced    " : "  by design ",
+                      printable(fmt::format("{}", fmt::join(cells, "; "))), options.width);
+  }
+  return text;
 }
 
 std::string counts_text(const Run& run, const TextOptions& options) {
@@ -368,18 +404,21 @@ std::string start_text(const Run& run, const TextOptions& options) {
   return paragraph("  start     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
 }
 
+std::string mapping_text(const MappingInfo& mapping) {
+  const std::string seal = !mapping.claims_sealed ? "" : *mapping.claims_sealed ? ", sl" : ", no sl";
+  if (mapping.pages == 0) {
+    return fmt::format("{}{} (user mode reaches no page of it)", mapping.name, seal);
+  }
+  return fmt::format("{} {} of {} pages populated{} ({})", mapping.name, mapping.populated,
+                     mapping.pages, seal,
+                     mapping.identified_by.empty()
+                         ? "not identified"
+                         : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
+}
+
 std::string mappings_text(const Run& run, const TextOptions& options) {
   std::vector<std::string> parts;
-  for (const MappingInfo& mapping : run.mappings) {
-    parts.push_back(fmt::format("{} {} of {} pages populated{} ({})", mapping.name,
-                                mapping.populated, mapping.pages,
-                                !mapping.claims_sealed   ? ""
-                                : *mapping.claims_sealed ? ", sl"
-                                                         : ", no sl",
-                                mapping.identified_by.empty()
-                                    ? "not identified"
-                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + "))));
-  }
+  for (const MappingInfo& mapping : run.mappings) parts.push_back(mapping_text(mapping));
   if (parts.empty()) parts.emplace_back("none found");
   return paragraph("  mappings  ", printable(fmt::format("{}", fmt::join(parts, "; "))),
                    options.width);
@@ -434,7 +473,8 @@ std::string run_text(const Run& run, const TextOptions& options) {
   }
   text += mappings_text(run, options);
   for (const std::string& part : {cells_table(run, options), skipped_text(run, options),
-                                  lives_table(run, options), changes_text(run, options)}) {
+                                  lives_table(run, options), forced_text(run, options),
+                                  changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += counts_text(run, options) + costs_text(run, options) + lies_text(run);

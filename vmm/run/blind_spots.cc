@@ -1,5 +1,13 @@
 #include "vmm/run/blind_spots.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "guest/scenario/scenario.h"
+
 namespace sealvisor::run {
 
 namespace {
@@ -42,14 +50,51 @@ std::vector<std::string> guarded_blind_spots() {
   };
 }
 
-/// Of every lane: what none of them looks at, because it is not done.
-void add_common(std::vector<std::string>& spots) {
+/// One thing that a plan may leave out, and whether an item of it is that thing.
+struct Untried {
+  const char* what;
+  bool (*is)(const scenario::PlanItem& cell);
+};
+
+constexpr auto kUntried = std::to_array<Untried>({
+    {"operations on mappings of 32-bit processes",
+     [](const scenario::PlanItem& cell) { return cell.mapping->compat; }},
+    {"operations on [uprobes]",
+     [](const scenario::PlanItem& cell) { return cell.mapping->smaps_name == "[uprobes]"; }},
+    {"madvise",
+     [](const scenario::PlanItem& cell) {
+       return cell.scenario->operation->call == scenario::Call::Madvise;
+     }},
+    {"pkey_mprotect",
+     [](const scenario::PlanItem& cell) {
+       return cell.scenario->operation->call == scenario::Call::PkeyMprotect;
+     }},
+    {"writes forced through /proc/PID/mem or ptrace",
+     [](const scenario::PlanItem& cell) { return forces(cell.scenario->operation->call); }},
+    {"time namespaces",
+     [](const scenario::PlanItem& cell) {
+       return enters_time_namespace(cell.scenario->operation->call);
+     }},
+    {"memory pressure",
+     [](const scenario::PlanItem& cell) { return has_bystander(cell.scenario->operation->call); }},
+});
+
+/// Of every lane: what none of them looks at, and what this plan does not try.
+void add_common(const RunRequest& request, std::vector<std::string>& spots) {
   spots.emplace_back(
       "that a system call was really made is the agent's word: a refusal and a call that was never "
       "made look the same from outside");
-  spots.emplace_back(
-      "not tried: operations on mappings of 32-bit processes and on [uprobes]; madvise; "
-      "pkey_mprotect; writes forced through /proc/PID/mem or ptrace; time namespaces");
+  std::vector<std::string_view> untried;
+  for (const Untried& one : kUntried) {
+    const bool tried =
+        std::any_of(request.plan.begin(), request.plan.end(), [&](const scenario::PlanItem& item) {
+          return item.scenario->kind == scenario::Kind::Cells && one.is(item);
+        });
+    if (!tried) untried.emplace_back(one.what);
+  }
+  if (!untried.empty()) {
+    spots.push_back(fmt::format("not tried: {} (--full tries it)", fmt::join(untried, "; ")));
+  }
 }
 
 std::vector<std::string> lane_blind_spots(const RunRequest& request, const report::Run& run) {
@@ -110,7 +155,7 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
 
 std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
   std::vector<std::string> spots = lane_blind_spots(request, run);
-  add_common(spots);
+  add_common(request, spots);
   return spots;
 }
 

@@ -29,6 +29,7 @@ struct RunRequest {
   engine::Kind engine = engine::Kind::Tcg;
   engine::Mechanism mechanism = engine::Mechanism::Best;
   std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
+  std::string variant;       ///< Of the recipe; part of the label; empty: the usual guest.
   bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
   bool sealed = false;       ///< What the recipe promises.
   bool control = false;      ///< A recipe whose lies must be found.

@@ -28,7 +28,7 @@ class Course : public testing::Test {
     scenario::PlanItem item;
     item.scenario = scenario::find("munmap/whole");
     item.cell = 1;
-    item.mapping = "[vdso]";
+    item.mapping = scenario::mapping_named("[vdso]");
     request_.plan = {item};
     course_.emplace(request_, guest_.identities);
   }
@@ -158,7 +158,7 @@ TEST_F(Course, ARangeThatIsNotTheFormsIsAFinding) {
 
 TEST_F(Course, AScenarioThatNeverRanOrRanShortIsAFinding) {
   const scenario::Scenario* fork = scenario::find("life/fork");
-  request_.plan = {{fork, 8, 0, {}}};
+  request_.plan = {{fork, 8, 0, nullptr}};
   const auto finish = [&] {
     report::Run run;
     run.ending.good = true;

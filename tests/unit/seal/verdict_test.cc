@@ -195,5 +195,118 @@ TEST(Observe, WhatWasDoneToAPageNeverPopulatedIsUnobserved) {
   EXPECT_EQ(look(before, after, {1, 2}).change, Change::Gone) << "a change that shows is told";
 }
 
+TEST(Observe, ACopyOfCodeIsPrivatised) {
+  auto after = two_pages();
+  after.placement.pages[0].now.frame = arch::Frame{9};
+  after.copied = {8, seal::kNoCopy};
+  const auto result = look(two_pages(), after);
+  EXPECT_EQ(result.change, Change::Privatised);
+  EXPECT_NE(result.text.find("a copy but for 8 bytes"), std::string::npos) << result.text;
+  after.placement.pages[0].now.permissions.write = true;
+  EXPECT_EQ(look(two_pages(), after).change, Change::Replaced) << "and other permissions";
+}
+
+TEST(Observe, OfVictimAndChildTheWorseCounts) {
+  report::Observation own;
+  own.change = Change::Unchanged;
+  report::Observation child;
+  child.change = Change::Gone;
+  child.text = "gone";
+  EXPECT_EQ(seal::worse(own, child).change, Change::Gone);
+  EXPECT_EQ(seal::worse(own, child).text, "in the forked child: gone");
+  EXPECT_EQ(seal::worse(child, own).change, Change::Gone);
+  EXPECT_EQ(seal::worse(child, own).text, "gone");
+}
+
+/// Two mappings, one of code; frame 9 is a copy of frame 1 but for three bytes, frame 8 is not.
+TEST(Observe, OnlyCodeIsComparedWithItsCopies) {
+  model::Identities identities;
+  model::SystemMapping code;
+  code.code = true;
+  code.frames = {arch::Frame{1}, std::nullopt};
+  identities.add(code);
+  model::SystemMapping data;
+  data.frames = {arch::Frame{3}};
+  identities.add(data);
+  const seal::CompareFrames compare = [](arch::Frame, arch::Frame other) {
+    return std::optional<std::uint32_t>(other.number == 9 ? 3 : 4000);
+  };
+  const auto copied = [&](std::size_t mapping, std::uint32_t page, std::uint64_t frame) {
+    return seal::copied_bytes(identities, {mapping, page}, arch::Frame{frame}, compare);
+  };
+  EXPECT_EQ(copied(0, 0, 9), 3U);
+  EXPECT_EQ(copied(0, 0, 1), std::nullopt) << "its own";
+  EXPECT_EQ(copied(0, 0, 8), std::nullopt) << "something else";
+  EXPECT_EQ(copied(0, 1, 9), std::nullopt) << "nothing to compare with";
+  EXPECT_EQ(copied(1, 0, 9), std::nullopt) << "data";
+  EXPECT_EQ(seal::copied_bytes(identities, {0, 0}, arch::Frame{9}, {}), std::nullopt);
+}
+
+TEST(Implied, OnlyWhatTheExpectedChangeIs) {
+  const auto implied = [](Change change, const char* invariant, const char* breaks = "") {
+    report::Expected expected;
+    expected.change = change;
+    expected.breaks = breaks;
+    return seal::implied(expected, invariant);
+  };
+  EXPECT_TRUE(implied(Change::Gone, "S1"));
+  EXPECT_TRUE(implied(Change::Moved, "S4"));
+  EXPECT_TRUE(implied(Change::Replaced, "S2"));
+  EXPECT_TRUE(implied(Change::Privatised, "S2"));
+  EXPECT_TRUE(implied(Change::PermissionChanged, "S3"));
+  EXPECT_TRUE(implied(Change::Refaulted, "S5", "S2 S5"));
+  EXPECT_FALSE(implied(Change::Gone, "S2"));
+  EXPECT_FALSE(implied(Change::Privatised, "S5"));
+  EXPECT_FALSE(implied(Change::PermissionChanged, "S4"));
+  EXPECT_FALSE(implied(Change::Replaced, "S5"));
+  EXPECT_FALSE(implied(Change::Unchanged, "S1"));
+  EXPECT_TRUE(seal::implied({}, "S6")) << "anything is expected";
+}
+
+/// Of a sealed mapping that is written to by force, as the table has it.
+report::Cell forced_cell(Change observed) {
+  report::Cell forced = cell(observed, 8, true, Change::Privatised, {0});
+  forced.operation = "procmem-self";
+  forced.expectation->exception = report::Exception::Forced;
+  return forced;
+}
+
+TEST(JudgeCell, AForcedWriteIsAClassOfItsOwn) {
+  const auto judged = seal::judge_cell(forced_cell(Change::Privatised), true);
+  EXPECT_EQ(judged.verdict, Verdict::Forced);
+  EXPECT_TRUE(judged.findings.empty()) << "sl does not claim that nothing is forced";
+  EXPECT_EQ(seal::judge_cell(forced_cell(Change::Privatised), false).verdict, Verdict::AsExpected);
+}
+
+TEST(JudgeCell, AForcedWriteThatDidAnythingElseIsNone) {
+  EXPECT_EQ(seal::judge_cell(forced_cell(Change::Unchanged), true).verdict, Verdict::Mismatch);
+  EXPECT_EQ(seal::judge_cell(forced_cell(Change::Gone), true).verdict, Verdict::Mismatch);
+  EXPECT_FALSE(seal::judge_cell(forced_cell(Change::Gone), true).findings.empty());
+}
+
+TEST(JudgeCell, OfAnUnknownKernelTheOperationTellsWhatIsForced) {
+  report::Cell forced = forced_cell(Change::Privatised);
+  forced.expectation.reset();
+  EXPECT_EQ(seal::judge_cell(forced, false).verdict, Verdict::Forced);
+  forced.operation = "munmap";
+  EXPECT_EQ(seal::judge_cell(forced, false).verdict, Verdict::Violation);
+}
+
+TEST(JudgeCell, ARefaultThatIsExpectedMustBeSeen) {
+  EXPECT_EQ(
+      seal::judge_cell(cell(Change::Refaulted, 0, false, Change::Refaulted, {0}), false).verdict,
+      Verdict::AsExpected);
+  EXPECT_EQ(
+      seal::judge_cell(cell(Change::Unchanged, 0, false, Change::Refaulted, {0}), false).verdict,
+      Verdict::Mismatch);
+}
+
+TEST(JudgeCell, WhereAnythingIsExpectedAnythingIs) {
+  for (const Change change : {Change::Unchanged, Change::Gone, Change::Moved}) {
+    EXPECT_EQ(seal::judge_cell(cell(change, -EFAULT, false, std::nullopt, {}), false).verdict,
+              change == Change::Unchanged ? Verdict::AsExpected : Verdict::Violation);
+  }
+}
+
 }  // namespace
 }  // namespace sealvisor::test

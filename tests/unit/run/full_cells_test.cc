@@ -1,0 +1,181 @@
+// Cells that are observed in another way than before and after: in a child, with a bystander, by
+// force, in a process that changes as a whole.
+#include "vmm/run/cells.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/support/fake_guest.h"
+
+namespace sealvisor::test {
+namespace {
+
+using protocol::Moment;
+using protocol::Type;
+using report::Change;
+using report::Exception;
+using report::Verdict;
+
+constexpr std::size_t kVdsoIndex = 0;
+constexpr std::size_t kVvarIndex = 1;
+
+/// One cell on the whole of a mapping on a sealed recipe, told as the agent would.
+class FullCells : public testing::Test {
+ protected:
+  void begin(const char* scenario, const char* mapping) {
+    guest_.learn_vdso();
+    root_ = guest_.new_process();
+    guest_.enter_user(root_);
+    request_.arch = Arch::X86_64;
+    request_.recipe = "lts-sealed";
+    request_.sealed = sealed_;
+    const scenario::Scenario* const named = scenario::find(scenario);
+    ASSERT_NE(named, nullptr);
+    request_.plan = {{named, 0, 1, scenario::mapping_named(mapping)}};
+    course_.emplace(request_, guest_.identities);
+    course_->set_compare([this](Frame, Frame other) {
+      return other == kCopy ? std::optional<std::uint32_t>(8) : std::nullopt;
+    });
+    protocol::Message message = of(Type::CellBegin);
+    named->operation->name.copy(message.body.cell.operation, protocol::kNameSize - 1);
+    std::strcpy(message.body.cell.mapping, mapping);
+    std::strcpy(message.body.cell.form, "whole");
+    const model::Placement& placement =
+        *space().placement(*guest_.identities.named(mapping));
+    message.body.cell.start = placement.base.value;
+    message.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
+    course_->cell_begin(message, space(), sealed_);
+    touch(space(), Moment::BeforeOperation);
+  }
+  void act(std::int64_t result) {
+    course_->before(of(Type::Before), space());
+    protocol::Message after = of(Type::After);
+    after.body.after.result = result;
+    course_->after(after);
+    touch(space(), Moment::AfterOperation);
+  }
+  report::Run end() {
+    course_->cell_end(of(Type::CellEnd));
+    report::Run run;
+    run.ending.good = true;
+    course_->finish(run);
+    EXPECT_EQ(run.cells.size(), 1U);
+    return run;
+  }
+  const model::AddressSpace& space() { return *guest_.spaces.find(root_); }
+  static protocol::Message of(Type type) {
+    protocol::Message message{};
+    message.type = type;
+    message.token = 1;
+    return message;
+  }
+  void touch(const model::AddressSpace& whose, Moment moment) {
+    protocol::Message touched = of(Type::Touched);
+    touched.body.touched.moment = moment;
+    course_->touched(touched, whose);
+  }
+  void bystander(std::vector<std::uint64_t> entries, std::uint32_t end) {
+    protocol::Message message = of(Type::Bystander);
+    message.body.bystander.end = end;
+    course_->bystander(message, std::move(entries));
+  }
+  seal::Violation violation(const char* invariant, std::size_t mapping, std::uint64_t whose) {
+    return {invariant, whose, {mapping, 0}, FakeGuest::kVdsoPlace, "broken"};
+  }
+
+  static constexpr Frame kCopy{0x333};
+  bool sealed_ = true;
+  FakeGuest guest_{Arch::X86_64};
+  Frame root_{};
+  run::RunRequest request_;
+  std::optional<run::Course> course_;
+};
+
+TEST_F(FullCells, PressureThatHitNoBystanderSaysNothing) {
+  begin("pressure/swap", "[vdso]");
+  bystander({1, 2, 3}, 0);
+  act(0);
+  bystander({1, 2, 3}, 1);
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved) << run.cells[0].observation.text;
+}
+
+TEST_F(FullCells, PressureThatHitABystanderHolds) {
+  begin("pressure/swap", "[vdso]");
+  bystander({1, 2, 3}, 0);
+  act(0);
+  bystander({1, 9, 3}, 1);
+  EXPECT_EQ(end().cells[0].verdict, Verdict::Held);
+}
+
+TEST_F(FullCells, WhatAChildHasIsLookedAtToo) {
+  sealed_ = false;
+  begin("madvise/dontfork-fork", "[vdso]");
+  act(0);
+  const Frame child = guest_.new_table();
+  guest_.map(child, Gva{0x10000}, Frame{0x300});
+  guest_.load_root(child);
+  guest_.enter_user(child);
+  const model::AddressSpace& empty = *guest_.spaces.find(child);
+  course_->forked(space().id, empty.id);
+  course_->violation(violation("S8", kVdsoIndex, empty.id));
+  touch(empty, Moment::InChild);
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].observation.change, Change::Gone);
+  EXPECT_EQ(run.cells[0].observation.text, "in the forked child: gone");
+  EXPECT_EQ(run.cells[0].verdict, Verdict::AsExpected);
+  EXPECT_EQ(run.cells[0].broken, std::vector<std::string>{"S8"});
+  EXPECT_TRUE(run.findings.empty());
+}
+
+TEST_F(FullCells, AChildThatNeverCameSaysNothing) {
+  begin("madvise/dontfork-fork", "[vdso]");
+  act(-EPERM);
+  touch(space(), Moment::InChild);  // the victim itself is no child of it
+  EXPECT_EQ(end().cells[0].verdict, Verdict::Unobserved);
+}
+
+TEST_F(FullCells, AForcedWriteIsToldAsWhatItIs) {
+  begin("procmem/self", "[vdso]");
+  course_->before(of(Type::Before), space());
+  guest_.map(root_, FakeGuest::kVdsoPlace, kCopy, {.exec = true});
+  guest_.enter_user(root_);
+  for (const char* invariant : {"S5", "S2"}) {
+    course_->violation(violation(invariant, kVdsoIndex, space().id));
+  }
+  protocol::Message after = of(Type::After);
+  after.body.after.result = 8;
+  course_->after(after);
+  touch(space(), Moment::AfterOperation);
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Forced) << run.cells[0].observation.text;
+  EXPECT_EQ(run.cells[0].observation.change, Change::Privatised);
+  EXPECT_EQ(run.cells[0].broken, (std::vector<std::string>{"S2", "S5"}));
+  EXPECT_TRUE(run.findings.empty());
+}
+
+TEST_F(FullCells, AForcedWriteThatBreaksMoreIsAViolation) {
+  begin("procmem/self", "[vdso]");
+  act(8);
+  course_->violation(violation("S4", kVdsoIndex, space().id));
+  const report::Run run = end();
+  EXPECT_EQ(run.cells[0].verdict, Verdict::Violation);
+}
+
+/// All of a process enters a time namespace: the cell of [vdso] does not judge what [vvar] does.
+TEST_F(FullCells, WhatIsExpectedOfAnotherMappingIsLeftToItsCell) {
+  begin("timens/setns", "[vdso]");
+  course_->before(of(Type::Before), space());
+  course_->violation(violation("S2", kVvarIndex, space().id));
+  course_->violation(violation("S3", kVvarIndex, space().id));
+  const report::Run run = end();
+  ASSERT_EQ(run.findings.size(), 1U) << "S2 is expected there, S3 is not";
+  EXPECT_EQ(run.findings[0].invariant, "S3");
+}
+
+}  // namespace
+}  // namespace sealvisor::test
