@@ -23,7 +23,8 @@ inline constexpr const char* kNoSymbol = "(other)";
 /// Programs of the guest, as guest/CMakeLists.txt names them: process 1, then what experiments
 /// exec.
 inline constexpr const char* kGuestPrograms[] = {"bench",      "bench-static", "bench-dynamic",
-                                                 "bench-bare", "bench-compat", "loader"};
+                                                 "bench-bare", "bench-compat", "bench-bare-compat",
+                                                 "loader"};
 
 struct BootRequest {
   arch::Arch arch{};

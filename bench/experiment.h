@@ -21,8 +21,8 @@ inline constexpr std::uint32_t kMaxSamplesOf = 256;
 /// Most operations in a sample.
 inline constexpr std::uint32_t kMaxBatch = 1'000'000;
 
-/// What is measured. Group Vdso: 64-bit processes and 32-bit ones, whose names begin with
-/// "compat/". Group Foreign: tools that nobody here wrote (bench/foreign.h).
+/// What is measured, by 64-bit processes or by 32-bit ones, whose names begin with "compat/". Group
+/// Foreign: tools that nobody here wrote (bench/foreign.h).
 enum class Group : std::uint8_t { Exec, Mmap, Vdso, Foreign };
 
 /// On which architectures an experiment exists.

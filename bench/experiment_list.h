@@ -45,6 +45,10 @@ inline constexpr bool kQuick = true;
 [[nodiscard]] constexpr Experiment control(std::string_view name, bool quick = false) {
   return of(Group::Vdso, name, kCalls, quick);
 }
+/// The first one of a process.
+[[nodiscard]] constexpr Experiment first_call(std::string_view name, bool quick = false) {
+  return of(Group::Vdso, name, 1, quick);
+}
 /// One run of a tool that does so many of its operations.
 [[nodiscard]] constexpr Experiment foreign(std::string_view name, std::uint32_t operations) {
   return {name, 1, 0, operations, Group::Foreign};
@@ -133,6 +137,15 @@ inline constexpr Experiment kExperiments[] = {
     detail::memory("mmap/map-unmap-vmas-16", detail::kPairs),
     detail::memory("mmap/map-unmap-vmas-256", detail::kPairs),
     detail::memory("mmap/map-unmap-vmas-1024", detail::kPairs),
+    // And touched; and of a file.
+    detail::memory("mmap/map-unmap-vmas-1-touched", detail::kPairs),
+    detail::memory("mmap/map-unmap-vmas-16-touched", detail::kPairs),
+    detail::memory("mmap/map-unmap-vmas-256-touched", detail::kPairs),
+    detail::memory("mmap/map-unmap-vmas-1024-touched", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-vmas-1", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-vmas-16", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-vmas-256", detail::kPairs),
+    detail::memory("mmap/map-unmap-file-vmas-1024", detail::kPairs),
     // mprotect of a mapping of one touched page: read-only, and writable again.
     detail::memory("mmap/mprotect-vmas-1", detail::kPairs),
     detail::memory("mmap/mprotect-vmas-16", detail::kPairs, detail::kQuick),
@@ -163,22 +176,34 @@ inline constexpr Experiment kExperiments[] = {
     // back.
     detail::memory("mmap/munmap-span-16", 1, detail::kQuick),
     detail::dear(detail::memory("mmap/munmap-span-256", 1)),
+    detail::dear(detail::memory("mmap/munmap-span-1024", 1)),
     detail::memory("mmap/mprotect-span-16", detail::kPairs),
     detail::few(detail::memory("mmap/mprotect-span-256", 1)),
     detail::dear(detail::memory("mmap/mprotect-span-1024", 1)),
     detail::memory("mmap/madvise-dontneed-span-16", 1),
     detail::few(detail::memory("mmap/madvise-dontneed-span-256", 1)),
+    detail::dear(detail::memory("mmap/madvise-dontneed-span-1024", 1)),
     // mmap with MAP_FIXED of one page over a mapping that is there; untouched.
     detail::memory("mmap/map-fixed", detail::kPairs),
 
     // -refused: EPERM, for the mapping (one touched page) was sealed by mseal(2) of ours. mremap:
-    // to
-    // another address. madvise: MADV_DONTNEED, and the page is read-only. map-fixed: mmap over it.
+    // to another address; mremap-grow: in place, to two pages. brk: down by the heap's last page,
+    // which is the one that is sealed. madvise: MADV_DONTNEED, and the page is read-only.
+    // map-fixed: mmap over it.
     detail::memory("mmap/munmap-refused", detail::kCalls, detail::kQuick),
     detail::memory("mmap/mprotect-refused", detail::kCalls, detail::kQuick),
     detail::memory("mmap/mremap-refused", detail::kCalls),
+    detail::memory("mmap/mremap-grow-refused", detail::kCalls),
+    detail::memory("mmap/brk-refused", detail::kCalls),
     detail::memory("mmap/madvise-dontneed-refused", detail::kCalls),
     detail::memory("mmap/map-fixed-refused", detail::kCalls),
+    detail::memory("mmap/munmap-refused-vmas-1024", detail::kCalls),
+    detail::memory("mmap/mprotect-refused-vmas-1024", detail::kCalls),
+    // -vdso-refused: the same of [vdso], all of it. We seal it too, so that it is sealed in each
+    // kernel.
+    detail::memory("mmap/munmap-vdso-refused", detail::kCalls),
+    detail::memory("mmap/mprotect-vdso-refused", detail::kCalls),
+    detail::memory("mmap/mremap-vdso-refused", detail::kCalls),
     // mseal(2) itself, of a mapping of one page, and one call over so many. A seal is for the life
     // of the process: each sample is taken in a new child.
     detail::memory("mmap/mseal", detail::kPairs, detail::kQuick),
@@ -214,18 +239,47 @@ inline constexpr Experiment kExperiments[] = {
     detail::control("vdso/getrandom-syscall"),
     // clock_gettime(CLOCK_MONOTONIC) as the first use of the vdso in a child of a process that has
     // used it, and in a program without a C library.
-    detail::of(Group::Vdso, "vdso/first-call-fork", 1, detail::kQuick),
-    detail::of(Group::Vdso, "vdso/first-call-exec", 1, detail::kQuick),
+    detail::first_call("vdso/first-call-fork", detail::kQuick),
+    detail::first_call("vdso/first-call-exec", detail::kQuick),
 
-    // In a 32-bit process, with its own vdso.
+    // In a 32-bit process, with its own vdso. clock_getres: with times of 32 bits, for that vdso
+    // has
+    // no other.
     detail::call("compat/clock_gettime64-realtime"),
     detail::control("compat/clock_gettime64-realtime-syscall"),
     detail::call("compat/clock_gettime64-monotonic", detail::kQuick),
     detail::control("compat/clock_gettime64-monotonic-syscall"),
+    detail::call("compat/clock_gettime64-boottime"),
+    detail::control("compat/clock_gettime64-boottime-syscall"),
+    detail::call("compat/clock_gettime64-tai"),
+    detail::control("compat/clock_gettime64-tai-syscall"),
+    detail::call("compat/clock_gettime64-realtime-coarse"),
+    detail::control("compat/clock_gettime64-realtime-coarse-syscall"),
     detail::call("compat/clock_gettime64-monotonic-coarse"),
     detail::control("compat/clock_gettime64-monotonic-coarse-syscall"),
+    detail::call("compat/clock_gettime64-monotonic-raw"),
+    detail::control("compat/clock_gettime64-monotonic-raw-syscall"),
     detail::call("compat/gettimeofday"),
     detail::control("compat/gettimeofday-syscall"),
+    detail::only(On::X86_64, detail::call("compat/time")),
+    detail::only(On::X86_64, detail::control("compat/time-syscall")),
+    detail::only(On::X86_64, detail::call("compat/getcpu")),
+    detail::only(On::X86_64, detail::control("compat/getcpu-syscall")),
+    detail::call("compat/clock_getres-monotonic"),
+    detail::control("compat/clock_getres-monotonic-syscall"),
+    detail::first_call("compat/first-call-fork"),
+    detail::first_call("compat/first-call-exec"),
+    // As those of exec/ and mmap/ that are called so, by a 32-bit process. execve: of a 32-bit
+    // program.
+    detail::exec("compat/fork-exit"),
+    detail::exec("compat/execve"),
+    detail::memory("compat/map-unmap-anon-4k", detail::kPairs),
+    detail::memory("compat/map-unmap-anon-4k-touched", detail::kPairs),
+    detail::memory("compat/mprotect-vmas-1", detail::kPairs),
+    detail::memory("compat/mprotect-vmas-16", detail::kPairs),
+    detail::memory("compat/munmap-refused", detail::kCalls),
+    detail::memory("compat/mprotect-refused", detail::kCalls),
+    detail::memory("compat/mseal", detail::kPairs),
 
     // Tools that nobody here wrote, for --cross-check alone: a run of the tool from fork to wait,
     // and what it counts as operations. -start: fewer of them, so that the difference of both is of

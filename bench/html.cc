@@ -310,6 +310,8 @@ std::string controls(const Report& report) {
     html += report.context.lane == Lane::Time ? time_sensitivity(*report.sensitivity)
                                               : sensitivity_table(*report.sensitivity);
   }
+  const std::string slowed = slowed_left_out(report);
+  if (!slowed.empty()) html += fmt::format("<p>Left out: {}.</p>\n", html_text(slowed));
   if (report.repeats) html += repeats_text(*report.repeats);
   return html;
 }

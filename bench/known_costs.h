@@ -10,6 +10,9 @@
 
 namespace sealvisor::bench {
 
+/// The recipe that `slowed` is made of.
+inline constexpr std::string_view kSlowedOf = "lts-unsealed";
+
 /// Of the experiments called `experiments`, those that take one of the slowed paths, each with what
 /// it must cost more: a path that an operation takes twice costs twice.
 [[nodiscard]] std::vector<KnownCost> known_costs(arch::Arch arch,

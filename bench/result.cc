@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/known_costs.h"
 #include "bench/paired.h"
 
 namespace sealvisor::bench {
@@ -182,6 +183,20 @@ std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics) {
   std::stable_sort(order.begin(), order.end(),
                    [&](const Metric* one, const Metric* other) { return key(one) < key(other); });
   return order;
+}
+
+std::string slowed_left_out(const Report& report) {
+  const Context& context = report.context;
+  const bool asked = context.mode == Mode::Full || !report.cross_checks.empty();
+  if (!asked || report.sensitivity) return "";
+  if (context.a != kSlowedOf) {
+    return fmt::format(
+        "control slowed: it is {} with known instructions added, and a is {}: the run does not "
+        "show what it can see",
+        kSlowedOf, context.a);
+  }
+  return "control slowed: no experiment of this run takes a path that has instructions added: the "
+         "run does not show what it can see";
 }
 
 double mean_difference(const ProfileDifference& profile) {

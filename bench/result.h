@@ -275,6 +275,10 @@ struct Report {
 [[nodiscard]] std::string text_of_lane(const Context& context);
 inline constexpr const char* kNoLatency = "hardware latency was not measured here";
 
+/// Why the slowed kernel, which --full and --cross-check ask for, is no control of this run: a
+/// sentence. Empty: it is one, or it was not asked for.
+[[nodiscard]] std::string slowed_left_out(const Report& report);
+
 /// The worst first: slower, undecided, faster, equivalent; of one verdict the largest shift first,
 /// in parts of its bound.
 [[nodiscard]] std::vector<const Metric*> worst_first(const std::vector<Metric>& metrics);

@@ -169,6 +169,8 @@ void add_missing(Sections& sections, const Report& report) {
       lines.push_back(fmt::format("{} {}: {}", arch::name_of(missing.arch), missing.experiment,
                                   missing.reason));
     }
+    const std::string slowed = failed ? "" : slowed_left_out(report);
+    if (!slowed.empty()) lines.push_back(slowed);
     sections.add_list(failed ? "failed" : "left out", lines);
   }
 }

@@ -1,5 +1,6 @@
-// /helpers/bench-bare: a program without a C library, so that its first instructions are ours and
-// nothing touches the vdso but what is measured. bench/guest/end_mark.h says what it does.
+// /helpers/bench-bare, and of 32 bits /helpers/bench-bare-compat: a program without a C library, so
+// that its first instructions are ours and nothing touches the vdso but what is measured.
+// bench/guest/end_mark.h says what it does.
 #include <elf.h>
 #include <sys/mman.h>
 
@@ -23,8 +24,8 @@ namespace bench = sealvisor::bench;
 }
 
 std::byte* map(int fd, std::uint64_t offset, std::size_t bytes) {
-  const long at = agent::raw_call(SYS_mmap, 0, agent::arg(bytes), PROT_READ | PROT_WRITE,
-                                  MAP_SHARED, fd, agent::arg(offset));
+  const long at = agent::raw_call(bench::kMmap, 0, agent::arg(bytes), PROT_READ | PROT_WRITE,
+                                  MAP_SHARED, fd, agent::arg(offset / bench::kMmapUnit));
   if (agent::is_error(at)) leave(1);
   return reinterpret_cast<std::byte*>(at);
 }
@@ -66,8 +67,8 @@ void call_vdso(const std::uintptr_t* stack) {
   bench::Run run(shared, doorbell, reinterpret_cast<std::byte*>(&shared) + bench::kPage);
   const std::uintptr_t vdso = auxiliary(stack, AT_SYSINFO_EHDR);
   if (vdso == 0) leave(1);
-  shared.good =
-      bench::first_call(run, reinterpret_cast<bench::ClockGettime>(vdso + shared.function));
+  shared.good = bench::first_call(run, reinterpret_cast<bench::ClockGettime>(
+                                           vdso + static_cast<std::uintptr_t>(shared.function)));
 }
 
 }  // namespace
@@ -99,7 +100,8 @@ extern "C" {
 void _start();
 }
 
-// At the start of a program: x86-64 psABI 3.4.1 (rsp); arm64: sp (Arm SysV ABI supplement).
+// At the start of a program: x86-64 psABI 3.4.1 (rsp), i386 psABI 2.3.1 (esp); arm64 and arm: sp
+// (Arm SysV ABI supplement).
 #if defined(__x86_64__)
 asm(".globl _start\n"
     ".type _start, @function\n"
@@ -112,6 +114,24 @@ asm(".globl _start\n"
     ".type _start, %function\n"
     "_start:\n"
     "  mov x0, sp\n"
+    "  bl sealvisor_start\n");
+#elif defined(__i386__)
+asm(".globl _start\n"
+    ".type _start, @function\n"
+    "_start:\n"
+    "  mov %esp, %eax\n"
+    "  and $-16, %esp\n"
+    "  sub $12, %esp\n"
+    "  push %eax\n"
+    "  call sealvisor_start\n");
+#elif defined(__arm__)
+// As an Arm function, whatever the compiler makes of the others: the linker changes the state.
+asm(".arm\n"
+    ".balign 4\n"
+    ".globl _start\n"
+    ".type _start, %function\n"
+    "_start:\n"
+    "  mov r0, sp\n"
     "  bl sealvisor_start\n");
 #else
 #error "no start for this architecture"

@@ -29,8 +29,8 @@ namespace sealvisor::bench {
   for (++word; *word != '\0'; ++word) {
     page = page << 4 | static_cast<std::uint64_t>(*word <= '9' ? *word - '0' : *word - 'a' + 10);
   }
-  return agent::raw_call(SYS_mmap, 0, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                         agent::arg(page * kPage));
+  return agent::raw_call(kMmap, 0, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                         agent::arg(page * (kPage / kMmapUnit)));
 }
 
 }  // namespace sealvisor::bench

@@ -1,5 +1,6 @@
 // The experiments themselves. bench/experiment_list.h says what each of them is; here stands what
 // `argument` is. Each returns 0 or the errno that stopped it (bench/guest/run.h, Function).
+// bench/guest/main_compat.cc has those of them that a 32-bit process takes, in a table of its own.
 #pragma once
 
 #include <cstdint>
@@ -31,16 +32,18 @@ enum class Foreign : std::uint64_t {
 };
 
 // exec.cc
-[[nodiscard]] int fork_exit(Run& run, std::uint64_t unused);
 [[nodiscard]] int fork_exec(Run& run, std::uint64_t target);  ///< One of Target.
 [[nodiscard]] int fork_exec_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int vfork_exec(Run& run, std::uint64_t unused);
 [[nodiscard]] int spawn(Run& run, std::uint64_t unused);
+[[nodiscard]] int teardown(Run& run, std::uint64_t mappings);
+
+// execve.cc
+[[nodiscard]] int fork_exit(Run& run, std::uint64_t unused);
 [[nodiscard]] int execve_alone(Run& run, std::uint64_t unused);
 [[nodiscard]] int execve_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int execve_by_thread(Run& run, std::uint64_t threads);  ///< In all.
 [[nodiscard]] int execve_end_mark(Run& run, std::uint64_t unused);
-[[nodiscard]] int teardown(Run& run, std::uint64_t mappings);
 
 // map.cc
 [[nodiscard]] int map_anonymous(Run& run, std::uint64_t bytes);
@@ -51,10 +54,12 @@ enum class Foreign : std::uint64_t {
 [[nodiscard]] int map_anonymous_huge_touched(Run& run, std::uint64_t bytes);
 [[nodiscard]] int map_file_huge(Run& run, std::uint64_t bytes);
 [[nodiscard]] int map_file_huge_touched(Run& run, std::uint64_t bytes);
+[[nodiscard]] int map_vmas(Run& run, std::uint64_t mappings);
+[[nodiscard]] int map_vmas_touched(Run& run, std::uint64_t mappings);
+[[nodiscard]] int map_file_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int map_fixed(Run& run, std::uint64_t unused);
 
 // change.cc
-[[nodiscard]] int map_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int mprotect_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int mremap_move_vmas(Run& run, std::uint64_t mappings);
 [[nodiscard]] int mremap_grow_vmas(Run& run, std::uint64_t mappings);
@@ -65,9 +70,14 @@ enum class Foreign : std::uint64_t {
 [[nodiscard]] int madvise_span(Run& run, std::uint64_t mappings);
 
 // seal.cc
-[[nodiscard]] int munmap_refused(Run& run, std::uint64_t unused);
-[[nodiscard]] int mprotect_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int munmap_refused(Run& run, std::uint64_t mappings);  ///< More of them; or 0.
+[[nodiscard]] int mprotect_refused(Run& run, std::uint64_t mappings);
 [[nodiscard]] int mremap_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int mremap_grow_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int brk_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int munmap_vdso_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int mprotect_vdso_refused(Run& run, std::uint64_t unused);
+[[nodiscard]] int mremap_vdso_refused(Run& run, std::uint64_t unused);
 [[nodiscard]] int madvise_refused(Run& run, std::uint64_t unused);
 [[nodiscard]] int map_fixed_refused(Run& run, std::uint64_t unused);
 [[nodiscard]] int seal_each(Run& run, std::uint64_t unused);
@@ -94,7 +104,7 @@ enum class Foreign : std::uint64_t {
 // foreign.cc
 [[nodiscard]] int run_tool(Run& run, std::uint64_t which);  ///< One of Foreign.
 
-// run_compat.cc
+// functions.cc
 /// Gives the experiment to the 32-bit program.
 [[nodiscard]] int run_compat(Run& run, std::uint64_t unused);
 

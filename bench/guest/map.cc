@@ -52,7 +52,7 @@ int map_and_unmap(Run& run, std::uint64_t bytes, const Source& source, const Use
   long address = 0;
   return run.each(
       [&](std::uint32_t) {
-        address = agent::raw_call(SYS_mmap, 0, agent::arg(bytes), source.protection, source.flags,
+        address = agent::raw_call(kMmap, 0, agent::arg(bytes), source.protection, source.flags,
                                   source.fd, 0);
         if (agent::is_error(address)) return false;
         const bool used = use(address);
@@ -182,9 +182,8 @@ int map_huge(Run& run, std::uint64_t bytes, const Source& source, std::uint64_t 
         return 0;
       },
       [&](std::uint32_t) {
-        const long address =
-            agent::raw_call(SYS_mmap, kAddress, agent::arg(bytes), source.protection,
-                            source.flags | MAP_FIXED_NOREPLACE, source.fd, 0);
+        const long address = agent::raw_call(kMmap, kAddress, agent::arg(bytes), source.protection,
+                                             source.flags | MAP_FIXED_NOREPLACE, source.fd, 0);
         if (address != kAddress) return false;
         const bool used = use(address);
         return agent::raw_call(SYS_munmap, address, agent::arg(bytes)) == 0 && used;
@@ -270,7 +269,19 @@ int map_file_huge_touched(Run& run, std::uint64_t bytes) {
 int map_vmas(Run& run, std::uint64_t mappings) {
   Pages extra;
   const int error = add_mappings(extra, static_cast<std::uint32_t>(mappings), false);
-  return error != 0 ? error : map_and_unmap(run, kPage, kMemory, leave_alone);
+  return error != 0 ? error : map_anonymous(run, kPage);
+}
+
+int map_vmas_touched(Run& run, std::uint64_t mappings) {
+  Pages extra;
+  const int error = add_mappings(extra, static_cast<std::uint32_t>(mappings), false);
+  return error != 0 ? error : map_anonymous_touched(run, kPage);
+}
+
+int map_file_vmas(Run& run, std::uint64_t mappings) {
+  Pages extra;
+  const int error = add_mappings(extra, static_cast<std::uint32_t>(mappings), false);
+  return error != 0 ? error : map_file(run, kPage);
 }
 
 int map_fixed(Run& run, std::uint64_t /*unused*/) {
@@ -279,8 +290,8 @@ int map_fixed(Run& run, std::uint64_t /*unused*/) {
   if (error != 0) return error;
   const long address = address_of(target.start());
   return run.each([&](std::uint32_t) {
-    return agent::raw_call(SYS_mmap, address, kPage, kMemory.protection, kMemory.flags | MAP_FIXED,
-                           -1, 0) == address;
+    return agent::raw_call(kMmap, address, kPage, kMemory.protection, kMemory.flags | MAP_FIXED, -1,
+                           0) == address;
   });
 }
 

@@ -75,6 +75,16 @@ inline constexpr long kClockGettime = SYS_clock_gettime;
 inline constexpr long kClockNanosleep = SYS_clock_nanosleep;
 #endif
 
+/// mmap, and what its offset counts: bytes, or pages of 4096 of them in a 32-bit process
+/// (mmap2(2)).
+#if defined(SYS_mmap2)
+inline constexpr long kMmap = SYS_mmap2;
+inline constexpr std::uint64_t kMmapUnit = 4096;
+#else
+inline constexpr long kMmap = SYS_mmap;
+inline constexpr std::uint64_t kMmapUnit = 1;
+#endif
+
 [[nodiscard, gnu::always_inline]] inline long address_of(const void* pointer) {
   return static_cast<long>(reinterpret_cast<std::uintptr_t>(pointer));
 }
@@ -89,9 +99,12 @@ inline void settle() {
   // Enough for the work that hangs on a tick.
   constexpr std::int64_t kAfterTick = 100'000;
   constexpr std::int64_t kSecond = 1'000'000'000;
-  Time time{};
+  Time time{-1, -1};  // Zeros would be stored by memset, and here may be no library.
   if (agent::raw_call(kClockGettime, CLOCK_MONOTONIC, address_of(&time)) != 0) return;
-  std::int64_t next = (time.nanoseconds / kTick + 1) * kTick + kAfterTick;
+  // The next tick, without a division, which would need a library in a 32-bit program.
+  std::int64_t next = kTick;
+  while (next <= time.nanoseconds) next += kTick;
+  next += kAfterTick;
   if (next >= kSecond) {
     ++time.seconds;
     next -= kSecond;

@@ -11,6 +11,7 @@
 
 namespace sealvisor::bench {
 
+#if UINTPTR_MAX > 0xFFFF'FFFF
 /// Places of at least 4 GiB each, in the lower part of what both architectures give to a process.
 enum class Spot : std::uintptr_t {
   Shared = 0x1F'0000'0000,
@@ -18,6 +19,15 @@ enum class Spot : std::uintptr_t {
   Target = 0x21'0000'0000,  ///< What a call is about.
   Other = 0x22'0000'0000,   ///< Where it is moved to.
 };
+#else
+/// The same in a 32-bit process, of 256 MiB each: above the program, and below what is laid out
+/// downwards for the greatest stack (bench/layout.h). Shared memory has no fixed place there.
+enum class Spot : std::uintptr_t {
+  Extra = 0x3000'0000,
+  Target = 0x4000'0000,
+  Other = 0x5000'0000,
+};
+#endif
 
 /// Pages of private memory at a spot, as long as this object lives.
 class Pages {

@@ -8,17 +8,20 @@
 #include "bench/guest/mark.h"
 #include "bench/guest/memory.h"
 #include "bench/guest/processes.h"
+#include "bench/guest/vdso.h"
 #include "guest/agent/raw.h"
 
 namespace sealvisor::bench {
 namespace {
 
-/// Samples of `call(address)`, on a sealed mapping of one touched page that has `protection`. Each
-/// must be refused, and leave the page as it is.
+/// Samples of `call(address)`, on a sealed mapping of one touched page that has `protection`, in a
+/// process with `mappings` more. Each must be refused, and leave the page as it is.
 template <typename Call>
-int refused(Run& run, int protection, const Call& call) {
+int refused(Run& run, std::uint64_t mappings, int protection, const Call& call) {
+  Pages extra;
   Pages target;
-  int error = target.map(Spot::Target, 1);
+  int error = mappings == 0 ? 0 : add_mappings(extra, static_cast<std::uint32_t>(mappings), false);
+  if (error == 0) error = target.map(Spot::Target, 1);
   if (error != 0) return error;
   target.touch();
   if (::mprotect(target.start(), kPage, protection) != 0) return errno;
@@ -27,6 +30,20 @@ int refused(Run& run, int protection, const Call& call) {
   const long address = address_of(target.start());
   return run.each([&](std::uint32_t) { return call(address) == -EPERM; },
                   [&] { return target.touched(); });
+}
+
+/// The same of [vdso], `call(address, bytes)`: sealed by us as well, so that it is in each kernel.
+/// Each must be refused, and its functions work as before.
+template <typename Call>
+int vdso_refused(Run& run, const Call& call) {
+  const Vdso vdso = Vdso::own();
+  if (!vdso.use()) return ENOTSUP;
+  const long address = agent::arg(vdso.start());
+  const long bytes = agent::arg(vdso.size());
+  const long sealed = agent::raw_call(kMseal, address, bytes, 0);
+  if (sealed != 0) return sealed == -ENOSYS ? ENOTSUP : static_cast<int>(-sealed);
+  return run.each([&](std::uint32_t) { return call(address, bytes) == -EPERM; },
+                  [&] { return vdso.use(); });
 }
 
 constexpr int kReadWrite = PROT_READ | PROT_WRITE;
@@ -66,20 +83,58 @@ int seal_in_children(Run& run, std::uint32_t mappings, const Operation& operatio
 
 }  // namespace
 
-int munmap_refused(Run& run, std::uint64_t /*unused*/) {
-  return refused(run, kReadWrite,
+int munmap_refused(Run& run, std::uint64_t mappings) {
+  return refused(run, mappings, kReadWrite,
                  [](long address) { return agent::raw_call(SYS_munmap, address, kPage); });
 }
 
-int mprotect_refused(Run& run, std::uint64_t /*unused*/) {
-  return refused(run, kReadWrite, [](long address) {
+int mprotect_refused(Run& run, std::uint64_t mappings) {
+  return refused(run, mappings, kReadWrite, [](long address) {
     return agent::raw_call(SYS_mprotect, address, kPage, PROT_READ);
   });
 }
 
 int mremap_refused(Run& run, std::uint64_t /*unused*/) {
-  return refused(run, kReadWrite, [](long address) {
+  return refused(run, 0, kReadWrite, [](long address) {
     return agent::raw_call(SYS_mremap, address, kPage, kPage, MREMAP_MAYMOVE | MREMAP_FIXED,
+                           static_cast<long>(Spot::Other));
+  });
+}
+
+int mremap_grow_refused(Run& run, std::uint64_t /*unused*/) {
+  return refused(run, 0, kReadWrite, [](long address) {
+    return agent::raw_call(SYS_mremap, address, kPage, 2 * kPage, 0);
+  });
+}
+
+int brk_refused(Run& run, std::uint64_t /*unused*/) {
+  constexpr auto kSize = static_cast<long>(kPage);
+  // A page of the heap by itself. brk has no error: it answers with the end that there is.
+  const long start = (agent::raw_call(SYS_brk, 0) + kSize - 1) / kSize * kSize;
+  const long end = start + kSize;
+  if (agent::raw_call(SYS_brk, end) != end) return ENOMEM;
+  auto& word = *reinterpret_cast<volatile std::uint64_t*>(start);
+  word = 1;
+  const long sealed = agent::raw_call(kMseal, start, kSize, 0);
+  if (sealed != 0) return sealed == -ENOSYS ? ENOTSUP : static_cast<int>(-sealed);
+  return run.each([&](std::uint32_t) { return agent::raw_call(SYS_brk, start) == end; },
+                  [&] { return word == 1; });
+}
+
+int munmap_vdso_refused(Run& run, std::uint64_t /*unused*/) {
+  return vdso_refused(
+      run, [](long address, long bytes) { return agent::raw_call(SYS_munmap, address, bytes); });
+}
+
+int mprotect_vdso_refused(Run& run, std::uint64_t /*unused*/) {
+  return vdso_refused(run, [](long address, long bytes) {
+    return agent::raw_call(SYS_mprotect, address, bytes, PROT_READ);
+  });
+}
+
+int mremap_vdso_refused(Run& run, std::uint64_t /*unused*/) {
+  return vdso_refused(run, [](long address, long bytes) {
+    return agent::raw_call(SYS_mremap, address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
                            static_cast<long>(Spot::Other));
   });
 }
@@ -87,14 +142,14 @@ int mremap_refused(Run& run, std::uint64_t /*unused*/) {
 int madvise_refused(Run& run, std::uint64_t /*unused*/) {
   // Only memory that this process may not write anyway is kept from being thrown away:
   // Documentation/userspace-api/mseal.rst, "madvise".
-  return refused(run, PROT_READ, [](long address) {
+  return refused(run, 0, PROT_READ, [](long address) {
     return agent::raw_call(SYS_madvise, address, kPage, MADV_DONTNEED);
   });
 }
 
 int map_fixed_refused(Run& run, std::uint64_t /*unused*/) {
-  return refused(run, kReadWrite, [](long address) {
-    return agent::raw_call(SYS_mmap, address, kPage, kReadWrite, kFixedMemory, -1, 0);
+  return refused(run, 0, kReadWrite, [](long address) {
+    return agent::raw_call(kMmap, address, kPage, kReadWrite, kFixedMemory, -1, 0);
   });
 }
 

@@ -26,8 +26,10 @@ inline constexpr int kExecFailed = 127;
 
 inline constexpr const char* kStaticTarget = "/helpers/bench-static";
 inline constexpr const char* kDynamicTarget = "/helpers/bench-dynamic";
-inline constexpr const char* kBareTarget = "/helpers/bench-bare";
 inline constexpr const char* kCompatTarget = "/helpers/bench-compat";
+/// Without a C library; of 32 bits for a process of 32 bits.
+inline constexpr const char* kBareTarget =
+    sizeof(void*) == 4 ? "/helpers/bench-bare-compat" : "/helpers/bench-bare";
 
 struct Shared {
   // What is asked for. Set before the experiment begins.

@@ -15,16 +15,6 @@
 namespace sealvisor::bench {
 namespace {
 
-#if defined(SYS_clock_gettime64)
-constexpr const char* kGettime = "clock_gettime64";
-constexpr const char* kGetres = "clock_getres_time64";
-constexpr long kClockGetres = SYS_clock_getres_time64;
-#else
-constexpr const char* kGettime = "clock_gettime";
-constexpr const char* kGetres = "clock_getres";
-constexpr long kClockGetres = SYS_clock_getres;
-#endif
-
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kMicrosecond = 1000;
 
@@ -96,22 +86,24 @@ int seconds_samples(Run& run, const Ask& ask) {
 
 template <typename Ask>
 int getres_samples(Run& run, clockid_t clock, const Ask& ask) {
-  Time expected{};
-  if (agent::raw_call(kClockGetres, clock, address_of(&expected)) != 0) return ENOTSUP;
-  Time time{};
+  Resolution expected{};
+  if (agent::raw_call(SYS_clock_getres, clock, address_of(&expected)) != 0) return ENOTSUP;
+  Resolution found{};
   return run.each(
       [&] {
-        time = {-1, -1};
+        found = {-1, -1};
         return 0;
       },
-      [&](std::uint32_t) { return ask(clock, &time) == 0; },
-      [&] { return nanoseconds_of(time) == nanoseconds_of(expected); });
+      [&](std::uint32_t) { return ask(clock, &found) == 0; },
+      [&] {
+        return found.seconds == expected.seconds && found.nanoseconds == expected.nanoseconds;
+      });
 }
 
 }  // namespace
 
 int clock_gettime_vdso(Run& run, std::uint64_t clock) {
-  const auto ask = Vdso::own().find<ClockGettime>(kGettime);
+  const auto ask = Vdso::own().find<ClockGettime>(kClockGettimeName);
   const auto id = static_cast<clockid_t>(clock);
   Time time{};
   if (ask == nullptr || !stays_in_user_mode([&] { return ask(id, &time); })) return ENOTSUP;
@@ -151,16 +143,16 @@ int time_call([[maybe_unused]] Run& run, std::uint64_t /*unused*/) {
 }
 
 int clock_getres_vdso(Run& run, std::uint64_t clock) {
-  const auto ask = Vdso::own().find<ClockGetres>(kGetres);
+  const auto ask = Vdso::own().find<ClockGetres>("clock_getres");
   const auto id = static_cast<clockid_t>(clock);
-  Time time{};
-  if (ask == nullptr || !stays_in_user_mode([&] { return ask(id, &time); })) return ENOTSUP;
+  Resolution found{};
+  if (ask == nullptr || !stays_in_user_mode([&] { return ask(id, &found); })) return ENOTSUP;
   return getres_samples(run, id, ask);
 }
 
 int clock_getres_call(Run& run, std::uint64_t clock) {
-  return getres_samples(run, static_cast<clockid_t>(clock), [](clockid_t id, Time* time) {
-    return agent::raw_call(kClockGetres, id, address_of(time));
+  return getres_samples(run, static_cast<clockid_t>(clock), [](clockid_t id, Resolution* found) {
+    return agent::raw_call(SYS_clock_getres, id, address_of(found));
   });
 }
 

@@ -3,6 +3,7 @@
 #include <sys/auxv.h>
 
 #include <array>
+#include <type_traits>
 
 #include "guest/agent/lines.h"
 #include "guest/agent/smaps.h"
@@ -17,13 +18,7 @@ constexpr std::string_view kPrefix = "__kernel_";
 constexpr std::string_view kPrefix = "__vdso_";
 #endif
 
-#if defined(SYS_clock_gettime64)
-constexpr std::string_view kName = "clock_gettime64";
-using Elf = agent::Elf32;
-#else
-constexpr std::string_view kName = "clock_gettime";
-using Elf = agent::Elf64;
-#endif
+using Elf = std::conditional_t<sizeof(void*) == 4, agent::Elf32, agent::Elf64>;
 
 }  // namespace
 
@@ -53,7 +48,7 @@ std::uintptr_t Vdso::address_of_function(std::string_view name) const {
 }
 
 bool Vdso::use() const {
-  const auto gettime = find<ClockGettime>(kName);
+  const auto gettime = find<ClockGettime>(kClockGettimeName);
   if (gettime == nullptr) return false;
   Time time{};
   bool good = true;
@@ -64,7 +59,8 @@ bool Vdso::use() const {
   unsigned cpu = 0;
   if (const auto get = find<GetCpu>("getcpu")) good = get(&cpu, nullptr, nullptr) == 0 && good;
   if (const auto get = find<ClockGetres>("clock_getres")) {
-    good = get(CLOCK_MONOTONIC, &time) == 0 && good;
+    Resolution resolution{};
+    good = get(CLOCK_MONOTONIC, &resolution) == 0 && good;
   }
   std::array<std::byte, 64> about{};
   if (const auto get = find<GetRandom>("getrandom")) {

@@ -17,7 +17,13 @@ namespace sealvisor::bench {
 // As vdso(7) and the kernel's sources have them; `Time` is what they take in every process whose
 // time has 64 bits.
 using ClockGettime = int (*)(clockid_t clock, Time* time);
-using ClockGetres = ClockGettime;
+/// What clock_getres takes: in a 32-bit process that of 32 bits, for its vdso has no other
+/// (arch/arm64/kernel/vdso32/vdso.lds.S, arch/x86/entry/vdso/vdso32/vdso32.lds.S).
+struct Resolution {
+  long seconds;
+  long nanoseconds;
+};
+using ClockGetres = int (*)(clockid_t clock, Resolution* resolution);
 struct TimeOfDay {
   long seconds;
   long microseconds;
@@ -28,6 +34,13 @@ using GetCpu = int (*)(unsigned* cpu, unsigned* node, void* unused);
 /// include/vdso/getrandom.h; `state_size` of all ones asks for what a state is (VdsoRandomState).
 using GetRandom = ssize_t (*)(void* buffer, std::size_t size, unsigned flags, void* state,
                               std::size_t state_size);
+
+/// The function of type ClockGettime.
+#if defined(SYS_clock_gettime64)
+inline constexpr std::string_view kClockGettimeName = "clock_gettime64";
+#else
+inline constexpr std::string_view kClockGettimeName = "clock_gettime";
+#endif
 
 class Vdso {
  public:

@@ -1,4 +1,4 @@
-// Experiments vdso/ that do not ask for the time, and those of the first call.
+// Experiments vdso/ and compat/ that do not ask for the time, and those of the first call.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -123,7 +123,7 @@ int getrandom_call(Run& run, std::uint64_t /*unused*/) {
 }
 
 int first_call_fork(Run& run, std::uint64_t /*unused*/) {
-  const auto gettime = Vdso::own().find<ClockGettime>("clock_gettime");
+  const auto gettime = Vdso::own().find<ClockGettime>(kClockGettimeName);
   Time time{};
   if (gettime == nullptr || !stays_in_user_mode([&] { return gettime(CLOCK_MONOTONIC, &time); })) {
     return ENOTSUP;
@@ -139,13 +139,13 @@ int first_call_exec(Run& run, std::uint64_t /*unused*/) {
   static char* const arguments[] = {word, nullptr};
   const Image image{kBareTarget, arguments};
   const Vdso vdso = Vdso::own();
-  const auto gettime = vdso.find<ClockGettime>("clock_gettime");
+  const auto gettime = vdso.find<ClockGettime>(kClockGettimeName);
   Time time{};
   if (gettime == nullptr || !stays_in_user_mode([&] { return gettime(CLOCK_MONOTONIC, &time); })) {
     return ENOTSUP;
   }
   Shared& shared = run.shared();
-  shared.function = vdso.address_of_function("clock_gettime") - vdso.start();
+  shared.function = vdso.address_of_function(kClockGettimeName) - vdso.start();
   return run.samples([&](const Place&) {
     shared.exec_error = 0;
     const std::int64_t good = sample_in_child(run, [&] { exec_or_leave(image, shared); });

@@ -41,26 +41,38 @@ namespace sealvisor::agent {
 
 #else
 
-/// The same in a 32-bit process: syscall(2), "Architecture calling conventions". On x86 by
-/// `int $0x80`, for the C library's way leads through the vdso.
+/// The same in a 32-bit process: syscall(2), "Architecture calling conventions". On x86 by `int
+/// $0x80`, for the C library's way leads through the vdso.
 [[nodiscard, gnu::always_inline]] inline long raw_call(long number, long a = 0, long b = 0,
-                                                       long c = 0, long d = 0, long e = 0,
-                                                       long f = 0) {
+                                                       long c = 0, long d = 0) {
 #if defined(__i386__)
   long result;
-  // The sixth argument goes in ebp, which no constraint names: it takes the way over the stack.
-  asm volatile(
-      "pushl %[f]\n\t"
-      "pushl %%ebp\n\t"
-      "movl 4(%%esp), %%ebp\n\t"
-      "int $0x80\n\t"
-      "popl %%ebp\n\t"
-      "addl $4, %%esp"
-      : "=a"(result)
-      : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), [f] "g"(f)
-      : "memory", "cc");
+  asm volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d) : "memory");
   return result;
 #elif defined(__arm__)
+  register long r7 asm("r7") = number;
+  register long r0 asm("r0") = a;
+  register long r1 asm("r1") = b;
+  register long r2 asm("r2") = c;
+  register long r3 asm("r3") = d;
+  asm volatile("svc #0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3) : "memory");
+  return r0;
+#else
+#error "no raw system calls for this architecture"
+#endif
+}
+
+/// With five or six arguments. The sixth of x86 is in the register of the frame pointer.
+[[nodiscard, gnu::always_inline]] inline long raw_call(long number, long a, long b, long c, long d,
+                                                       long e, long f = 0) {
+#if defined(__i386__)
+  long result;
+  asm volatile("pushl %7\n push %%ebp\n mov 4(%%esp), %%ebp\n int $0x80\n pop %%ebp\n add $4, %%esp"
+               : "=a"(result)
+               : "0"(number), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), "g"(f)
+               : "memory", "cc");
+  return result;
+#else
   register long r7 asm("r7") = number;
   register long r0 asm("r0") = a;
   register long r1 asm("r1") = b;
@@ -73,8 +85,6 @@ namespace sealvisor::agent {
                : "r"(r7), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5)
                : "memory");
   return r0;
-#else
-#error "no raw system calls for this architecture"
 #endif
 }
 

@@ -20,7 +20,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 5;
+inline constexpr std::uint16_t kVersion = 6;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;

@@ -434,6 +434,25 @@ class SignOff(unittest.TestCase):
         self.assertNotIn("--engine", words)
         self.assertNotIn("--scenario", words)
 
+    def test_the_reference_has_protection_keys_where_the_cpu_has_them(self):
+        def cpu_of(words, name, arch="x86_64", flags="fpu pku ospke"):
+            self.script.read = lambda path: f"processor\t: 0\nflags\t\t: {flags}\n"
+            options = self.script.parse(words)
+            words = self.script.verify_words(options, arch, name, "/r.json")
+            return words[words.index("--cpu") + 1] if "--cpu" in words else None
+        without = self.script.REFERENCE_WITHOUT_KEYS
+        self.assertIsNone(cpu_of([], "tcg-lying"))
+        self.assertEqual(cpu_of([], "tcg-lying", flags="fpu pkux"), without)
+        # The emulated host's CPU has none, whatever the machine's own has.
+        self.assertEqual(cpu_of(["--rehearse", "x86_64"], "tcg-lying"), without)
+        self.assertEqual(cpu_of(["--rehearse", "x86_64", "--cpu", "EPYC"], "audited-lying"), "EPYC")
+        self.assertIsNone(cpu_of([], "audited-lying", flags="fpu"))
+        self.assertIsNone(cpu_of(["--rehearse", "arm64"], "tcg-lying", arch="arm64", flags=""))
+        # All else of it is the default.
+        source = (HERE.parent.parent / "vmm/engine/tcg/qemu/command_line.cc").read_text()
+        default = re.search(r'"(max,rdrand={}[^"]*)"', source)[1].replace("{}", "off")
+        self.assertEqual(without, default + ",pku=off")
+
     def judged(self, case):
         """Judges a folder, as --judge does."""
         script = self.script

@@ -1,8 +1,10 @@
 // `sealvisor bench` on real guests: what it must find, and what must make it fail.
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/arch.h"
+#include "bench/experiment.h"
 #include "tests/integration/program.h"
 #include "vmm/base/result.h"
 
@@ -43,6 +46,35 @@ INSTANTIATE_TEST_SUITE_P(BothArchs, Bench, testing::ValuesIn(arch::kAllArchs),
                          [](const testing::TestParamInfo<arch::Arch>& one) {
                            return std::string(arch::name_of(one.param));
                          });
+
+/// Runs each experiment whose name begins with one of `parts`, and looks that none is missing.
+void measures_all_of(arch::Arch arch, const std::vector<std::string>& parts, const fs::path& json) {
+  std::vector<std::string> filters;
+  for (const std::string& part : parts) filters.push_back(part + "*");
+  Child child(bench(filters, {"--arch", arch::name_of(arch), "--json", json.string()}));
+  EXPECT_EQ(child.finish(), 0) << child.text();
+  const Json report = read(json)["sealvisor"];
+  EXPECT_TRUE(report["missing"].empty()) << report["missing"];
+  EXPECT_TRUE(report["failures"].empty()) << report["failures"];
+  std::set<std::string> measured;
+  for (const Json& metric : report["metrics"]) measured.insert(metric["experiment"]);
+  for (const bench::Experiment& one : bench::experiments()) {
+    const std::string name(one.name);
+    const bool asked = std::any_of(parts.begin(), parts.end(),
+                                   [&](const std::string& part) { return name.starts_with(part); });
+    const bool there =
+        one.on == bench::On::Both || (one.on == bench::On::X86_64) == (arch == arch::Arch::X86_64);
+    EXPECT_EQ(measured.contains(name), asked && there) << name;
+  }
+}
+
+// Each experiment there is, on a real guest: one that a kernel can't do is left out of a report
+// without a failure, and would not be missed. In two runs, each within a test's time.
+TEST_P(Bench, MeasuresAllOfProcessesAndOfTheVdso) {
+  measures_all_of(GetParam(), {"exec/", "vdso/", "compat/"}, json());
+}
+
+TEST_P(Bench, MeasuresAllOfMemory) { measures_all_of(GetParam(), {"mmap/"}, json()); }
 
 // The sensitivity control: one experiment of each slowed path, one of none.
 TEST_P(Bench, FindsWhatTheSlowedKernelCostsToTheInstruction) {

@@ -55,6 +55,17 @@ TEST_P(Program, AFullDiskIsNamedAndTheVerdictsAreKept) {
   EXPECT_EQ(report["runs"][0]["cells"][0]["verdict"], "held");
 }
 
+/// The least memory that a guest may have: enough, or a guest that failed and says how.
+TEST_P(Program, AGuestWithTheLeastMemoryEndsWithAMessage) {
+  Child verify({program_path(), "verify", "--arch", arch_name(), "--recipe", "lts-sealed",
+                "--scenario", "munmap/whole", "--memory", "64"});
+  const int code = verify.finish();
+  const bool good = code == static_cast<int>(ExitCode::AsExpected);
+  EXPECT_TRUE(good || code == static_cast<int>(ExitCode::GuestFailed)) << verify.text();
+  EXPECT_NE(verify.text().find(good ? "\nAS EXPECTED" : "the guest failed: "), std::string::npos)
+      << verify.text();
+}
+
 TEST_P(Program, BootHasAPrompt) {
   Child boot({program_path(), "boot", "--arch", arch_name()});
   const std::string prompt = "sealvisor> ";

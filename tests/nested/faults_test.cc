@@ -44,11 +44,11 @@ constexpr arch::Arch kArm = arch::Arch::Arm64;
 
 INSTANTIATE_TEST_SUITE_P(Hosts, NestedFaults,
                          testing::Values(Row{"X86Svm", kX86, "EPYC-v4,+svm", "engine", 27},
-                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "program", 35},
+                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "program", 36},
                                          Row{"X86Svm", kX86, "EPYC-v4,+svm", "console", 8},
                                          Row{"X86Svm", kX86, "EPYC-v4,+svm", "kill", 4},
                                          Row{"Arm64Vhe", kArm, "cortex-a76", "engine", 32},
-                                         Row{"Arm64Vhe", kArm, "cortex-a76", "program", 37},
+                                         Row{"Arm64Vhe", kArm, "cortex-a76", "program", 38},
                                          Row{"Arm64Vhe", kArm, "cortex-a76", "console", 8},
                                          Row{"Arm64Vhe", kArm, "cortex-a76", "kill", 4},
                                          Row{"Arm64Nvhe", kArm, "cortex-a57", "engine", 32}),

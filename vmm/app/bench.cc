@@ -264,7 +264,7 @@ Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
   if (auto done = prepare_baseline(options, prepared); !done) return done.error();
   prepared.turns = bench::turns(options.archs, prepared.sides, layouts_of(options), options.seed);
   if (options.engine == engine::Kind::Tcg) {
-    prepared.repeats = bench::turns(options.archs, {Side::A}, 1, options.seed);
+    prepared.repeats = bench::turns(options.archs, {Side::A, Side::B}, 1, options.seed);
   } else {
     prepared.watched = bench::turns(options.archs, {Side::A, Side::B}, 1, options.seed);
   }
@@ -454,7 +454,8 @@ std::string recipe_of(const BenchOptions& options, Side side) {
 }
 
 bool is_sensitive(const BenchOptions& options) {
-  return (options.mode == bench::Mode::Full || options.cross_check) && options.a == "lts-unsealed";
+  return (options.mode == bench::Mode::Full || options.cross_check) &&
+         options.a == bench::kSlowedOf;
 }
 
 int bench(const BenchOptions& options, const std::string& command) {

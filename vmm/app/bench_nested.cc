@@ -28,9 +28,8 @@ constexpr const char* kJson = "report.json";
 constexpr const char* kCsv = "report.csv";
 constexpr const char* kBaseline = "baseline.json";
 constexpr std::uint64_t kMiB = 1ULL << 20;
-/// For one guest, far more than any takes; a host may run for an hour at most (nested_host.h).
+/// For one guest, far more than any takes.
 constexpr std::chrono::seconds kForAGuest{60};
-constexpr std::chrono::seconds kLongest{3600};
 
 std::vector<Side> sides_of(const BenchOptions& options) {
   std::vector<Side> sides = {Side::A, Side::B, Side::Control};
@@ -146,7 +145,8 @@ Result<HostPlan> nested_plan(const BenchOptions& options, arch::Arch arch, const
   }
   // And one of a and one of b with interception.
   const auto guests = static_cast<int>(layouts_of(options) * sides_of(options).size() + 2);
-  plan.deadline = std::min(kLongest, kForAGuest * guests);
+  plan.deadline = std::min<std::chrono::milliseconds>(engine::nested::kLongestDeadline,
+                                                      kForAGuest * guests);
   plan.arguments = nested_words(options, arch);
   // The host's clock counts its instructions, a nanosecond each, and nothing else: its figures are
   // the same on a busy machine. By the real clock they would be no more of hardware, and noise.

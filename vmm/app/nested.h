@@ -2,6 +2,7 @@
 // kvm-nested`. `bench` has its own in bench_nested.h.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -46,6 +47,10 @@ class TemporaryFolder {
 
 /// Memory of a host beside that of a guest: program, kernels, what runs.
 inline constexpr std::uint64_t kHostMemory = 512ULL << 20;
+
+/// What a host has for a guest beside the guest's own deadline: to read its kernel's symbols, start
+/// and end it, and report.
+inline constexpr std::chrono::seconds kAroundAGuest{30};
 
 /// A host of `arch` that runs our own program, static, with what each command of it needs there.
 /// Arguments, kernels, guest programs, memory and deadline are the caller's to add. What the

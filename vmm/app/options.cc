@@ -112,7 +112,8 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   sub->add_option_function<int>(
          "--deadline",
          [&verify](const int& seconds) { verify.deadline = std::chrono::seconds(seconds); },
-         "most seconds for one guest (default 120, with --full 900)")
+         fmt::format("most seconds for one guest (default {}, with --full {}; of kvm-nested {})",
+                     kGuestDeadline.count(), kFullDeadline.count(), kNestedGuestDeadline.count()))
       ->type_name("SECONDS")
       ->check(CLI::Range(1, kLongest));
   sub->add_flag("--witness", verify.witness,
@@ -376,10 +377,13 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*verify_app) {
     verify.archs = archs_of(verify_arch.word);
-    if (verify.machine.full && verify_app->count("--deadline") == 0) {
-      verify.deadline = kFullDeadline;
-    }
     if (auto fits = check_engine(verify.machine); !fits) return fits.error();
+    if (verify_app->count("--deadline") == 0) {
+      if (verify.machine.full) verify.deadline = kFullDeadline;
+      if (verify.machine.nested) {
+        verify.deadline = std::max(verify.deadline, kNestedGuestDeadline);
+      }
+    }
     if (verify.witness && verify.machine.engine != engine::Kind::Tcg) {
       return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor verify --help`"};
     }

@@ -18,6 +18,13 @@
 
 namespace sealvisor::app {
 
+/// Most time for one guest of `verify`, if nothing else is asked for: with the default scenarios, in
+/// full. In an emulated host the longest scenarios of one kernel (a thousand processes) alone take
+/// minutes.
+inline constexpr std::chrono::seconds kGuestDeadline{120};
+inline constexpr std::chrono::seconds kFullDeadline{900};
+inline constexpr std::chrono::seconds kNestedGuestDeadline{600};
+
 /// What guest machine to use; shared by `verify` and `boot`.
 struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
@@ -31,10 +38,6 @@ struct MachineOptions {
   bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
 };
 
-/// Most seconds for one guest if the user does not say: with the default scenarios, in full.
-inline constexpr std::chrono::seconds kDeadline{120};
-inline constexpr std::chrono::seconds kFullDeadline{900};
-
 struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
@@ -42,7 +45,7 @@ struct VerifyOptions {
   std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
   std::filesystem::path json;   ///< Empty: none is written.
   std::filesystem::path trace;  ///< Empty: none is kept.
-  std::chrono::seconds deadline = kDeadline;  ///< For one guest.
+  std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.

@@ -124,6 +124,7 @@ Rewalk rewalk(const arch::AnyFormat& format, const arch::TableReader& memory, co
   Comparer comparer(format, mirror, result);
   const arch::VisitSummary summary =
       arch::visit(format, memory, root, half, comparer, {.scope = scope, .tables_only = true});
+  result.exhausted = summary.budget_exceeded;
   if (summary.budget_exceeded && result.mismatches++ == 0) {
     result.first = fmt::format("root {:#x} links more tables than a re-walk reads ({})",
                                root.gpa().value, summary.tables);

@@ -55,6 +55,7 @@ struct Rewalk {
   std::uint64_t tables = 0;      ///< Tables compared.
   std::uint64_t mismatches = 0;  ///< Entries that differ, and tables that only one side has.
   std::string first;             ///< The first difference, for people. Empty if there is none.
+  bool exhausted = false;        ///< It ran out of its budget, which is a mismatch too.
 };
 
 /// Walks `root` in `memory`, independently of the events, and compares every table on the way with

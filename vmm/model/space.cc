@@ -228,7 +228,9 @@ void Spaces::search(AddressSpace& space, Look& look) {
   const bool one_root = arch_ == arch::Arch::X86_64;
   const auto visit = [&](Frame root, Half half, arch::Scope scope) {
     const auto summary = arch::visit(*format_, mirror_, root, half, collector, {.scope = scope});
-    if (summary.budget_exceeded) incomplete_ = "more ways through the tables than can be searched";
+    if (!summary.budget_exceeded) return;
+    incomplete_ = "more ways through the tables than can be searched";
+    exhausted_ = true;
   };
   visit(space.root, Half::Lower,
         upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf);
@@ -316,8 +318,9 @@ void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::ui
 AddressSpace* Spaces::look(Frame root, Look& look) {
   AddressSpace* space = find(root);
   if (space == nullptr || !format_) return space;
-  if (space->seen_epoch != epoch_ || space->seen_upper_epoch != upper_epoch_ ||
-      space->seen_upper_root != upper_root_) {
+  const bool searched = space->seen_epoch == epoch_ && space->seen_upper_epoch == upper_epoch_ &&
+                        space->seen_upper_root == upper_root_;
+  if (!searched && !exhausted_) {
     search(*space, look);
   } else if (space->seen_changes == changes_) {
     return space;

@@ -146,6 +146,9 @@ class Spaces {
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.
   [[nodiscard]] const std::string& incomplete() const { return incomplete_; }
+  /// A search ran out of its budget. There are no more from then on: each would cost a second, at
+  /// every change that a hostile guest makes, and could say no more.
+  [[nodiscard]] bool exhausted() const { return exhausted_; }
 
   /// Most address spaces at once. A guest with the memory for it has some hundreds.
   static constexpr std::size_t kMostSpaces = 16'384;
@@ -182,6 +185,7 @@ class Spaces {
   std::unordered_map<std::uint64_t, std::vector<PathUse>> paths_;
   std::vector<SpaceEnd> ended_;
   std::string incomplete_;
+  bool exhausted_ = false;
   std::uint64_t next_id_ = 1;
   std::uint64_t epoch_ = 1;
   std::uint64_t upper_epoch_ = 1;

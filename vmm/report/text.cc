@@ -453,6 +453,21 @@ std::string lies_text(const Run& run) {
   return fmt::format("  control   {} findings, all where this recipe is documented to lie\n", lies);
 }
 
+/// What the lane promises of a run of kvm (docs/lanes.md), and where that was never tried.
+std::string promise_text(const Run& run) {
+  if (run.lane != "exact") {
+    return "every state of the user half that user mode enters through those returns is judged "
+           "first; what was undone before, and who wrote, is not seen";
+  }
+  std::string text =
+      "every write to a followed table, with old and new value, instruction and root; a table is "
+      "followed from the first return to user mode of its address space on";
+  if (run.arch == arch::Arch::X86_64) {
+    text += ". Never run on hardware, nor in an emulated host: tests/hardware/sign-off tries it";
+  }
+  return text;
+}
+
 std::string run_text(const Run& run, const TextOptions& options) {
   const std::string title =
       fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
@@ -470,6 +485,7 @@ std::string run_text(const Run& run, const TextOptions& options) {
   text += start_text(run, options);
   if (!run.mechanism.empty()) {
     text += paragraph("  watch     ", printable(run.mechanism), options.width);
+    text += paragraph("  promise   ", promise_text(run), options.width);
   }
   text += mappings_text(run, options);
   for (const std::string& part : {cells_table(run, options), skipped_text(run, options),

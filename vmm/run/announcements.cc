@@ -210,6 +210,7 @@ std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& for
                                    {.scope = arch::Scope::UserHalf});
   std::vector<IdentityDoubt> doubts;
   if (summary.budget_exceeded) {
+    exhausted_ = true;
     doubts.push_back(
         {"unannounced",
          fmt::format("search: more than {} tables are on the ways through the user half",

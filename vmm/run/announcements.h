@@ -73,6 +73,8 @@ class Announcements {
   /// Mappings that were announced and never had a page that user mode can reach, as the place of
   /// x86-64's emulated [vsyscall]: name and whether smaps has sl.
   [[nodiscard]] const std::map<std::string, bool>& unreachable() const { return unreachable_; }
+  /// A search of unannounced() ran out of its budget; its doubt says so.
+  [[nodiscard]] bool exhausted() const { return exhausted_; }
   /// Mappings announced by `space` since its last end().
   [[nodiscard]] std::size_t pending(const model::AddressSpace& space) const;
   /// Claims of the last announcement, by mapping name.
@@ -110,6 +112,7 @@ class Announcements {
   std::map<std::uint64_t, std::vector<protocol::MappingClaim>> pending_;  // by space id
   std::vector<protocol::MappingClaim> last_;
   std::set<arch::Frame> reported_;  ///< By unannounced().
+  bool exhausted_ = false;
 };
 
 }  // namespace sealvisor::run

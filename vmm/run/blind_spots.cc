@@ -111,6 +111,9 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
     }
     if (request.arch == arch::Arch::Arm64) {
       spots.emplace_back(
+          "single step in the guest (ptrace, uprobes) does not work while it is watched: KVM "
+          "suppresses it");
+      spots.emplace_back(
           "a store to the code of a system mapping that the engine can't do in the guest's stead "
           "(st2 to st4, lanes, a store exclusive without its load) ends the guest as crashed");
     } else {

@@ -239,8 +239,12 @@ std::optional<Frame> Session::kernel_root() const {
   return Frame{current_root_.number & ~std::uint64_t{1}};
 }
 
+bool Session::exhausted() const {
+  return spaces_.exhausted() || announcements_.exhausted() || rewalk_exhausted_;
+}
+
 void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope scope) {
-  if (!spaces_.format()) return;
+  if (!spaces_.format() || exhausted()) return;
   model::Rewalk result =
       model::rewalk(*spaces_.format(), memory, mirror_, root, Half::Lower, scope);
   const auto add = [&](Frame other, Half half) {
@@ -248,6 +252,7 @@ void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope sc
         model::rewalk(*spaces_.format(), memory, mirror_, other, half, scope);
     result.tables += more.tables;
     result.mismatches += more.mismatches;
+    result.exhausted = result.exhausted || more.exhausted;
     if (result.first.empty()) result.first = more.first;
   };
   if (scope == arch::Scope::All) {
@@ -261,6 +266,7 @@ void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope sc
   ++counts_.rewalks;
   counts_.rewalked_tables += result.tables;
   counts_.mismatches += result.mismatches;
+  rewalk_exhausted_ = result.exhausted;
   if (first_mismatch_.empty()) first_mismatch_ = result.first;
 }
 
@@ -283,6 +289,11 @@ Commands Session::on_stopped(const Event& event) {
       break;
     default:
       break;
+  }
+  if (exhausted() && !commands.give_up) {
+    commands.give_up =
+        "its tables link each other in more ways than can be searched: nothing could be said of "
+        "what it does next";
   }
   commands.watch_content = identities_.code_frames();
   return commands;
@@ -579,7 +590,9 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
     course_.finding("identity", course_.where() + "/" + doubt.mapping,
                     doubt.mapping + " " + doubt.text);
   }
-  for (const IdentityDoubt& doubt : announcements_.unannounced(*spaces_.format(), space)) {
+  const auto unannounced = exhausted() ? std::vector<IdentityDoubt>()
+                                       : announcements_.unannounced(*spaces_.format(), space);
+  for (const IdentityDoubt& doubt : unannounced) {
     course_.finding("identity", course_.where() + "/" + doubt.mapping,
                     doubt.mapping + " " + doubt.text);
   }

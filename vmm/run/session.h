@@ -78,6 +78,10 @@ class Session {
   /// Looks at the space of `root` and judges what changed there.
   model::AddressSpace* look(arch::Frame root);
   void rewalk(const arch::TableReader& memory, arch::Frame root, arch::Scope scope);
+  /// A search of the guest's tables ran out of its budget, which the report says. No other is made
+  /// then, and the guest is ended at its next message: each would take a second, as often as a
+  /// hostile guest likes, and nothing that it found would be whole.
+  [[nodiscard]] bool exhausted() const;
   /// Compares what the engine copied at the load of `root` with the mirror.
   void rewalk_copies(arch::Frame root);
   void take_ended();
@@ -134,6 +138,7 @@ class Session {
   std::optional<arch::Frame> isolated_;
   std::string release_;
   std::string first_mismatch_;
+  bool rewalk_exhausted_ = false;
   std::string paging_refused_;
   std::optional<std::chrono::steady_clock::time_point> first_message_;
   std::optional<event::Event> run_end_;

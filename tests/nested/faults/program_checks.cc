@@ -156,10 +156,14 @@ struct Verify {
   std::unique_ptr<Child> child;
 };
 
-Verify start_verify(const char* deadline) {
+Verify start_verify(const char* deadline, const fs::path& traces = "") {
   Verify verify;
   fs::remove(verify.json);
-  fs::remove_all(verify.traces);
+  if (!traces.empty()) {
+    verify.traces = traces;
+  } else {
+    fs::remove_all(verify.traces);
+  }
   verify.child = std::make_unique<Child>(std::vector<std::string>{
       kProgram, "verify", "--engine", "kvm", "--memory", "64", "--kernel", kImage, "--scenario",
       "munmap/whole", "--json", verify.json, "--trace", verify.traces, "--deadline", deadline});
@@ -176,6 +180,27 @@ void try_verify(Checks& checks, const Guest& guest) {
   std::string why = judge(*verify.child, code, 4, "");
   if (why.empty()) why = judge_evidence(verify.json, verify.traces, words, guest.finding);
   checks.result(name, fmt::format("exit code {}, {}", code, words), why);
+}
+
+/// A disk that is full while the trace is written: it is said, and the run is whole all the same.
+void try_full_disk(Checks& checks) {
+  write_image(guest_named("doorbell-flood"));
+  const fs::path full = "/tmp/full";
+  fs::create_directory(full);
+  fs::create_symlink("/dev/full",
+                     full / fmt::format("{}-guest.events.gz",
+                                        arch::name_of(engine::kvm::native_arch().value())));
+  const Verify verify = start_verify("2", full);
+  const int code = verify.child->finish();
+  std::string why = judge(*verify.child, code, 4, "No space left on device");
+  std::ifstream in(verify.json);
+  const auto report = nlohmann::json::parse(in, nullptr, false);
+  if (why.empty() && report.is_discarded()) why = "no JSON report";
+  if (why.empty() && report["runs"][0].dump().find("had not ended after 2 s") == std::string::npos) {
+    why = "the report does not say how the guest ended";
+  }
+  fs::remove_all(full);
+  checks.result("verify with a full disk", "exit code 4, No space left on device", why);
 }
 
 /// MiB, of a line of /proc/meminfo.
@@ -236,6 +261,7 @@ void try_program(Checks& checks) {
   try_no_guest(checks, "initramfs that does not fit", Child(kBoot), 2, kInitramfsTooLarge);
   try_device(checks);
   try_inherited(checks);
+  try_full_disk(checks);
 
   for (const Guest& guest : guests()) {
     write_image(guest);

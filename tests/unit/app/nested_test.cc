@@ -121,7 +121,8 @@ TEST_F(NestedPlan, HasTheKernelsOfItsRecipes) {
                           "kernels/lying/arm64/vmlinux", "kernels/lying/arm64/Image"));
   EXPECT_THAT(made.value().environment, ElementsAre("SEALVISOR_KERNELS=/kernels"));
   EXPECT_THAT(words(made.value()), HasSubstr("--arch arm64 --recipe lts-sealed --recipe lying "));
-  EXPECT_EQ(made.value().deadline, options_.deadline * 2);
+  EXPECT_EQ(made.value().deadline, (options_.deadline + kAroundAGuest) * 2)
+      << "later than those of the guests, whose report is to be written";
 }
 
 TEST_F(NestedPlan, HasAnImageOfTheUsersInTheirPlace) {
@@ -132,9 +133,16 @@ TEST_F(NestedPlan, HasAnImageOfTheUsersInTheirPlace) {
   EXPECT_THAT(kernels(made.value()), ElementsAre("image/kernel", "symbols/kernel"));
   EXPECT_THAT(words(made.value()), HasSubstr("--kernel /image/kernel --symbols /symbols/kernel "));
   EXPECT_THAT(words(made.value()), Not(HasSubstr("--recipe")));
-  EXPECT_EQ(made.value().deadline, options_.deadline) << "one guest";
+  EXPECT_EQ(made.value().deadline, options_.deadline + kAroundAGuest) << "one guest";
   EXPECT_EQ(made.value().memory_bytes >> 20, 512 + 256 + 1 + 6U) << "its files are in memory twice";
   EXPECT_THAT(asked_, Each("host"));
+}
+
+TEST_F(NestedPlan, LastsNoLongerThanAHostMay) {
+  options_.deadline = std::chrono::hours(24);
+  const auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(made.value().deadline, engine::nested::kLongestDeadline);
 }
 
 TEST_F(NestedPlan, RefusesAnImageBeforeAHostBootsForIt) {

@@ -57,6 +57,14 @@ TEST(Options, VerifyTakesAllItsOptions) {
   EXPECT_TRUE(verify.witness);
 }
 
+/// A default `verify` there is to be done with the defaults.
+TEST(Options, AGuestInAnEmulatedHostHasMoreTime) {
+  EXPECT_EQ(parsed<VerifyOptions>("verify --engine kvm-nested").deadline.count(), 600);
+  EXPECT_EQ(parsed<VerifyOptions>("verify --engine kvm-nested --deadline 120").deadline.count(),
+            120);
+  EXPECT_EQ(parsed<VerifyOptions>("verify --engine tcg").deadline.count(), 120);
+}
+
 TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
   const auto own = parsed<VerifyOptions>("verify --kernel bzImage --symbols vmlinux");
   EXPECT_EQ(own.machine.kernel, "bzImage");

@@ -53,11 +53,11 @@ class VerifyTest : public testing::Test {
     made.control = request.control;
     made.ending = {true, "agent finished", ""};
     for (const scenario::PlanItem& item : request.plan) {
-      if (item.scenario->kind != scenario::Kind::Cells || item.mapping == "[vvar_vclock]") continue;
+      if (item.scenario->kind != scenario::Kind::Cells || item.mapping->name == "[vvar_vclock]") continue;
       report::Cell cell;
       cell.id = item.cell;
-      cell.mapping = item.mapping;
-      cell.operation = scenario::name_of(item.scenario->operation);
+      cell.mapping = item.mapping->name;
+      cell.operation = item.scenario->operation->name;
       cell.form = scenario::name_of(item.scenario->form);
       const bool changed = request.recipe != "lts-sealed";
       cell.claim = {true, changed ? 0 : -EPERM, changed ? "ok" : "EPERM", request.sealed};

@@ -61,6 +61,7 @@ def bench(**changes):
     line = {"arch": "arm64", "experiment": "mmap/mremap-refused", "function": "__do_sys_mremap",
             "added": 400, "in_function": 400, "good": True, **changes.pop("line", {})}
     report = {"repeats": {"boots": 2, "samples": 240, "differing": []}, "void_because": [],
+              "missing": [],
               "metrics": [{"arch": "x86_64"}, {"arch": "arm64"}],
               "sensitivity": {"good": True, "lines": [line], "others": []}, **changes}
     return json.dumps({"context": {}, "benchmarks": [], "sealvisor": report})
@@ -157,6 +158,7 @@ class Bench(unittest.TestCase):
                 ({"repeats": {"samples": 0, "differing": []}}, 1),
                 ({"repeats": {"samples": 9, "differing": ["exec/vfork"]}}, 1),
                 ({"void_because": ["exec/vfork"]}, 1),
+                ({"missing": [{"arch": "arm64", "experiment": "vdso/tai"}]}, 1),
                 ({"metrics": [{"arch": "arm64"}]}, 1),
                 ({"line": {"in_function": 402}}, 1),
                 ({"line": {"in_function": None}}, 1),

@@ -15,6 +15,8 @@ bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '/';
 }
 
+constexpr const char* kParts[] = {"exec/", "mmap/", "vdso/"};
+
 /// Why `name` could not stand in a plan, a message and a report; empty: it can.
 std::string_view wrong_with(std::string_view name) {
   if (name.size() > kMaxName) return "too long";
@@ -53,19 +55,22 @@ TEST(Experiments, HaveNumbersThatAPlanCanSay) {
   }
 }
 
-/// Group of a name by its first part.
+/// Group of a name by its first part; of a 32-bit process, by whether 64-bit ones have it there.
 Group group_named(std::string_view name) {
   if (name.starts_with("exec/")) return Group::Exec;
   if (name.starts_with("stress-ng/") || name.starts_with("perf-bench/")) return Group::Foreign;
-  return name.starts_with("mmap/") ? Group::Mmap : Group::Vdso;
+  if (name.starts_with("mmap/")) return Group::Mmap;
+  const std::string own(name.substr(name.find('/') + 1));
+  for (const Group group : {Group::Exec, Group::Mmap}) {
+    const char* const part = group == Group::Exec ? "exec/" : "mmap/";
+    if (find_experiment(part + own) != nullptr) return group;
+  }
+  return Group::Vdso;
 }
 
 TEST(Experiments, AreInTheGroupThatTheirNameSays) {
   for (const Experiment& experiment : experiments()) {
     EXPECT_EQ(experiment.group, group_named(experiment.name)) << experiment.name;
-    const bool vdso =
-        experiment.name.starts_with("vdso/") || experiment.name.starts_with("compat/");
-    EXPECT_EQ(experiment.group == Group::Vdso, vdso) << experiment.name;
   }
 }
 
@@ -77,6 +82,34 @@ TEST(Experiments, HaveTheSystemCallAsControlOfEachCallOfTheVdso) {
     const Experiment* control = find_experiment(std::string(name) + "-syscall");
     ASSERT_NE(control, nullptr) << name;
     EXPECT_EQ(control->on, experiment.on) << name;
+  }
+}
+
+TEST(Experiments, OfA32BitProcessAreThoseOf64BitOnes) {
+  // With clock_gettime64 where those have clock_gettime.
+  constexpr std::string_view kLonger = "clock_gettime64-";
+  for (const Experiment& experiment : experiments()) {
+    std::string name(experiment.name);
+    if (!name.starts_with("compat/")) continue;
+    name.erase(0, name.find('/') + 1);
+    if (name.starts_with(kLonger)) name.replace(0, kLonger.size(), "clock_gettime-");
+    const bool there = std::any_of(std::begin(kParts), std::end(kParts), [&](const char* part) {
+      return find_experiment(part + name) != nullptr;
+    });
+    EXPECT_TRUE(there) << experiment.name;
+  }
+}
+
+TEST(Experiments, TakeEachClockAndFirstCallOf64BitProcessesIn32BitOnesToo) {
+  for (const Experiment& experiment : experiments()) {
+    std::string name(experiment.name);
+    if (!name.starts_with("vdso/") || name.find("getrandom") != std::string::npos) continue;
+    name.replace(0, 4, "compat");
+    const std::size_t at = name.find("clock_gettime");
+    if (at != std::string::npos) name.insert(at + std::string_view("clock_gettime").size(), "64");
+    const Experiment* compat = find_experiment(name);
+    ASSERT_NE(compat, nullptr) << name;
+    EXPECT_EQ(compat->on, experiment.on) << name;
   }
 }
 

@@ -34,11 +34,16 @@ TEST(KnownCosts, AreThoseOfThePathsThatAnOperationTakes) {
   EXPECT_EQ(added("exec/teardown-vmas-256"), 0U);
   EXPECT_EQ(added("mmap/mremap-move-vmas-16"), 800U) << "there and back";
   EXPECT_EQ(added("mmap/mremap-refused"), 400U);
+  EXPECT_EQ(added("mmap/mremap-grow-refused"), 400U);
+  EXPECT_EQ(added("mmap/mremap-vdso-refused"), 400U);
   EXPECT_EQ(added("mmap/mprotect-vmas-16"), 0U);
   EXPECT_EQ(added("vdso/gettimeofday"), 50U);
   EXPECT_EQ(added("vdso/gettimeofday-syscall"), 0U);
   EXPECT_EQ(added("vdso/first-call-exec"), 0U) << "the exec is before the first mark";
   EXPECT_EQ(added("compat/gettimeofday"), 50U);
+  EXPECT_EQ(added("compat/execve"), 4000U);
+  EXPECT_EQ(added("compat/first-call-exec"), 0U);
+  EXPECT_EQ(added("compat/fork-exit"), 0U);
 }
 
 TEST(KnownCosts, CoverEachPathOnBothArchitectures) {

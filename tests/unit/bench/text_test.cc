@@ -206,6 +206,23 @@ TEST(BenchText, ListsControlsAndChecks) {
   EXPECT_THAT(text, HasSubstr("left out arm64 vdso/compat-gettimeofday: not on these guests"));
 }
 
+TEST(BenchText, NamesTheControlThatIsLeftOut) {
+  const auto text_of = [](Mode mode, const char* a) {
+    Collected collected = generate::collect({.only = {"mmap/brk"}});
+    collected.context.mode = mode;
+    collected.context.a = a;
+    return flowing(render_text(concluded(std::move(collected))));
+  };
+  EXPECT_THAT(
+      text_of(Mode::Full, "lts-sealed"),
+      HasSubstr("left out control slowed: it is lts-unsealed with known instructions added, "
+                "and a is lts-sealed"));
+  EXPECT_THAT(text_of(Mode::Full, "lts-unsealed"),
+              HasSubstr("left out control slowed: no experiment of this run"));
+  EXPECT_THAT(text_of(Mode::Quick, "lts-sealed"), Not(HasSubstr("control slowed")));
+  EXPECT_THAT(render_text(showcase()), Not(HasSubstr("control slowed")));
+}
+
 TEST(BenchText, SaysHowMuchOfAnInterruptedRunIsComplete) {
   Collected collected = generate::collect({.only = {"mmap/brk"}});
   collected.interrupted = true;

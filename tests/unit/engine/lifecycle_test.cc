@@ -55,6 +55,7 @@ class Collector final : public Observer {
  public:
   void on_events(std::span<const event::Event> batch) override {
     events.insert(events.end(), batch.begin(), batch.end());
+    std::this_thread::sleep_for(pause);
   }
   void on_table_copy(const event::Event& /*event*/, const arch::Table& /*table*/) override {}
   StopReply on_stopped(const event::Event& event) override {
@@ -70,6 +71,7 @@ class Collector final : public Observer {
   std::string console;
   StopReply reply;
   std::function<void()> console_hook;
+  std::chrono::milliseconds pause{0};  ///< What a batch takes.
 };
 
 class Lifecycle : public ::testing::Test {
@@ -287,6 +289,26 @@ TEST_F(Lifecycle, TakesRecordsThatADeadEngineLeft) {
   const StandIn qemu(std::string(kWriteDoorbell) + "kill -KILL $$");
   EXPECT_EQ(run_to_end().end, End::EngineDied);
   EXPECT_EQ(observer_.events.size(), 1U);
+}
+
+/// Records that take a second each batch, as those of a guest that makes us search: the deadline
+/// counts all the same.
+TEST_F(Lifecycle, HoldsTheDeadlineBetweenRecords) {
+  const std::string records =
+      "printf '\\xc8' | dd of=/proc/self/fd/$ring bs=1 seek=64 conv=notrunc status=none\n";
+  // While the engine runs, and left behind by one that has ended.
+  for (const std::string& then :
+       {std::string("printf D >&$channel\n") + kServe, std::string("exit 0")}) {
+    const StandIn qemu(kNegotiate + records + then);
+    config_.deadline = 1500ms;
+    observer_.events.clear();
+    observer_.pause = 1s;
+    const Outcome outcome = run_to_end();
+    EXPECT_EQ(outcome.end, End::Deadline) << outcome.text;
+    EXPECT_LT(elapsed_, 1500ms + kGrace + kSlack) << "all of them take most of a minute";
+    EXPECT_FALSE(observer_.events.empty());
+    EXPECT_LT(observer_.events.size(), 100U);
+  }
 }
 
 TEST_F(Lifecycle, InheritsNothingButItsChannels) {

@@ -200,8 +200,20 @@ TEST_P(Spaces, AGuestWithMoreWaysThanCanBeSearchedIsNamed) {
     below = table;
   }
   guest.store(root.slot(3), table_entry(GetParam(), below));
+  EXPECT_FALSE(guest.spaces.exhausted());
   guest.enter_user(root);
   EXPECT_NE(guest.spaces.incomplete().find("more ways"), std::string::npos);
+  EXPECT_TRUE(guest.spaces.exhausted());
+
+  // No search is made again, which would find this; what has its place is still looked at.
+  guest.map(root, Gva{0x10000000}, FakeGuest::kVdso);
+  guest.unmap(root, FakeGuest::kVdsoPlace);
+  const std::uint64_t seen = guest.spaces.find(root)->seen_epoch;
+  const model::Look look = guest.enter_user(root);
+  EXPECT_TRUE(look.new_elsewhere.empty());
+  EXPECT_EQ(guest.spaces.find(root)->seen_epoch, seen);
+  ASSERT_EQ(look.transitions.size(), 1U);
+  EXPECT_EQ(look.transitions[0].after.end, WalkEnd::Absent);
 }
 
 TEST_P(Spaces, AGuestWithMoreRootsThanCanBeFollowedIsNamed) {

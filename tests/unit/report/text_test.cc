@@ -60,6 +60,22 @@ TEST(ReportText, SaysWhatTheStartCost) {
   EXPECT_THAT(start(), HasSubstr("no line has"));
 }
 
+TEST(ReportText, SaysWhatALaneOfKvmPromisesBesideItsMechanism) {
+  report::Run run = samples::sealed_run(arch::Arch::Arm64);
+  const auto text = [&] { return render_text(conclude({run}, {}, {}), {.width = 400}); };
+  EXPECT_THAT(text(), Not(HasSubstr("  promise "))) << "of tcg the lane says it all";
+  run.engine = "kvm";
+  run.mechanism = "traps at 5 returns";
+  EXPECT_THAT(line_with(text(), "  promise "), HasSubstr("every write to a followed table"));
+  EXPECT_THAT(text(), Not(HasSubstr("Never run")));
+  run.lane = "audited";
+  EXPECT_THAT(line_with(text(), "  promise "), HasSubstr("through those returns is judged first"));
+  run.arch = arch::Arch::X86_64;
+  EXPECT_THAT(text(), Not(HasSubstr("Never run")));
+  run.lane = "exact";
+  EXPECT_THAT(line_with(text(), "  promise "), HasSubstr("Never run on hardware, nor in an"));
+}
+
 TEST(ReportText, FormsThatCameOutDifferentlyKeepTheirRows) {
   report::Run run = samples::sealed_run();
   run.cells[1] = samples::violated("[vdso]", "munmap", "first-page");

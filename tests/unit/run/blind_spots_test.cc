@@ -58,6 +58,29 @@ TEST(BlindSpots, NameTheStoresToCodeThatEndTheGuest) {
   }
 }
 
+TEST(BlindSpots, OfKvmSayWhatTheGuestNoticesOfTheWatch) {
+  run::RunRequest request;
+  report::Run run;
+  for (const char* lane : {"exact", "audited"}) {
+    for (const arch::Arch arch : arch::kAllArchs) {
+      request.engine = engine::Kind::Kvm;
+      request.arch = arch;
+      run.lane = lane;
+      const auto all = run::blind_spots(request, run);
+      EXPECT_THAT(all, Contains(HasSubstr("the guest can read the planted bytes")));
+      const auto step = Contains(HasSubstr("single step in the guest"));
+      if (arch == arch::Arch::Arm64) {
+        EXPECT_THAT(all, step);
+      } else {
+        EXPECT_THAT(all, Not(step));
+      }
+    }
+  }
+  for (const arch::Arch arch : arch::kAllArchs) {
+    EXPECT_THAT(spots(arch), Not(Contains(HasSubstr("planted")))) << "tcg plants nothing";
+  }
+}
+
 TEST(BlindSpots, NameTheEntriesThatWereNotCountedByStep) {
   run::RunRequest request;
   request.engine = engine::Kind::Kvm;

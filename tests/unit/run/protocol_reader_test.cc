@@ -35,7 +35,40 @@ Message counter(std::uint64_t step, std::uint64_t reads, std::uint64_t nops) {
   return message;
 }
 
+Message mappings_end(std::uint32_t count) {
+  Message message = good_mapping();
+  message.type = Type::MappingsEnd;
+  message.length = sizeof(protocol::MappingsEnd);
+  message.body.mappings_end = {};
+  message.body.mappings_end.count = count;
+  return message;
+}
+
+Message tamper(std::uint64_t gpa, protocol::Target target) {
+  Message message = good_mapping();
+  message.type = Type::Tamper;
+  message.length = sizeof(protocol::Tamper);
+  message.body.tamper = {};
+  message.body.tamper.gpa = gpa;
+  message.body.tamper.target = target;
+  return message;
+}
+
+Message samples(std::uint32_t count) {
+  Message message = good_mapping();
+  message.type = Type::Samples;
+  message.length = sizeof(protocol::Samples);
+  message.body.samples = {};
+  message.body.samples.count = count;
+  return message;
+}
+
 TEST(CheckMessage, AcceptsAGoodOne) {
+  EXPECT_TRUE(run::check_message(mappings_end(0)).ok());
+  EXPECT_TRUE(run::check_message(mappings_end(protocol::kMaxMappings)).ok());
+  EXPECT_TRUE(run::check_message(tamper(0x1008, protocol::Target::CodeStores)).ok());
+  EXPECT_TRUE(run::check_message(samples(1)).ok());
+  EXPECT_TRUE(run::check_message(samples(protocol::kMaxSamples)).ok());
   EXPECT_TRUE(run::check_message(counter(1, 1, 1)).ok());
   const Status checked = run::check_message(good_mapping());
   EXPECT_TRUE(checked.ok());
@@ -71,6 +104,14 @@ const Bad kBad[] = {
        m.body.touched.pages = 65;
      },
      "65 touched pages"},
+    {"MappingsAtTheEnd", [](Message& m) { m = mappings_end(protocol::kMaxMappings + 1); },
+     "17 mappings"},
+    {"TamperUnaligned", [](Message& m) { m = tamper(0x1004, protocol::Target::Entry); },
+     "tampering at 0x1004"},
+    {"TamperOfNothing",
+     [](Message& m) { m = tamper(0x1000, static_cast<protocol::Target>(99)); }, "target 99"},
+    {"NoSamples", [](Message& m) { m = samples(0); }, "0 samples"},
+    {"SamplesOverTheEnd", [](Message& m) { m = samples(protocol::kMaxSamples + 1); }, "samples"},
     {"CounterWithoutAStep", [](Message& m) { m = counter(0, 1, 1); }, "a step of 0"},
     {"CounterWithoutReadings", [](Message& m) { m = counter(1, 0, 1); }, "0 readings"},
     {"CounterWithoutNops", [](Message& m) { m = counter(1, 1, 0); }, "0 nops"},

@@ -165,6 +165,10 @@ Result<Stepped> step_with_open(const Vcpu& vcpu, Guard& guard, kvm_guest_debug d
   Stepped stepped;
   const int error = vcpu.enter();
   if (error != 0 || vcpu.run().exit_reason != KVM_EXIT_DEBUG) stepped.other = error;
+  // An interrupt that waits is taken before the instruction, and the step then ends on its vector,
+  // with nothing stored: no difference is found, and the frames are closed. The step is not made
+  // again at once, for the handler runs first and its own stores to guarded frames are to be told
+  // too. When it returns, the instruction faults on its frame anew, and the step is tried again.
   auto stores = guard.close();
   if (!stores) return stores.error();
   stepped.stores = std::move(stores).value();

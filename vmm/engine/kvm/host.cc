@@ -43,7 +43,8 @@ Status check_hardware(std::string_view machine, std::string_view cpuinfo) {
   if (!x86 || has_cpu_flag(cpuinfo, "vmx") || has_cpu_flag(cpuinfo, "svm")) return {};
   return Error{ExitCode::HostLacks,
                "the CPU has neither vmx nor svm: a KVM here is done in software and cannot run an "
-               "unmodified kernel"};
+               "unmodified kernel; use --engine tcg, or kvm-nested, which emulates a host that has "
+               "it"};
 }
 
 Result<std::string> capabilities_text() {

@@ -89,6 +89,8 @@ class Machine {
   /// in `off` no longer.
   [[nodiscard]] virtual Status guard(std::span<const arch::Frame> on,
                                      std::span<const arch::Frame> off) = 0;
+  /// How a store to a guarded frame comes to be done, for people: "each done ...".
+  [[nodiscard]] virtual const char* guarded_stores() const = 0;
   /// Whether begin_steps() works here. Error, exit code HostLacks: why not.
   [[nodiscard]] virtual Status can_step() const = 0;
   /// From now on run() ends after each instruction, with ExitKind::Stepped if with no other. False,

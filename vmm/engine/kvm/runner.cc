@@ -271,7 +271,9 @@ void Runner::describe(Outcome& outcome) const {
   outcome.mechanism = fmt::format(
       "{}traps at {} return(s) to user mode, found in {} KiB of kernel text once the agent first "
       "rang; code of system mappings in read-only slots",
-      exact_ != nullptr ? "tables guarded against stores, each done in the guest's stead; " : "",
+      exact_ != nullptr
+          ? fmt::format("tables guarded against stores, {}; ", machine_.guarded_stores())
+          : std::string(),
       planted_->sites, planted_->text_bytes >> 10);
   if (!not_exact_.empty()) outcome.limits.push_back("not exact: " + not_exact_);
   if (!planted_->unplanted.empty()) {

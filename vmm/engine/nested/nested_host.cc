@@ -35,7 +35,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kMiB = 1ULL << 20;
 constexpr std::uint64_t kLeastMemory = 128 * kMiB;
 constexpr std::uint64_t kMostMemory = 2048 * kMiB;
-constexpr std::chrono::milliseconds kLongest{3'600'000};
 /// From the last frame, or the end of the port, to SIGKILL.
 constexpr std::chrono::milliseconds kGrace{10'000};
 constexpr std::size_t kMostTail = 4096;
@@ -396,9 +395,9 @@ Result<NestedHost> NestedHost::create(HostPlan plan) {
                  fmt::format("an emulated host of {} bytes, expected whole MiB from {} to {}",
                              plan.memory_bytes, kLeastMemory / kMiB, kMostMemory / kMiB)};
   }
-  if (plan.deadline <= plan.deadline.zero() || plan.deadline > kLongest) {
+  if (plan.deadline <= plan.deadline.zero() || plan.deadline > kLongestDeadline) {
     return Error{ExitCode::Usage, fmt::format("a deadline of {} ms, expected 1 to {}",
-                                              plan.deadline.count(), kLongest.count())};
+                                              plan.deadline.count(), kLongestDeadline.count())};
   }
   if (plan.gic_version != 2 && plan.gic_version != 3) {
     return Error{ExitCode::Usage,

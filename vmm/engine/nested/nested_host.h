@@ -41,7 +41,7 @@ struct HostPlan {
   unsigned gic_version = 3;              ///< Of the interrupt controller, 2 or 3; arm64 only.
   /// Precondition: a whole number of MiB, 128 to 2048 MiB. Holds /tmp and /out too.
   std::uint64_t memory_bytes = 512ULL << 20;
-  /// How long the program may run, at most an hour, by the host's clock, which is the real one. The
+  /// How long the program may run, at most kLongestDeadline, by the host's clock, which is the real one. The
   /// host gets kBootTime more to boot and to send files.
   std::chrono::milliseconds deadline{60'000};
   std::filesystem::path out;  ///< Where the files of /out go; made if it is not there.
@@ -54,6 +54,7 @@ struct HostPlan {
 };
 
 inline constexpr std::chrono::milliseconds kBootTime{60'000};
+inline constexpr std::chrono::milliseconds kLongestDeadline{3'600'000};
 
 /// How it went. The program's own exit status is in `end`; any is a success of the run.
 struct HostOutcome {

@@ -8,6 +8,9 @@ namespace sealvisor::engine::tcg {
 
 namespace {
 
+/// Records between two looks at the clock.
+constexpr std::size_t kAtOnce = 4;
+
 /// Kinds behind which the vCPU waits for an answer of the consumer's (event.h).
 bool waits_for_answer(event::Kind kind) {
   return kind == event::Kind::Doorbell || kind == event::Kind::RunEnd;
@@ -15,20 +18,21 @@ bool waits_for_answer(event::Kind kind) {
 
 }  // namespace
 
-bool EventPump::drain() {
+EventPump::Drained EventPump::drain() {
+  const auto over = std::chrono::steady_clock::now() + kTurn;
   // Bounded: a vCPU that produces as fast as we consume must not keep the loop from its timers.
-  std::uint64_t room = event::kRingCapacity;
-  while (room > 0) {
+  for (bool first = true; room_ > 0; first = false) {
     const auto ready = ring_.ready();
     if (ready.empty()) break;
-    const auto records = ready.first(std::min<std::size_t>(ready.size(), room));
-    if (!pass_on(records)) return false;
+    if (!first && std::chrono::steady_clock::now() >= over) return Drained::Some;
+    const auto records = ready.first(std::min<std::size_t>({ready.size(), room_, kAtOnce}));
+    if (!pass_on(records)) return Drained::Broken;
     newest_ = records.back();
     seen_any_ = true;
-    room -= records.size();
+    room_ -= records.size();
     ring_.consume(records.size());
   }
-  return !ring_.broken();
+  return ring_.broken() ? Drained::Broken : Drained::All;
 }
 
 bool EventPump::pass_on(std::span<const event::Event> records) {
@@ -50,18 +54,33 @@ bool EventPump::pass_on(std::span<const event::Event> records) {
 
 PumpResult EventPump::on_byte(char byte) {
   PumpResult result;
-  if (byte == event::kStop) return on_stop();
-  result.broken = byte != event::kDrain || !drain();
-  return result;
-}
-
-PumpResult EventPump::on_stop() {
-  PumpResult result;
-  // The vCPU waits, so one ring's worth is all there is.
-  if (!drain()) {
+  if (byte != event::kDrain && byte != event::kStop) {
     result.broken = true;
     return result;
   }
+  stop_ = byte == event::kStop;
+  // Behind kStop the vCPU waits, so one ring's worth is all there is.
+  room_ = event::kRingCapacity;
+  return go_on();
+}
+
+PumpResult EventPump::take_rest() {
+  stop_ = false;
+  room_ = event::kRingCapacity;
+  return go_on();
+}
+
+PumpResult EventPump::go_on() {
+  const Drained drained = drain();
+  if (drained == Drained::All && stop_) return answer();
+  PumpResult result;
+  result.more = drained == Drained::Some;
+  result.broken = drained == Drained::Broken;
+  return result;
+}
+
+PumpResult EventPump::answer() {
+  PumpResult result;
   result.answer = true;
   // Without a record that asks for an answer the vCPU only waited for room.
   if (!newest_ || !waits_for_answer(newest_->kind)) return result;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <boost/asio/post.hpp>
 
 #include "vmm/base/cpu_time.h"
 #include "vmm/base/signal_text.h"
@@ -163,8 +164,8 @@ Status Loop::begin_watches() {
   deadline_.expires_at(started_ + config_.deadline);
   deadline_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    finish(End::Deadline, fmt::format("the guest had not ended after {:.3g} s",
-                                      std::chrono::duration<double>(config_.deadline).count()));
+    cut_short(End::Deadline, fmt::format("the guest had not ended after {:.3g} s",
+                                         std::chrono::duration<double>(config_.deadline).count()));
   });
   return {};
 }
@@ -215,8 +216,8 @@ void Loop::await_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {
     if (error) return;
     // The second one means that the user does not want to wait.
-    if (end_ == End::Interrupted) kill("a second signal came");
-    finish(End::Interrupted, signal_text(number));
+    if (end_ == End::Interrupted && !exit_) kill("a second signal came");
+    cut_short(End::Interrupted, signal_text(number));
     await_signal();
   });
 }
@@ -229,15 +230,27 @@ void Loop::on_channel() {
       channel_watch_.end();  // The engine is going down; its exit tells how.
       return;
     case ReadState::Bytes:
-      for (std::size_t i = 0; i < count; ++i) {
-        apply(pump_.on_byte(block[i]));
-        if (!channel_watch_.active()) return;
-      }
+      channel_bytes_.append(block.data(), count);
       break;
     case ReadState::Later:
       break;
   }
-  await_channel();
+  serve_channel();
+}
+
+void Loop::serve_channel() {
+  while (!channel_bytes_.empty()) {
+    if (exit_ || !channel_watch_.active()) return;
+    const PumpResult result = pumping_ ? pump_.go_on() : pump_.on_byte(channel_bytes_.front());
+    pumping_ = result.more;
+    if (result.more) {
+      boost::asio::post(io_, [this] { serve_channel(); });
+      return;
+    }
+    channel_bytes_.erase(0, 1);
+    apply(result);
+  }
+  if (channel_watch_.active()) await_channel();
 }
 
 void Loop::apply(const PumpResult& result) {
@@ -361,15 +374,35 @@ void Loop::on_exit() {
   // What was written before the end is still there. A process that QEMU's stand-in left behind may
   // hold the other ends open, so this does not wait for their end.
   qmp_->pump();
-  if (!pump_.drain() && !end_) {
+  take_rest();
+}
+
+void Loop::take_rest() {
+  const PumpResult result = pump_.take_rest();
+  if (result.broken && !end_) {
     end_ = End::RingBroken;
     text_ = "the event ring's indices make no sense";
+  }
+  // Of a guest that was ended, or that passed its deadline by what it left to judge, the rest is
+  // not waited for.
+  if (result.more && (!end_ || std::chrono::steady_clock::now() < ended_ + kGrace)) {
+    boost::asio::post(io_, [this] { take_rest(); });
+    return;
   }
   while (console_watch_.active() && take_console() && wait_readable(console_fd_.get(), {})) {
   }
   while (words_watch_.active() && take_words() && wait_readable(words_fd_.get(), {})) {
   }
   io_.stop();
+}
+
+void Loop::cut_short(End end, std::string text) {
+  if (!exit_) {
+    finish(end, std::move(text));
+  } else if (!end_) {
+    end_ = end;
+    text_ = std::move(text);
+  }
 }
 
 void Loop::finish(End end, std::string text) {

@@ -92,6 +92,8 @@ class Loop {
   void await_input();
   void await_signal();
   void on_channel();
+  /// Handles what came through the channel, in turns; then waits for more.
+  void serve_channel();
   void apply(const PumpResult& result);
   [[nodiscard]] bool take_console();
   [[nodiscard]] bool take_words();
@@ -99,6 +101,10 @@ class Loop {
   void on_input();
   void send_input();
   void on_exit();
+  /// Takes what QEMU wrote before it ended, in turns; then ends the loop.
+  void take_rest();
+  /// Time is over, or nobody wants to wait: ends the guest, or what is done once it has ended.
+  void cut_short(End end, std::string text);
   /// Ends the guest politely; the first reason counts.
   void finish(End end, std::string text);
   void kill(const std::string& why);
@@ -140,6 +146,8 @@ class Loop {
   std::string text_;
   std::string killed_;  ///< Why it had to be killed.
   std::string words_;   ///< QEMU's standard error.
+  std::string channel_bytes_;  ///< Came through the channel and are not handled yet.
+  bool pumping_ = false;       ///< The first of them is under way.
   std::string pending_input_;
   std::optional<ReadyWatch> ready_;  ///< Input begins when the console has shown it.
   EscapeFilter escape_;

@@ -25,6 +25,7 @@ TEST(KvmHost, ASoftwareKvmIsRecognisedByTheFlagsAlone) {
   ASSERT_FALSE(none.ok());
   EXPECT_EQ(none.error().code, ExitCode::HostLacks);
   EXPECT_THAT(none.error().message, HasSubstr("neither vmx nor svm"));
+  EXPECT_THAT(none.error().message, HasSubstr("--engine tcg, or kvm-nested")) << "what to do";
 }
 
 TEST(KvmHost, KnowsItsOwnArchitecture) {

@@ -93,6 +93,9 @@ class Arm64Machine final : public Machine {
                              std::span<const arch::Frame> off) override {
     return guard_.change(on, off);
   }
+  [[nodiscard]] const char* guarded_stores() const override {
+    return "each done in the guest's stead";
+  }
   [[nodiscard]] Status can_step() const override;
   [[nodiscard]] Result<bool> begin_steps() override;
   [[nodiscard]] Status end_steps() override;

@@ -112,6 +112,9 @@ class X86Machine final : public Machine {
                              std::span<const arch::Frame> off) override {
     return guard_.change(on, off);
   }
+  [[nodiscard]] const char* guarded_stores() const override {
+    return "each stepped over with all of them open, and told by what differs";
+  }
   [[nodiscard]] Status can_step() const override;
   [[nodiscard]] Result<bool> begin_steps() override { return can_step().error(); }
   [[nodiscard]] Status end_steps() override { return can_step(); }
