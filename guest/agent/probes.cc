@@ -89,8 +89,7 @@ int set_probes(std::uint32_t count) {
     attributes.size = sizeof attributes;
     attributes.config1 = reinterpret_cast<std::uintptr_t>(kStaticImage);  // uprobe_path
     attributes.config2 = file_offset(function(i));                        // probe_offset
-    const long event =
-        ::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    const long event = ::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
     if (event < 0) return -errno;
   }
   return 0;

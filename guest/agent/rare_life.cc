@@ -67,11 +67,11 @@ int touch_from_clone(void* argument) {
 
 int clone_and_touch(MappingTable& table) {
   constexpr std::size_t kStack = 16384;
-  void* const stack = ::mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                             -1, 0);
+  void* const stack =
+      ::mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (stack == MAP_FAILED) return errno;
-  const pid_t clone = ::clone(touch_from_clone, static_cast<char*>(stack) + kStack,
-                              CLONE_VM | SIGCHLD, &table);
+  const pid_t clone =
+      ::clone(touch_from_clone, static_cast<char*>(stack) + kStack, CLONE_VM | SIGCHLD, &table);
   if (clone < 0) return errno;
   const int status = wait_for(clone).status();
   touch_mappings(table);
@@ -200,14 +200,16 @@ int run_exec_failed(Agent& agent, std::uint32_t count, std::uint32_t& done) {
       ::execve(path, arguments, arguments + 1);
       return errno;  // Too early: the old program is still there.
     });
-    if (const int error = ended_by("exec that fails late", child, SIGSEGV); error != 0) return error;
+    if (const int error = ended_by("exec that fails late", child, SIGSEGV); error != 0)
+      return error;
   }
   return 0;
 }
 
 int run_core_dump(Agent& agent, std::uint32_t count, std::uint32_t& done) {
   constexpr const char* kPattern = "/tmp/core";
-  if (!write_file("/proc/sys/kernel/core_pattern", kPattern, std::strlen(kPattern), 0)) return errno;
+  if (!write_file("/proc/sys/kernel/core_pattern", kPattern, std::strlen(kPattern), 0))
+    return errno;
   for (; done < count; ++done) {
     const pid_t child = child_with(agent, [](MappingTable&, std::uint64_t) {
       const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
@@ -226,8 +228,8 @@ int run_core_dump(Agent& agent, std::uint32_t count, std::uint32_t& done) {
 }
 
 int run_personality(Agent& agent, std::uint32_t count, std::uint32_t& done) {
-  constexpr std::array<unsigned long, 4> kPersonas = {
-      ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT, READ_IMPLIES_EXEC, ADDR_LIMIT_3GB};
+  constexpr std::array<unsigned long, 4> kPersonas = {ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT,
+                                                      READ_IMPLIES_EXEC, ADDR_LIMIT_3GB};
   for (; done < count; ++done) {
     const unsigned long persona = kPersonas[done % kPersonas.size()];
     const pid_t child = child_with(agent, [&agent, persona](MappingTable&, std::uint64_t token) {

@@ -135,7 +135,8 @@ class Victim {
   /// [uprobes] is there from the first probe on that was hit.
   [[nodiscard]] bool make_uprobes() const {
 #if UINTPTR_MAX > UINT32_MAX
-    if (item_.mapping->smaps_name == "[uprobes]") return set_probes(1) == 0 && hit_probes(1, 1) == 0;
+    if (item_.mapping->smaps_name == "[uprobes]")
+      return set_probes(1) == 0 && hit_probes(1, 1) == 0;
 #endif
     return true;
   }

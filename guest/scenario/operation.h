@@ -18,35 +18,35 @@ enum class Call : std::uint8_t {
   Munmap,
   MremapMove,
   MremapShrink,
-  MremapGrow,      ///< argument: MREMAP_MAYMOVE or 0.
+  MremapGrow,  ///< argument: MREMAP_MAYMOVE or 0.
   MremapDontUnmap,
   MremapSame,
   MremapDuplicate,
   MremapOnto,
-  Mprotect,        ///< argument: PROT_*, or kSameProtection.
-  PkeyMprotect,    ///< argument: PROT_*.
+  Mprotect,      ///< argument: PROT_*, or kSameProtection.
+  PkeyMprotect,  ///< argument: PROT_*.
   MmapFixed,
   MmapNoReplace,
   MmapHint,
-  Madvise,         ///< argument: MADV_*, for this one and the next two.
+  Madvise,  ///< argument: MADV_*, for this one and the next two.
   ProcessMadvise,
   UringMadvise,
-  MadviseFork,     ///< argument: MADV_*; then a fork, and a look into the child.
-  ForcedMadvise,   ///< argument: MADV_*, behind a forced write to each page.
+  MadviseFork,    ///< argument: MADV_*; then a fork, and a look into the child.
+  ForcedMadvise,  ///< argument: MADV_*, behind a forced write to each page.
   RemapFilePages,
   Mlock,
   MlockOnFault,
   Munlock,
   MlockAll,
-  Msync,           ///< argument: MS_*.
-  UffdRegister,    ///< argument: UFFDIO_REGISTER_MODE_*.
+  Msync,         ///< argument: MS_*.
+  UffdRegister,  ///< argument: UFFDIO_REGISTER_MODE_*.
   UffdMoveFrom,
   UffdMoveOnto,
   UffdCopyOnto,
   Mseal,
   MsealMunmap,
   BrkOver,
-  ShmatOver,       ///< argument: SHM_REMAP or 0.
+  ShmatOver,  ///< argument: SHM_REMAP or 0.
   PrctlName,
   ArchMapVdso,
   Mbind,
@@ -59,18 +59,18 @@ enum class Call : std::uint8_t {
   ProcMemRead,
   VmWritev,
   VmReadv,
-  Personality,     ///< argument: bits of personality(2).
-  Knob,            ///< argument: a place in kKnobs.
+  Personality,  ///< argument: bits of personality(2).
+  Knob,         ///< argument: a place in kKnobs.
   TimeNamespaceSetns,
   TimeNamespaceFork,
-  UprobeHit,       ///< argument: how many probes are hit.
+  UprobeHit,  ///< argument: how many probes are hit.
   Fork,
   CloneVm,
   PressureSwap,
   PressureCompact,
   PressureKsm,
   PressureMemcg,
-  Race,            ///< argument: one of Racing.
+  Race,  ///< argument: one of Racing.
 };
 inline constexpr std::size_t kCallCount = static_cast<std::size_t>(Call::Race) + 1;
 

@@ -115,8 +115,8 @@ inline constexpr auto kScenarios = [] {
 [[nodiscard]] constexpr bool applies(const Scenario& scenario, const Mapping& mapping,
                                      arch::Arch arch) {
   const Operation& operation = *scenario.operation;
-  return (!mapping.only || *mapping.only == arch) &&
-         (!operation.only || *operation.only == arch) && !(operation.native && mapping.compat);
+  return (!mapping.only || *mapping.only == arch) && (!operation.only || *operation.only == arch) &&
+         !(operation.native && mapping.compat);
 }
 
 }  // namespace sealvisor::scenario

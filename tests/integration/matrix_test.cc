@@ -90,8 +90,8 @@ void expect_forced_by_tracers_only(const report::Run& run) {
 /// On a kernel without the seal the same writes are as expected, and no class of their own.
 void expect_copies(const report::Run& run) {
   expect_as_expected(run);
-  const auto copied = cells_of(
-      run, [](const Cell& cell) { return cell.observation.change == Change::Privatised; });
+  const auto copied =
+      cells_of(run, [](const Cell& cell) { return cell.observation.change == Change::Privatised; });
   EXPECT_FALSE(copied.empty());
   for (const Cell* cell : copied) EXPECT_EQ(cell->verdict, Verdict::AsExpected);
 }
@@ -178,8 +178,8 @@ const Row kRows[] = {
     {"Pressure", "lts-sealed", {"pressure/*"}, "", expect_as_expected},
     {"LivesInFull",
      "lts-sealed",
-     {"life/clone-vm", "life/exec-thread", "life/exec-failed", "life/core-dump",
-      "life/personality", "life/uprobes", "life/mrelease", "life/oom"},
+     {"life/clone-vm", "life/exec-thread", "life/exec-failed", "life/core-dump", "life/personality",
+      "life/uprobes", "life/mrelease", "life/oom"},
      "",
      expect_as_expected},
 };
@@ -187,13 +187,11 @@ const Row kRows[] = {
 using ArchRow = std::tuple<arch::Arch, Row>;
 
 class Matrix : public testing::TestWithParam<ArchRow> {};
-INSTANTIATE_TEST_SUITE_P(Table, Matrix,
-                         testing::Combine(testing::ValuesIn(arch::kAllArchs),
-                                          testing::ValuesIn(kRows)),
-                         [](const testing::TestParamInfo<ArchRow>& one) {
-                           return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
-                                  std::get<1>(one.param).name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Table, Matrix, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
+    [](const testing::TestParamInfo<ArchRow>& one) {
+      return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
+    });
 
 TEST_P(Matrix, ComesOutAsItMust) {
   const auto& [arch, row] = GetParam();

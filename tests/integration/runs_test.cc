@@ -160,7 +160,8 @@ void expect_lies(const report::Run& run) {
     if (cell.verdict == Verdict::Skipped) continue;
     EXPECT_TRUE(cell.claim.sealed.value_or(false)) << "every claim of this kernel says sealed";
     const bool reported = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
-    EXPECT_EQ(reported, app::documented_lie(cell, {.arch = run.arch, .protection_keys = run.protection_keys}))
+    EXPECT_EQ(reported,
+              app::documented_lie(cell, {.arch = run.arch, .protection_keys = run.protection_keys}))
         << cell.mapping << " " << cell.operation << "/" << cell.form << ": "
         << cell.observation.text << ", claim " << cell.claim.text;
     if (cell.verdict == Verdict::Violation) ++violations;
@@ -172,13 +173,14 @@ void expect_lies(const report::Run& run) {
   EXPECT_EQ(violations, 5U);
   EXPECT_EQ(mismatches, 22U);
   for (const report::Finding& finding : run.findings) {
-    EXPECT_TRUE(std::any_of(run.cells.begin(), run.cells.end(),
-                            [&](const report::Cell& cell) {
-                              return app::documented_lie(cell, {.arch = run.arch, .protection_keys = run.protection_keys}) &&
-                                     finding.id.starts_with(
-                                         fmt::format("{}/lying/{}/{}/{}/", arch::name_of(run.arch),
-                                                     cell.mapping, cell.operation, cell.form));
-                            }))
+    EXPECT_TRUE(std::any_of(
+        run.cells.begin(), run.cells.end(),
+        [&](const report::Cell& cell) {
+          return app::documented_lie(cell,
+                                     {.arch = run.arch, .protection_keys = run.protection_keys}) &&
+                 finding.id.starts_with(fmt::format("{}/lying/{}/{}/{}/", arch::name_of(run.arch),
+                                                    cell.mapping, cell.operation, cell.form));
+        }))
         << "no lie of this kernel: " << finding.id << ": " << finding.text;
   }
   const report::Cell* unmapped = find_cell(run, "[vdso]", "munmap", "whole");

@@ -248,8 +248,8 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
   // the program still writes its report of guests that passed theirs.
   const bool own = !options.machine.kernel.empty();
   const int guests = own ? 1 : static_cast<int>(options.recipes.size());
-  plan.deadline = std::min<std::chrono::milliseconds>(
-      (options.deadline + kAroundAGuest) * guests, engine::nested::kLongestDeadline);
+  plan.deadline = std::min<std::chrono::milliseconds>((options.deadline + kAroundAGuest) * guests,
+                                                      engine::nested::kLongestDeadline);
 
   const auto add = [&plan](std::string path, fs::path source, bool executable) {
     plan.files.push_back({std::move(path), std::move(source), executable});

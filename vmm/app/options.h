@@ -18,9 +18,9 @@
 
 namespace sealvisor::app {
 
-/// Most time for one guest of `verify`, if nothing else is asked for: with the default scenarios, in
-/// full. In an emulated host the longest scenarios of one kernel (a thousand processes) alone take
-/// minutes.
+/// Most time for one guest of `verify`, if nothing else is asked for: with the default scenarios,
+/// in full. In an emulated host the longest scenarios of one kernel (a thousand processes) alone
+/// take minutes.
 inline constexpr std::chrono::seconds kGuestDeadline{120};
 inline constexpr std::chrono::seconds kFullDeadline{900};
 inline constexpr std::chrono::seconds kNestedGuestDeadline{600};
@@ -43,8 +43,8 @@ struct VerifyOptions {
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
   std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
-  std::filesystem::path json;   ///< Empty: none is written.
-  std::filesystem::path trace;  ///< Empty: none is kept.
+  std::filesystem::path json;         ///< Empty: none is written.
+  std::filesystem::path trace;        ///< Empty: none is kept.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;

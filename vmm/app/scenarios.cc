@@ -124,8 +124,8 @@ Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::str
     const bool asked = std::any_of(
         patterns.begin(), patterns.end(),
         [&](const std::string& pattern) { return scenario::matches(scenario, pattern.c_str()); });
-    const bool usual = scenario.tier == scenario::Tier::Default ||
-                       (full && scenario.tier == scenario::Tier::Full);
+    const bool usual =
+        scenario.tier == scenario::Tier::Default || (full && scenario.tier == scenario::Tier::Full);
     if (patterns.empty() ? usual : asked) chosen.push_back(&scenario);
   }
   return chosen;
@@ -145,12 +145,12 @@ std::string list_scenarios(std::size_t width) {
   std::vector<report::Row> rows;
   rows.reserve(kScenarios.size());
   for (const Scenario& scenario : kScenarios) {
-    rows.push_back({{std::string(scenario.name), name_of(scenario.tier),
-                     scenario.count == 0 ? "" : std::to_string(scenario.count),
-                     description_of(scenario)}});
+    rows.push_back(
+        {{std::string(scenario.name), name_of(scenario.tier),
+          scenario.count == 0 ? "" : std::to_string(scenario.count), description_of(scenario)}});
   }
-  return report::table({{"scenario"}, {"runs"}, {"count", 9, true}, {"what it does"}}, rows,
-                       width, 0, false);
+  return report::table({{"scenario"}, {"runs"}, {"count", 9, true}, {"what it does"}}, rows, width,
+                       0, false);
 }
 
 std::string list_scenarios_json() {

@@ -53,8 +53,9 @@ constexpr auto kVariants = std::to_array<Variant>({
      .arguments = "proc_mem.force_override=never"},
     {.name = "smp",
      .description = "two vCPUs",
-     .refused = "the monitor follows the root of one vCPU, and the x86-64 recipes are built without "
-                "CONFIG_SMP"},
+     .refused =
+         "the monitor follows the root of one vCPU, and the x86-64 recipes are built without "
+         "CONFIG_SMP"},
 });
 
 bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {
@@ -101,11 +102,11 @@ Result<std::vector<const Variant*>> choose_variants(const std::vector<std::strin
 std::string list_variants(std::size_t width) {
   std::vector<report::Row> rows;
   for (const Variant& variant : kVariants) {
-    rows.push_back({{std::string(variant.name),
-                     variant.only ? arch::name_of(*variant.only) : "both",
-                     variant.refused.empty()
-                         ? std::string(variant.description)
-                         : fmt::format("{}; refused: {}", variant.description, variant.refused)}});
+    rows.push_back(
+        {{std::string(variant.name), variant.only ? arch::name_of(*variant.only) : "both",
+          variant.refused.empty()
+              ? std::string(variant.description)
+              : fmt::format("{}; refused: {}", variant.description, variant.refused)}});
   }
   return report::table({{"variant"}, {"of"}, {"what it is"}}, rows, width, 0, false);
 }

@@ -66,8 +66,8 @@ struct AddressSpace {
   std::uint64_t user_entries = 0;
   std::vector<Placement> placements;
   std::vector<Elsewhere> elsewhere;
-  /// Where the process that this one was forked from has its mappings: (mapping, base). A frame that
-  /// appears there is judged as a page of that place, not as the beginning of another.
+  /// Where the process that this one was forked from has its mappings: (mapping, base). A frame
+  /// that appears there is judged as a page of that place, not as the beginning of another.
   std::vector<std::pair<std::size_t, arch::Gva>> inherited;
   std::uint64_t seen_epoch = 0;
   std::uint64_t seen_upper_epoch = 0;

@@ -288,16 +288,14 @@ std::vector<std::string> confirmed(const Report& report) {
   if (!sealed.empty()) {
     const std::size_t unchanged = sum(sealed, held);
     const std::size_t refused = sum(sealed, count_refused);
-    const std::size_t forced = sum(sealed, [](const Run& run) {
-      return count_verdict(run, Verdict::Forced);
-    });
-    const std::size_t by_design = sum(sealed, [](const Run& run) {
-      return count_verdict(run, Verdict::ByDesign);
-    });
+    const std::size_t forced =
+        sum(sealed, [](const Run& run) { return count_verdict(run, Verdict::Forced); });
+    const std::size_t by_design =
+        sum(sealed, [](const Run& run) { return count_verdict(run, Verdict::ByDesign); });
     std::string sentence = fmt::format("sealed: {}", count_of(unchanged, "cell"));
-    sentence += refused == unchanged ? " refused and unchanged"
-                                     : fmt::format(" unchanged, {} of them refused",
-                                                   grouped(refused));
+    sentence += refused == unchanged
+                    ? " refused and unchanged"
+                    : fmt::format(" unchanged, {} of them refused", grouped(refused));
     sentence += in_part(sum(sealed, count_held_in_part));
     sentence += forced == 0 ? ", nothing forced"
                             : fmt::format("; {} changed by force (S2, S5)", grouped(forced));

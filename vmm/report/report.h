@@ -44,12 +44,12 @@ enum class Exception : std::uint8_t {
 
 /// Verdict on a cell: claim, observation and expectation side by side.
 enum class Verdict : std::uint8_t {
-  Held,  ///< Recipe that is to be sealed: nothing user-visible changed in the pages that were
-         ///< populated, as expected of a seal. Whatever refused it, and also where the kernel has
-         ///< nothing to refuse: where something else comes before the seal (EACCES of mprotect on
-         ///< [vvar]), no proof that there is one.
-  Forced,    ///< Recipe that is to be sealed: changed as expected, by Exception::Forced.
-  ByDesign,  ///< The same, by Exception::ByDesign.
+  Held,    ///< Recipe that is to be sealed: nothing user-visible changed in the pages that were
+           ///< populated, as expected of a seal. Whatever refused it, and also where the kernel has
+           ///< nothing to refuse: where something else comes before the seal (EACCES of mprotect on
+           ///< [vvar]), no proof that there is one.
+  Forced,  ///< Recipe that is to be sealed: changed as expected, by Exception::Forced.
+  ByDesign,    ///< The same, by Exception::ByDesign.
   AsExpected,  ///< Unsealed recipe: did what an unsealed kernel is expected to do. Own image, of
                ///< which nothing is known: nothing contradicts the claim; "ok" and unchanged is
                ///< no contradiction.
@@ -116,7 +116,8 @@ struct Cell {
   Observation observation;
   std::optional<Expected> expectation;
   Verdict verdict = Verdict::Unobserved;
-  std::vector<std::string> broken;  ///< Invariants that user mode saw broken, "S1".."S8", each once.
+  std::vector<std::string>
+      broken;  ///< Invariants that user mode saw broken, "S1".."S8", each once.
   std::vector<EntryChange> changes;
   std::uint64_t changes_left_out = 0;  ///< Past the bound on kept changes.
   bool lie = false;  ///< Control runs: this recipe is documented to lie here, so it must be caught.
@@ -228,12 +229,12 @@ struct Start {
 
 struct Run {
   arch::Arch arch{};
-  std::string recipe;        ///< Or the path of the user's image.
-  std::string variant{};     ///< Of the machine or the kernel's command line; empty: the usual one.
+  std::string recipe;     ///< Or the path of the user's image.
+  std::string variant{};  ///< Of the machine or the kernel's command line; empty: the usual one.
   bool protection_keys = false;  ///< The guest has them on.
-  bool sealed = false;       ///< What the recipe is expected to be.
-  bool control = false;      ///< A negative control: violations are what it is for.
-  bool expectations = true;  ///< False for a user's own image: nothing is known beforehand.
+  bool sealed = false;           ///< What the recipe is expected to be.
+  bool control = false;          ///< A negative control: violations are what it is for.
+  bool expectations = true;      ///< False for a user's own image: nothing is known beforehand.
   std::string engine = "tcg";
   std::string lane = "exact";
   std::string kernel;  ///< uname -r and version, as the guest says.

@@ -320,10 +320,8 @@ void Course::judge_violations(Active& active, const std::string& what) {
   if (!cell.expectation && !cell.claim.sealed.value_or(false)) return;
   // User mode saw each of these, even one that was gone again when the cell ended.
   for (const seal::Violation& violation : active.violations) {
-    const bool implied =
-        cell.expectation
-            ? seal::implied(*cell.expectation, violation.invariant)
-            : seal::exception_of(cell) != report::Exception::None;
+    const bool implied = cell.expectation ? seal::implied(*cell.expectation, violation.invariant)
+                                          : seal::exception_of(cell) != report::Exception::None;
     if (implied) continue;
     cell.verdict = Verdict::Violation;
     finding(violation.invariant, what, violation.text);

@@ -41,16 +41,15 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
   for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
-  const bool controls = std::any_of(
-      request_.plan.begin(), request_.plan.end(), [](const scenario::PlanItem& item) {
+  const bool controls =
+      std::any_of(request_.plan.begin(), request_.plan.end(), [](const scenario::PlanItem& item) {
         return item.scenario->kind == scenario::Kind::Control;
       });
   if (controls) announcements_.expect_special();
   course_.set_compare([this](Frame one, Frame other) { return differing_bytes(one, other); });
   if (symbols_ != nullptr) {
-    course_.set_kernel_has([this](std::string_view name) {
-      return symbols_->address_of(name).has_value();
-    });
+    course_.set_kernel_has(
+        [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
   }
 }
 
@@ -181,9 +180,9 @@ model::AddressSpace* Session::look(Frame root) {
       judged(violation);
     }
     if (transition.after.end != arch::WalkEnd::Leaf) continue;
-    const auto copied = seal::copied_bytes(
-        identities_, transition.page, transition.after.frame,
-        [this](Frame one, Frame other) { return differing_bytes(one, other); });
+    const auto copied =
+        seal::copied_bytes(identities_, transition.page, transition.after.frame,
+                           [this](Frame one, Frame other) { return differing_bytes(one, other); });
     if (copied && *copied != 0) {
       judged(seal::judge_copy(identities_, *space, transition, *copied));
     }

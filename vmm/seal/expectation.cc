@@ -56,13 +56,11 @@ bool fits(Part part, const Question& question) {
 
 bool means(const Row& row, const Question& question, const Guest& guest) {
   const Recipe recipe = guest.sealed ? Recipe::Sealed : Recipe::Unsealed;
-  const Machine machine =
-      guest.arch == arch::Arch::X86_64 ? Machine::X86_64 : Machine::Arm64;
+  const Machine machine = guest.arch == arch::Arch::X86_64 ? Machine::X86_64 : Machine::Arm64;
   const Keys keys = guest.protection_keys ? Keys::On : Keys::Off;
   return row.of.has(question.operation->call) && row.with.has(question.operation->argument) &&
-         (row.recipe == Recipe::Any || row.recipe == recipe) &&
-         (row.kinds & question.kind) != 0 && fits(row.part, question) &&
-         (row.machine == Machine::Any || row.machine == machine) &&
+         (row.recipe == Recipe::Any || row.recipe == recipe) && (row.kinds & question.kind) != 0 &&
+         fits(row.part, question) && (row.machine == Machine::Any || row.machine == machine) &&
          (row.keys == Keys::Any || row.keys == keys) && (row.forcings & guest.force) != 0;
 }
 

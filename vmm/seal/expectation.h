@@ -4,10 +4,9 @@
 // The table (vmm/seal/rows) was derived by reading the sources, never from results; a run that
 // disagrees is a finding. Read: linux-source-6.12 6.12.117 as Debian packages it, with
 // guest/kernel/patches/lts (the seal: VM_SEALED in the vm_flags of the special mappings); for the
-// operations that are tried by default also linux-source-7.3 7.3.4, of which of the others nothing is
-// expected. Documents:
-// Documentation/userspace-api/mseal.rst of 6.12, and the manual pages. Where document and code
-// differ, the source says both; the code is expected.
+// operations that are tried by default also linux-source-7.3 7.3.4, of which of the others nothing
+// is expected. Documents: Documentation/userspace-api/mseal.rst of 6.12, and the manual pages.
+// Where document and code differ, the source says both; the code is expected.
 #pragma once
 
 #include <optional>

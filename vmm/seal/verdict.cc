@@ -20,8 +20,7 @@ namespace {
 /// Refaults that nobody expects are the kernel's business: they count as unchanged. One that is
 /// expected must be seen.
 bool same_change(Change expected, Change observed) {
-  return expected == observed ||
-         (expected == Change::Unchanged && observed == Change::Refaulted);
+  return expected == observed || (expected == Change::Unchanged && observed == Change::Refaulted);
 }
 
 report::Verdict verdict_of(report::Exception exception, bool sealed) {
@@ -104,11 +103,10 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   }
   if (!cell.expectation) {
     // Nothing is known of this kernel: only what it claims can be held against it.
-    judgement.verdict =
-        !judgement.findings.empty() ? Verdict::Violation
-        : cell.claim.sealed.value_or(false) && excepted
-            ? verdict_of(exception_of(cell), true)
-            : Verdict::AsExpected;
+    judgement.verdict = !judgement.findings.empty() ? Verdict::Violation
+                        : cell.claim.sealed.value_or(false) && excepted
+                            ? verdict_of(exception_of(cell), true)
+                            : Verdict::AsExpected;
     return judgement;
   }
   const report::Expected& expected = *cell.expectation;
@@ -155,8 +153,8 @@ report::Exception exception_of(const report::Cell& cell) {
   }
   const scenario::Operation* const operation = scenario::operation_named(cell.operation);
   if (operation == nullptr) return report::Exception::None;
-  const bool forced = scenario::forces(operation->call) ||
-                      operation->call == scenario::Call::ForcedMadvise;
+  const bool forced =
+      scenario::forces(operation->call) || operation->call == scenario::Call::ForcedMadvise;
   if (forced && observed == Change::Privatised) return report::Exception::Forced;
   return scenario::enters_time_namespace(operation->call) && observed == Change::Moved
              ? report::Exception::ByDesign

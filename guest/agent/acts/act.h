@@ -28,10 +28,10 @@ struct Target {
   std::uintptr_t end = 0;
   std::uintptr_t mapping_start = 0;  ///< The whole mapping.
   std::uintptr_t mapping_end = 0;
-  int protection = 0;         ///< PROT_* that the mapping has.
-  std::uintptr_t place = 0;   ///< Memory, or reserved address space, as large as the range.
-  int fd = -1;                ///< Whatever file, ring or segment is needed.
-  int other = -1;             ///< A second one.
+  int protection = 0;        ///< PROT_* that the mapping has.
+  std::uintptr_t place = 0;  ///< Memory, or reserved address space, as large as the range.
+  int fd = -1;               ///< Whatever file, ring or segment is needed.
+  int other = -1;            ///< A second one.
   Helper helper{};
   std::uintptr_t bystander = 0;  ///< Pages of the victim's own that must be hit too.
   std::uint32_t bystanders = 0;

@@ -56,9 +56,10 @@ Skip open_uring(Target& t, std::uint32_t) {
   if (t.fd < 0) return t.fd == -ENOSYS ? Skip::Unsupported : Skip::NoRoom;
   const auto& sq = uring.layout.sq_off;
   const auto& cq = uring.layout.cq_off;
-  uring.submit = map_ring(t.fd, sq.array + kRingEntries * sizeof(std::uint32_t), IORING_OFF_SQ_RING);
-  uring.complete = map_ring(t.fd, cq.cqes + uring.layout.cq_entries * sizeof(io_uring_cqe),
-                            IORING_OFF_CQ_RING);
+  uring.submit =
+      map_ring(t.fd, sq.array + kRingEntries * sizeof(std::uint32_t), IORING_OFF_SQ_RING);
+  uring.complete =
+      map_ring(t.fd, cq.cqes + uring.layout.cq_entries * sizeof(io_uring_cqe), IORING_OFF_CQ_RING);
   uring.entries = map_ring(t.fd, kRingEntries * sizeof(io_uring_sqe), IORING_OFF_SQES);
   return uring.submit != 0 && uring.complete != 0 && uring.entries != 0 ? Skip::No : Skip::NoRoom;
 }
@@ -108,15 +109,13 @@ void add_advise_ways(Ways& ways) {
                                          t.fd = open_memory_of(0);
                                          return t.fd >= 0 ? Skip::No : Skip::NoRoom;
                                        }};
-  way_of(ways, Call::Mlock) = {[](Target& t, std::uint32_t) {
-    return raw_call(SYS_mlock, arg(t.start), arg(t.size()));
-  }};
+  way_of(ways, Call::Mlock) = {
+      [](Target& t, std::uint32_t) { return raw_call(SYS_mlock, arg(t.start), arg(t.size())); }};
   way_of(ways, Call::MlockOnFault) = {[](Target& t, std::uint32_t) {
     return raw_call(SYS_mlock2, arg(t.start), arg(t.size()), MLOCK_ONFAULT);
   }};
-  way_of(ways, Call::Munlock) = {[](Target& t, std::uint32_t) {
-    return raw_call(SYS_munlock, arg(t.start), arg(t.size()));
-  }};
+  way_of(ways, Call::Munlock) = {
+      [](Target& t, std::uint32_t) { return raw_call(SYS_munlock, arg(t.start), arg(t.size())); }};
   way_of(ways, Call::MlockAll) = {
       [](Target&, std::uint32_t) { return raw_call(SYS_mlockall, MCL_CURRENT); }};
   way_of(ways, Call::Msync) = {[](Target& t, std::uint32_t flags) {

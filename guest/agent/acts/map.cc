@@ -39,9 +39,8 @@ long moved(Target& t, std::uintptr_t size, long result) {
 }
 
 long mremap_to(Target& t, std::uintptr_t new_size, long flags, std::uintptr_t place) {
-  return moved(
-      t, new_size,
-      raw_call(SYS_mremap, arg(t.start), arg(t.size()), arg(new_size), flags, arg(place)));
+  return moved(t, new_size,
+               raw_call(SYS_mremap, arg(t.start), arg(t.size()), arg(new_size), flags, arg(place)));
 }
 
 Skip reserve(Target& t, std::uint32_t) {
@@ -93,9 +92,7 @@ long map_vdso_again([[maybe_unused]] Target& t, std::uint32_t) {
 
 long seal(Target& t, std::uint32_t) { return raw_call(kMseal, arg(t.start), arg(t.size()), 0); }
 
-long unmap(Target& t, std::uint32_t) {
-  return raw_call(SYS_munmap, arg(t.start), arg(t.size()));
-}
+long unmap(Target& t, std::uint32_t) { return raw_call(SYS_munmap, arg(t.start), arg(t.size())); }
 
 }  // namespace
 
@@ -106,11 +103,11 @@ std::uintptr_t new_memory(std::uintptr_t size, int protection) {
 
 void add_map_ways(Ways& ways) {
   way_of(ways, Call::Munmap) = {unmap};
-  way_of(ways, Call::MremapMove) = {
-      [](Target& t, std::uint32_t) {
-        return mremap_to(t, t.size(), MREMAP_MAYMOVE | MREMAP_FIXED, t.place);
-      },
-      reserve};
+  way_of(ways, Call::MremapMove) = {[](Target& t, std::uint32_t) {
+                                      return mremap_to(t, t.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+                                                       t.place);
+                                    },
+                                    reserve};
   // The range is what goes; what stays is in front of it.
   way_of(ways, Call::MremapShrink) = {[](Target& t, std::uint32_t) {
     return raw_call(SYS_mremap, arg(t.mapping_start), arg(t.end - t.mapping_start),
@@ -130,23 +127,22 @@ void add_map_ways(Ways& ways) {
     return moved(t, t.size(),
                  raw_call(SYS_mremap, arg(t.start), 0, arg(t.size()), MREMAP_MAYMOVE, 0));
   }};
-  way_of(ways, Call::MremapOnto) = {
-      [](Target& t, std::uint32_t) {
-        return raw_call(SYS_mremap, arg(t.place), arg(t.size()), arg(t.size()),
-                        MREMAP_MAYMOVE | MREMAP_FIXED, arg(t.start));
-      },
-      fill};
+  way_of(ways, Call::MremapOnto) = {[](Target& t, std::uint32_t) {
+                                      return raw_call(SYS_mremap, arg(t.place), arg(t.size()),
+                                                      arg(t.size()), MREMAP_MAYMOVE | MREMAP_FIXED,
+                                                      arg(t.start));
+                                    },
+                                    fill};
   way_of(ways, Call::Mprotect) = {[](Target& t, std::uint32_t protection) {
     return raw_call(SYS_mprotect, arg(t.start), arg(t.size()), protection_for(t, protection));
   }};
-  way_of(ways, Call::PkeyMprotect) = {
-      [](Target& t, std::uint32_t protection) {
-        return raw_call(SYS_pkey_mprotect, arg(t.start), arg(t.size()), arg(protection), t.fd);
-      },
-      take_key};
-  way_of(ways, Call::MmapFixed) = {[](Target& t, std::uint32_t) {
-    return mmap_at(t.start, t.size(), kAnonymous | MAP_FIXED);
-  }};
+  way_of(ways, Call::PkeyMprotect) = {[](Target& t, std::uint32_t protection) {
+                                        return raw_call(SYS_pkey_mprotect, arg(t.start),
+                                                        arg(t.size()), arg(protection), t.fd);
+                                      },
+                                      take_key};
+  way_of(ways, Call::MmapFixed) = {
+      [](Target& t, std::uint32_t) { return mmap_at(t.start, t.size(), kAnonymous | MAP_FIXED); }};
   way_of(ways, Call::MmapNoReplace) = {[](Target& t, std::uint32_t) {
     return mmap_at(t.start, t.size(), kAnonymous | MAP_FIXED_NOREPLACE);
   }};

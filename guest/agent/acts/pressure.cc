@@ -98,7 +98,8 @@ long take_memory(const Target&, std::uint32_t, pid_t) {
   const auto swapped = [] { return counter("/proc/vmstat", "pswpout"); };
   const std::uint64_t before = swapped();
   for (std::uintptr_t chunk = 0; chunk < kMostChunks; ++chunk) {
-    void* taken = ::mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* taken =
+        ::mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (taken == MAP_FAILED) return -errno;
     (void)::madvise(taken, kChunk, MADV_HUGEPAGE);
     for (std::uintptr_t page = 0; page < kChunk; page += kPage) {
@@ -124,7 +125,8 @@ void end_swap(Target&, std::uint32_t) { ::swapoff(kDisk); }
 
 // Compaction.
 
-/// It brings what is low in memory together at its top: much must stand by for some of it to be low.
+/// It brings what is low in memory together at its top: much must stand by for some of it to be
+/// low.
 constexpr std::uint32_t kScattered = 8192;
 
 Skip prepare_compaction(Target& t, std::uint32_t) {

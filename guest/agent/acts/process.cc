@@ -105,8 +105,8 @@ long name_it(Target& t, std::uint32_t) {
 }
 
 long bind_it(Target& t, std::uint32_t) {
-  constexpr long kBind = 2;      // MPOL_BIND
-  constexpr long kMove = 1 << 1; // MPOL_MF_MOVE
+  constexpr long kBind = 2;       // MPOL_BIND
+  constexpr long kMove = 1 << 1;  // MPOL_MF_MOVE
   const unsigned long node = 1;
   return raw_call(SYS_mbind, arg(t.start), arg(t.size()), kBind, arg(&node), 2, kMove);
 }

@@ -92,8 +92,8 @@ Skip line_up(Target& t, std::uint32_t what) {
     course.places[thread] = new_memory(t.size(), PROT_NONE);
     pthread_t made{};
     if (course.places[thread] == 0 ||
-        ::pthread_create(&made, nullptr, run,
-                         reinterpret_cast<void*>(std::uintptr_t{thread})) != 0) {
+        ::pthread_create(&made, nullptr, run, reinterpret_cast<void*>(std::uintptr_t{thread})) !=
+            0) {
       return Skip::NoRoom;
     }
   }

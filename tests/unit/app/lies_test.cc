@@ -20,8 +20,10 @@ TEST(DocumentedLies, AreWhereTheSealIsMissingAndInOneMunmap) {
     bool lie;
   };
   const std::vector<Case> cases = {
-      {"[vdso]", "munmap", "whole", true},         {"[vdso]", "munmap", "first-page", false},
-      {"[vdso]", "mprotect-rwx", "whole", false},  {"[vvar]", "munmap", "whole", true},
+      {"[vdso]", "munmap", "whole", true},
+      {"[vdso]", "munmap", "first-page", false},
+      {"[vdso]", "mprotect-rwx", "whole", false},
+      {"[vvar]", "munmap", "whole", true},
       {"[vvar]", "munmap", "last-page", true},      // EINVAL instead of EPERM
       {"[vvar]", "mprotect-same", "whole", true},   // ok instead of EPERM
       {"[vvar]", "mprotect-rwx", "whole", false},   // EACCES with and without a seal

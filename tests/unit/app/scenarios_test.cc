@@ -73,8 +73,8 @@ TEST(ChooseScenarios, InFullHasAllButWhatIsNoTry) {
   const auto chosen = choose_scenarios({}, true);
   ASSERT_TRUE(chosen.ok());
   for (const Scenario& scenario : scenario::kScenarios) {
-    const bool there = std::find(chosen.value().begin(), chosen.value().end(), &scenario) !=
-                       chosen.value().end();
+    const bool there =
+        std::find(chosen.value().begin(), chosen.value().end(), &scenario) != chosen.value().end();
     EXPECT_EQ(there, scenario.kind == Kind::Cells || scenario.kind == Kind::Life) << scenario.name;
   }
   EXPECT_THAT(choose_scenarios({"munmap/whole"}, true).value(), testing::SizeIs(1));

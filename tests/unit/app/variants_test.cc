@@ -51,8 +51,7 @@ TEST(Variants, AllAreThoseThatCanBeRunThere) {
 TEST(Variants, AreRefusedByName) {
   for (const Variant& variant : all_variants()) {
     if (variant.refused.empty()) continue;
-    const auto chosen =
-        choose_variants({std::string(variant.name)}, {Arch::X86_64, Arch::Arm64});
+    const auto chosen = choose_variants({std::string(variant.name)}, {Arch::X86_64, Arch::Arm64});
     ASSERT_FALSE(chosen.ok()) << variant.name;
     EXPECT_EQ(chosen.error().code, ExitCode::Usage);
     EXPECT_THAT(chosen.error().message, HasSubstr(std::string(variant.refused)));

@@ -53,7 +53,8 @@ class VerifyTest : public testing::Test {
     made.control = request.control;
     made.ending = {true, "agent finished", ""};
     for (const scenario::PlanItem& item : request.plan) {
-      if (item.scenario->kind != scenario::Kind::Cells || item.mapping->name == "[vvar_vclock]") continue;
+      if (item.scenario->kind != scenario::Kind::Cells || item.mapping->name == "[vvar_vclock]")
+        continue;
       report::Cell cell;
       cell.id = item.cell;
       cell.mapping = item.mapping->name;

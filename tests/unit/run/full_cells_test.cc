@@ -44,8 +44,7 @@ class FullCells : public testing::Test {
     named->operation->name.copy(message.body.cell.operation, protocol::kNameSize - 1);
     std::strcpy(message.body.cell.mapping, mapping);
     std::strcpy(message.body.cell.form, "whole");
-    const model::Placement& placement =
-        *space().placement(*guest_.identities.named(mapping));
+    const model::Placement& placement = *space().placement(*guest_.identities.named(mapping));
     message.body.cell.start = placement.base.value;
     message.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
     course_->cell_begin(message, space(), sealed_);

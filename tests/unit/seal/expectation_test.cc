@@ -62,8 +62,8 @@ TEST(Expectation, EveryCellIsMeantByExactlyOneRow) {
       const auto question = question_of(tried);
       ASSERT_TRUE(question.has_value()) << tried.mapping << " " << scenario.name;
       // Forms of less than the whole do not exist for a mapping of one page.
-      const bool part = scenario.form == scenario::Form::FirstPage ||
-                        scenario.form == scenario::Form::LastPage;
+      const bool part =
+          scenario.form == scenario::Form::FirstPage || scenario.form == scenario::Form::LastPage;
       if (part && question->pages == 1) return;
       EXPECT_EQ(rows_for(*question, guest).size(), 1U)
           << text_of(guest) << ": " << tried.mapping << " " << scenario.name;

@@ -18,8 +18,8 @@
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
-#include "vmm/app/variants.h"
 #include "vmm/app/terminal_text.h"
+#include "vmm/app/variants.h"
 #include "vmm/app/verify.h"
 #include "vmm/base/fd.h"
 

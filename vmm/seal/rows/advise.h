@@ -184,10 +184,7 @@ inline constexpr auto kRows = std::to_array<Row>({
 
     // Pages.
     {.of = kAll, .with = arguments(kWillNeed), .source = kSwapIn},
-    {.of = kAll,
-     .with = arguments(kCold, kPageOut),
-     .kinds = kCode | kUprobes,
-     .source = kReclaim},
+    {.of = kAll, .with = arguments(kCold, kPageOut), .kinds = kCode | kUprobes, .source = kReclaim},
     {.of = kAll,
      .with = arguments(kCold, kPageOut),
      .kinds = kVvar,

@@ -71,9 +71,9 @@ inline constexpr std::string_view kNoLength =
     "mm/vma.c do_vmi_munmap, mm/mmap.c do_mmap: -EINVAL for length 0, before any mapping is looked "
     "up. munmap(2) and mmap(2) agree";
 
-inline constexpr Calls kRemaps = calls(Call::MremapMove, Call::MremapShrink, Call::MremapGrow,
-                                       Call::MremapDontUnmap, Call::MremapSame,
-                                       Call::MremapDuplicate);
+inline constexpr Calls kRemaps =
+    calls(Call::MremapMove, Call::MremapShrink, Call::MremapGrow, Call::MremapDontUnmap,
+          Call::MremapSame, Call::MremapDuplicate);
 
 inline constexpr auto kMap = std::to_array<Row>({
     {.of = calls(Call::Munmap, Call::MmapFixed),
@@ -121,7 +121,10 @@ inline constexpr auto kMap = std::to_array<Row>({
      .part = Part::Some,
      .error = EINVAL,
      .source = kMoveSplit},
-    {.of = calls(Call::MremapShrink), .recipe = Recipe::Unsealed, .error = EINVAL, .source = kShrink},
+    {.of = calls(Call::MremapShrink),
+     .recipe = Recipe::Unsealed,
+     .error = EINVAL,
+     .source = kShrink},
     {.of = calls(Call::MremapGrow), .recipe = Recipe::Unsealed, .error = EFAULT, .source = kGrow},
     {.of = calls(Call::MremapDontUnmap),
      .recipe = Recipe::Unsealed,

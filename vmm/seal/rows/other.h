@@ -35,7 +35,8 @@ inline constexpr std::string_view kNoNodes =
     "kernel/sys_ni.c: -ENOSYS without CONFIG_NUMA, which these kernels lack";
 inline constexpr std::string_view kForced =
     "mm/gup.c check_vma_flags: FOLL_FORCE may write where VM_MAYWRITE of a private mapping "
-    "(is_cow_mapping) is, seal or not; mm/memory.c do_cow_fault, do_wp_page: into a copy. mseal.rst "
+    "(is_cow_mapping) is, seal or not; mm/memory.c do_cow_fault, do_wp_page: into a copy. "
+    "mseal.rst "
     "agrees, under \"mseal doesn't block\"";
 inline constexpr std::string_view kNotForced =
     "mm/gup.c check_vma_flags: -EFAULT for VM_IO or VM_PFNMAP, and with FOLL_FORCE for a mapping "
@@ -109,10 +110,7 @@ inline constexpr auto kRows = std::to_array<Row>({
      .recipe = Recipe::Sealed,
      .part = Part::Something,
      .source = kSealedAgain},
-    {.of = calls(Call::Mseal),
-     .recipe = Recipe::Unsealed,
-     .part = Part::Whole,
-     .source = kSealIt},
+    {.of = calls(Call::Mseal), .recipe = Recipe::Unsealed, .part = Part::Whole, .source = kSealIt},
     {.of = calls(Call::Mseal),
      .recipe = Recipe::Unsealed,
      .part = Part::Some,

@@ -32,7 +32,7 @@ enum Kind : std::uint8_t {
   kUprobes = 16,
 };
 using Kinds = std::uint8_t;
-inline constexpr Kinds kCopied = kVdso | kSigpage;          ///< A write makes a copy.
+inline constexpr Kinds kCopied = kVdso | kSigpage;           ///< A write makes a copy.
 inline constexpr Kinds kCode = kVdso | kSigpage | kVectors;  ///< Readable and executable.
 inline constexpr Kinds kUnwritable = kVectors | kVvar | kUprobes;
 inline constexpr Kinds kAnyKind = kCode | kVvar | kUprobes;
