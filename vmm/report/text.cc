@@ -104,26 +104,33 @@ std::vector<Group> group_cells(const std::vector<Cell>& cells) {
   return groups;
 }
 
-/// "mprotect-r", "mprotect-w", "munmap" -> "mprotect-{r,w},munmap".
+/// What is in front of the first dash of an operation, with the dash; without one nothing.
+std::string_view family_of(std::string_view operation) {
+  return operation.substr(0, operation.find('-') + 1);
+}
+
+/// "mprotect-r", "mprotect-w", "munmap" -> "mprotect-{r,w},munmap". Those of a family stand where
+/// the first of them stands: a full matrix has thirty of one.
 std::string join_operations(const std::vector<std::string>& operations) {
-  constexpr std::string_view kFamily = "mprotect-";
-  std::vector<std::string> family;
+  std::vector<std::string> words;
+  std::vector<std::string_view> told;
   for (const std::string& operation : operations) {
-    if (operation.starts_with(kFamily)) family.push_back(operation.substr(kFamily.size()));
-  }
-  std::string text;
-  for (const std::string& operation : operations) {
-    const bool of_family = operation.starts_with(kFamily);
-    if (of_family && family.empty()) continue;  // stands there already
-    text += text.empty() ? "" : ",";
-    if (!of_family || family.size() == 1) {
-      text += operation;
-    } else {
-      text += fmt::format("{}{{{}}}", kFamily, fmt::join(family, ","));
-      family.clear();
+    const std::string_view family = family_of(operation);
+    if (std::find(told.begin(), told.end(), family) != told.end()) continue;
+    std::vector<std::string> of_family;
+    for (const std::string& other : operations) {
+      if (!family.empty() && family_of(other) == family) {
+        of_family.push_back(other.substr(family.size()));
+      }
     }
+    if (of_family.size() < 2) {
+      words.push_back(operation);
+      continue;
+    }
+    told.push_back(family);
+    words.push_back(fmt::format("{}{{{}}}", family, fmt::join(of_family, ",")));
   }
-  return text;
+  return fmt::format("{}", fmt::join(words, ","));
 }
 
 /// What was tried in `cells`: "munmap,mmap-fixed/whole,first-page; mprotect-{r,w}/whole".

@@ -137,6 +137,17 @@ TEST(ReportText, CellsOfAMappingThatCameOutAlikeAreOneRowWhateverWasDone) {
   EXPECT_EQ(rows[1], "                  first-page; mremap-shrink/last-page") << text;
 }
 
+TEST(ReportText, OperationsOfAFamilyStandTogetherWhereTheFirstOfThemStands) {
+  report::Run run = samples::sealed_run();
+  run.lives.clear();
+  run.cells.clear();
+  for (const char* operation : {"madvise-cold", "munmap", "madvise-free", "uffd-wp"}) {
+    run.cells.push_back(samples::held("[vdso]", operation, "whole"));
+  }
+  const std::string text = render_text(conclude({run}, {}, {}), {.width = 200});
+  EXPECT_THAT(text, HasSubstr(" madvise-{cold,free},munmap,uffd-wp/whole "));
+}
+
 TEST(ReportText, OneDifferenceKeepsARowApart) {
   struct Case {
     const char* name;
