@@ -37,7 +37,7 @@ class FullCells : public testing::Test {
     ASSERT_NE(named, nullptr);
     request_.plan = {{named, 0, 1, scenario::mapping_named(mapping)}};
     course_.emplace(request_, guest_.identities);
-    course_->set_compare([this](Frame, Frame other) {
+    course_->set_compare([](Frame, Frame other) {
       return other == kCopy ? std::optional<std::uint32_t>(8) : std::nullopt;
     });
     protocol::Message message = of(Type::CellBegin);
