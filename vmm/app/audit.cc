@@ -1,7 +1,11 @@
 #include "vmm/app/audit.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <exception>
+#include <functional>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,6 +73,19 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   report::Run run = std::move(replayed.value().run);
   annotate(run, evidence.request);
   return run;
+}
+
+/// Calls `work` with each number below `count`, once, on as many threads as there are CPUs, and
+/// waits for all.
+void on_each(std::size_t count, const std::function<void(std::size_t)>& work) {
+  std::atomic<std::size_t> next{0};
+  const auto take = [&] {
+    for (std::size_t i = next++; i < count; i = next++) work(i);
+  };
+  std::vector<std::jthread> others;
+  const std::size_t threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8);
+  for (std::size_t i = 1; i < std::min(threads, count); ++i) others.emplace_back(take);
+  take();
 }
 
 bool same_disassembler(const evidence::Manifest& manifest) {
@@ -143,20 +160,31 @@ Result<Audit> audit_bundle(const fs::path& folder) {
         audit.checked.faults.begin(), audit.checked.faults.end(),
         [&](const evidence::Fault& fault) { return fault.file.starts_with(run + "/"); });
   };
-  std::vector<report::Run> runs;
-  for (const evidence::RunEntry& entry : audit.checked.manifest.runs) {
-    Audit::RunResult& result = audit.runs.emplace_back();
-    result.name = entry.folder;
-    if (damaged(entry.folder)) {
+  // One run has nothing to do with another.
+  const std::vector<evidence::RunEntry>& entries = audit.checked.manifest.runs;
+  audit.runs.resize(entries.size());
+  std::vector<std::optional<report::Run>> replayed(entries.size());
+  on_each(entries.size(), [&](std::size_t i) {
+    Audit::RunResult& result = audit.runs[i];
+    result.name = entries[i].folder;
+    if (damaged(entries[i].folder)) {
       result.problem = Error{ExitCode::Failed, "its evidence was changed"};
-      continue;
+      return;
     }
-    auto run = replay_run(folder, entry, audit.checked, result);
-    if (run) {
-      runs.push_back(std::move(run).value());
-    } else {
-      result.problem = run.error();
+    try {
+      auto run = replay_run(folder, entries[i], audit.checked, result);
+      if (run) {
+        replayed[i] = std::move(run).value();
+      } else {
+        result.problem = run.error();
+      }
+    } catch (const std::exception& problem) {  // It must not leave its thread: memory ran out.
+      result.problem = Error{ExitCode::HostLacks, problem.what()};
     }
+  });
+  std::vector<report::Run> runs;
+  for (std::optional<report::Run>& run : replayed) {
+    if (run) runs.push_back(std::move(*run));
   }
   const bool all = std::none_of(audit.runs.begin(), audit.runs.end(),
                                 [](const auto& run) { return run.problem.has_value(); });

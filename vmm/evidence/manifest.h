@@ -30,9 +30,10 @@ inline constexpr const char* kCodeFolder = "code";
 
 /// Files are known by their blocks of this size, so that a change is named by its place.
 inline constexpr std::size_t kFileBlock = 4096;
-/// Most files of a bundle, bytes of one that is read as a whole, and runs.
+/// Most files of a bundle, bytes of one that is read as a whole (a report of the full matrix on
+/// each variant has some 100 MB), and runs.
 inline constexpr std::size_t kMostFiles = 10'000;
-inline constexpr std::uint64_t kMostFileBytes = 64ULL << 20;
+inline constexpr std::uint64_t kMostFileBytes = 256ULL << 20;
 inline constexpr std::size_t kMostRuns = 256;
 
 /// A file as it was.

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/mixed.h"
+
 namespace sealvisor::evidence {
 
 using arch::Gpa;
@@ -14,14 +16,6 @@ using event::Kind;
 namespace {
 
 constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15ULL;
-
-/// The finaliser of splitmix64 (Steele, Lea, Flood): each bit that goes in changes half of those
-/// that come out.
-std::uint64_t mixed(std::uint64_t mark) {
-  mark = (mark ^ mark >> 30) * 0xBF58476D1CE4E5B9ULL;
-  mark = (mark ^ mark >> 27) * 0x94D049BB133111EBULL;
-  return mark ^ mark >> 31;
-}
 
 /// Kind to flags: the eight bytes that nearly all events share with others.
 std::uint64_t shape_of(const Event& event) {

@@ -1,9 +1,10 @@
 // Makes the inputs that the fuzz targets of bundles begin with: a guest of plain memory, recorded.
 //
-//   make_seeds DIR     writes DIR/evidence_trace/..., evidence_blocks, evidence_replay,
-//   evidence_texts
+//   make_seeds DIR     writes into DIR/evidence_trace, evidence_blocks, evidence_replay and
+//                      evidence_texts
 //
-// corpus/ has them, and what fuzzing added (libFuzzer, -merge=1). Nothing builds this by default.
+// The target `fuzz` runs it. What fuzzing found worth keeping goes to corpus/ (libFuzzer,
+// -merge=1).
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

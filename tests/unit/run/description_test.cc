@@ -27,6 +27,9 @@ TEST(Description, ComesBack) {
   request.engine = engine::Kind::Kvm;
   request.mechanism = engine::Mechanism::Audited;
   request.control = true;
+  request.recipe = "lying:force-never";
+  request.variant = "force-never";
+  request.kernel_arguments = "proc_mem.force_override=never";
   request.cpu_model = "host";
   request.step_check = true;
   request.leave_return = 3;
@@ -34,6 +37,12 @@ TEST(Description, ComesBack) {
   life.scenario = scenario::find("life/fork");
   life.count = 5;
   request.plan.push_back(life);
+  scenario::PlanItem compat;
+  compat.scenario = scenario::find("procmem/self");
+  ASSERT_NE(compat.scenario, nullptr);
+  compat.cell = 2;
+  compat.mapping = scenario::mapping_named("[vdso] (32-bit)");
+  request.plan.push_back(compat);
   const auto text = run::describe_run(request);
   ASSERT_TRUE(text.ok()) << text.error().message;
   const auto again = run::parse_description(text.value());
@@ -41,6 +50,8 @@ TEST(Description, ComesBack) {
   const run::RunRequest& back = again.value();
   EXPECT_EQ(back.arch, request.arch);
   EXPECT_EQ(back.recipe, request.recipe);
+  EXPECT_EQ(back.variant, request.variant);
+  EXPECT_EQ(back.kernel_arguments, request.kernel_arguments);
   EXPECT_EQ(back.engine, request.engine);
   EXPECT_EQ(back.mechanism, request.mechanism);
   EXPECT_TRUE(back.expectations && back.sealed && back.control && back.step_check);
@@ -48,10 +59,12 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.memory_bytes, request.memory_bytes);
   EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);
   EXPECT_EQ(back.leave_return, request.leave_return);
-  ASSERT_EQ(back.plan.size(), 2U);
+  ASSERT_EQ(back.plan.size(), 3U);
   EXPECT_EQ(back.plan[0].scenario, request.plan[0].scenario);
   EXPECT_EQ(back.plan[0].mapping, request.plan[0].mapping);
   EXPECT_EQ(back.plan[1].count, 5U);
+  EXPECT_EQ(back.plan[2].scenario, compat.scenario);
+  EXPECT_EQ(back.plan[2].mapping, compat.mapping);
 }
 
 TEST(Description, HasNothingOfTheHostsFolders) {
