@@ -112,8 +112,8 @@ TEST_P(Evidence, PartsOfTheFullMatrixAreAuditedToo) {
     SCOPED_TRACE(recipe);
     run::RunRequest request =
         request_for(GetParam(), recipe,
-                    {"munmap/*", "ptrace/*", "procmem/*", "fork/*", "madvise/*-fork", "timens/*",
-                     "uprobe/*", "uring/*", "shmat/*", "pressure/*", "life/uprobes"},
+                    {"munmap/whole", "ptrace/poke", "procmem/self", "fork/*", "madvise/*-fork",
+                     "timens/*", "uprobe/*", "uring/*", "life/uprobes"},
                     true);
     request.variant = "force-ptrace";
     request.kernel_arguments = "proc_mem.force_override=ptrace";
@@ -139,7 +139,7 @@ TEST_P(Evidence, PartsOfTheFullMatrixAreAuditedToo) {
     const report::Report computed = report::conclude({std::move(again.value().run)}, {}, {});
     const auto compared = report::compare(recorded, computed, true);
     ASSERT_TRUE(compared.ok()) << compared.error().message;
-    EXPECT_GT(compared.value().cells, 50U);
+    EXPECT_GT(compared.value().cells, 40U);
     for (const report::Difference& one : compared.value().differences) {
       ADD_FAILURE() << one.what << ": " << one.recorded << " / " << one.computed;
     }

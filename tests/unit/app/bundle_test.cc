@@ -42,14 +42,16 @@ TEST(Bundle, GivesEachRunAFolderOfItsOwn) {
   const Temporary inputs;
   auto bundle = Bundle::create(folder.path(), "");
   ASSERT_TRUE(bundle.ok());
-  std::vector<run::RunRequest> requests(4, ScriptedRun::request(inputs.path()));
+  std::vector<run::RunRequest> requests(5, ScriptedRun::request(inputs.path()));
   requests[2].recipe = "my image.bz";
   requests[3].recipe = "../..";
+  requests[4].recipe = "lts-sealed:pti";
   ASSERT_TRUE(bundle.value().attach(requests).ok());
   EXPECT_EQ(requests[0].evidence_dir, folder.path() / "runs/x86_64-lts-sealed");
   EXPECT_EQ(requests[1].evidence_dir, folder.path() / "runs/x86_64-lts-sealed-2");
   EXPECT_EQ(requests[2].evidence_dir, folder.path() / "runs/x86_64-my_image.bz");
   EXPECT_EQ(requests[3].evidence_dir, folder.path() / "runs/x86_64-.._..");
+  EXPECT_EQ(requests[4].evidence_dir, folder.path() / "runs/x86_64-lts-sealed_pti");
 }
 
 TEST(Bundle, WhatDidNotRunLeavesNothing) {
