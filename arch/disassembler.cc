@@ -60,4 +60,11 @@ Decoded Disassembler::one(std::span<const std::uint8_t> bytes, std::uint64_t add
   return decoded;
 }
 
+std::string disassembler_version() {
+  int major = 0;
+  int minor = 0;
+  static_cast<void>(cs_version(&major, &minor));
+  return fmt::format("{}.{}", major, minor);
+}
+
 }  // namespace sealvisor::arch

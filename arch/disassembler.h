@@ -36,4 +36,7 @@ class Disassembler {
   bool good_ = false;
 };
 
+/// Which Capstone that is: "4.0". Another one may put the same instruction otherwise.
+[[nodiscard]] std::string disassembler_version();
+
 }  // namespace sealvisor::arch

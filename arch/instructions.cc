@@ -21,11 +21,4 @@ std::string disassemble(Arch arch, std::span<const std::uint8_t> bytes, std::uin
   return Disassembler(arch).one(bytes, address).text;
 }
 
-std::string disassembler_version() {
-  int major = 0;
-  int minor = 0;
-  static_cast<void>(cs_version(&major, &minor));
-  return fmt::format("{}.{}", major, minor);
-}
-
 }  // namespace sealvisor::arch

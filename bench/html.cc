@@ -21,6 +21,7 @@ using report::html::list;
 using report::html::number_cell;
 using report::html::table;
 using report::html::TableCell;
+using report::html::TableColumn;
 using report::html::TableRow;
 using report::html::text_cell;
 

@@ -140,12 +140,12 @@ class ReportPageTest(unittest.TestCase):
         self.show("whole")
         states = self.tab.ask("[...document.querySelectorAll('#matrix-table tbody tr')]"
                               ".map(row => row.dataset.state)")
-        order = ["finding", "open", "lie", "good", "skipped"]
+        order = ["finding", "open", "lie", "exception", "good", "skipped"]
         self.assertEqual(states, sorted(states, key=order.index))
         self.assertEqual(set(states), set(order))
         rows = self.texts("#matrix-table tbody tr")
         self.assertTrue(rows[0].startswith("munmap/whole"), rows[0])
-        for words in ("violation", "held", "lie caught", "not reached"):
+        for words in ("violation", "held", "lie caught", "not reached", "forced"):
             self.assertTrue(any(words in row for row in rows), words)
 
     def test_a_process_has_its_timeline(self):

@@ -420,7 +420,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
   CLI::Option* const as_json = scenarios_app->add_flag("--json", scenarios.json, "for programs");
   scenarios_app
-      ->add_flag("--variants", scenarios.variants, "list the variants of `verify --variant` instead")
+      ->add_flag("--variants", scenarios.variants,
+                 "list the variants of `verify --variant` instead")
       ->excludes(as_json);
   CLI::App* const doctor_app =
       app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");

@@ -127,8 +127,8 @@ Result<std::vector<run::RunRequest>> with_variants(const VerifyOptions& options,
   if (options.variants.empty()) return requests;
   const auto variants = choose_variants(options.variants, options.archs);
   if (!variants) return variants.error();
-  const bool all = std::find(options.variants.begin(), options.variants.end(), "all") !=
-                   options.variants.end();
+  const bool all =
+      std::find(options.variants.begin(), options.variants.end(), "all") != options.variants.end();
   std::vector<run::RunRequest> varied;
   for (const run::RunRequest& usual : requests) {
     if (all) varied.push_back(usual);

@@ -84,7 +84,8 @@ std::vector<std::string> voices(const Cell& cell) {
                       !cell.claim.sealed   ? ""
                       : *cell.claim.sealed ? ", sl"
                                            : ", no sl"),
-          "observed: " + cell.observation.text,
+          fmt::format("observed: {}{}{}", cell.observation.text,
+                      cell.broken.empty() ? "" : "; broke ", fmt::join(cell.broken, " ")),
           cell.expectation
               ? fmt::format("expected: {} ({})", cell.expectation->text, cell.expectation->source)
               : std::string("expected: nothing is known of this kernel beforehand"),
@@ -128,8 +129,11 @@ Case case_of(const Cell& cell, const Run& run) {
   made.class_name = class_of(run.arch, run.recipe, cell.mapping);
   made.name = cell.operation + "/" + cell.form;
   judge_cell(made, cell, run);
+  const bool exception = cell.verdict == Verdict::Forced || cell.verdict == Verdict::ByDesign;
+  if (exception)
+    made.lines.push_back(fmt::format("{}: no seal keeps it out", name_of(cell.verdict)));
   // Beside what passed they would only fill the file.
-  if (made.outcome != Outcome::Passed || cell.lie) {
+  if (made.outcome != Outcome::Passed || cell.lie || exception) {
     const std::vector<std::string> more = voices(cell);
     made.lines.insert(made.lines.end(), more.begin(), more.end());
   }
@@ -192,8 +196,9 @@ std::vector<Case> other_findings(const Run& run) {
   for (const Cell& cell : run.cells) {
     tell(id_of(run, cell));
     if (cell.verdict != Verdict::Unobserved) continue;
+    const std::string id = unobserved_id(run, cell);
     for (const Finding& finding : run.findings) {
-      if (finding.id == unobserved_id(run, cell)) told.insert(&finding);
+      if (finding.id == id) told.insert(&finding);
     }
   }
   for (const Life& life : run.lives) tell(id_of(run, life.name));

@@ -11,7 +11,8 @@ namespace sealvisor::report {
 /// for the guest, one for the re-walks and one for each finding that is about none of these; a suite
 /// for each run that did not start; a last one for the conclusion. What a test case comes to:
 ///
-///   passed   held or as expected; of a control also a documented lie that was caught
+///   passed   held, as expected, or changed by force or by design, which is then said in it; of a
+///            control also a documented lie that was caught
 ///   failure  violation, mismatch, a lie that was not caught, a finding that is new
 ///   error    unobserved or not reached, and nobody knows why; a guest that failed; a run that could
 ///            not start; what was not kept

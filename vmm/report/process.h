@@ -101,7 +101,7 @@ struct Process {
   std::uint64_t id = 0;  ///< Unique in a run.
   std::uint64_t root = 0;
   std::string scenario;               ///< Under way when it was first looked at.
-  std::optional<std::uint32_t> cell;  ///< The cell whose victim it was.
+  std::optional<std::uint32_t> cell;  ///< Whose victim it was, or a child that the victim forked.
   std::uint64_t began = 0;            ///< icount of the first load of its root.
   std::optional<std::uint64_t> ended;
   std::uint64_t user_entries = 0;  ///< Times that user mode was judged in it.

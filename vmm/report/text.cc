@@ -245,13 +245,14 @@ std::string cell_changes_text(const Cell& cell, std::size_t alike, const TextOpt
   const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
   const std::string broken =
       cell.broken.empty() ? "" : fmt::format(", breaks {}", fmt::join(cell.broken, " "));
-  const std::string others = alike == 0 ? "" : fmt::format("; and {} more that came out alike", alike);
-  std::string text = paragraph(
-      "  ",
-      printable(fmt::format("{} {}/{}: {}{}, {} entry write{}{}{}", cell.mapping, cell.operation,
-                            cell.form, cell.observation.text, broken, total, total == 1 ? "" : "s",
-                            more, others)),
-      options.width);
+  const std::string others =
+      alike == 0 ? "" : fmt::format("; and {} more that came out alike", alike);
+  std::string text =
+      paragraph("  ",
+                printable(fmt::format("{} {}/{}: {}{}, {} entry write{}{}{}", cell.mapping,
+                                      cell.operation, cell.form, cell.observation.text, broken,
+                                      total, total == 1 ? "" : "s", more, others)),
+                options.width);
   for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
   return text;
 }
@@ -281,11 +282,10 @@ std::string forced_text(const Run& run, const TextOptions& options) {
     std::vector<std::string> cells;
     for (const Cell& cell : run.cells) {
       if (cell.verdict != verdict) continue;
-      cells.push_back(fmt::format("{} {}/{}: {}{}", cell.mapping, cell.operation, cell.form,
-                                  name_of(cell.observation.change),
-                                  cell.broken.empty()
-                                      ? ""
-                                      : fmt::format(" ({})", fmt::join(cell.broken, " "))));
+      cells.push_back(fmt::format(
+          "{} {}/{}: {}{}", cell.mapping, cell.operation, cell.form,
+          name_of(cell.observation.change),
+          cell.broken.empty() ? "" : fmt::format(" ({})", fmt::join(cell.broken, " "))));
     }
     if (cells.empty()) continue;
     text += paragraph(verdict == Verdict::Forced ? "  forced    " : "  by design ",
@@ -341,9 +341,9 @@ std::string run_text(const Run& run, const TextOptions& options) {
   text += fact_text("  start     ", start_words(run), options);
   text += fact_text("  watch     ", run.mechanism, options);
   text += fact_text("  mappings  ", mappings_words(run), options);
-  for (const std::string& part : {cells_table(run, options), skipped_text(run, options),
-                                  lives_table(run, options), forced_text(run, options),
-                                  changes_text(run, options)}) {
+  for (const std::string& part :
+       {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
+        forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += fact_text("  counts    ", counts_words(run), options);

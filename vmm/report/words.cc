@@ -79,15 +79,16 @@ std::string start_words(const Run& run) {
 namespace {
 
 std::string mapping_words(const MappingInfo& mapping) {
-  const std::string seal = !mapping.claims_sealed ? "" : *mapping.claims_sealed ? ", sl" : ", no sl";
+  const std::string seal = !mapping.claims_sealed   ? ""
+                           : *mapping.claims_sealed ? ", sl"
+                                                    : ", no sl";
   if (mapping.pages == 0) {
     return fmt::format("{}{} (user mode reaches no page of it)", mapping.name, seal);
   }
-  return fmt::format("{} {} of {} pages populated{} ({})", mapping.name, mapping.populated,
-                     mapping.pages, seal,
-                     mapping.identified_by.empty()
-                         ? "not identified"
-                         : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
+  return fmt::format(
+      "{} {} of {} pages populated{} ({})", mapping.name, mapping.populated, mapping.pages, seal,
+      mapping.identified_by.empty() ? "not identified"
+                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
 }
 
 }  // namespace

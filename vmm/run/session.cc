@@ -41,16 +41,15 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
   for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
-  const bool controls = std::any_of(
-      request_.plan.begin(), request_.plan.end(), [](const scenario::PlanItem& item) {
+  const bool controls =
+      std::any_of(request_.plan.begin(), request_.plan.end(), [](const scenario::PlanItem& item) {
         return item.scenario->kind == scenario::Kind::Control;
       });
   if (controls) announcements_.expect_special();
   course_.set_compare([this](Frame one, Frame other) { return differing_bytes(one, other); });
   if (symbols_ != nullptr) {
-    course_.set_kernel_has([this](std::string_view name) {
-      return symbols_->address_of(name).has_value();
-    });
+    course_.set_kernel_has(
+        [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
   }
   if (request.timelines) timelines_.emplace(identities_);
 }
@@ -188,9 +187,9 @@ model::AddressSpace* Session::look(Frame root) {
       judged(violation);
     }
     if (transition.after.end != arch::WalkEnd::Leaf) continue;
-    const auto copied = seal::copied_bytes(
-        identities_, transition.page, transition.after.frame,
-        [this](Frame one, Frame other) { return differing_bytes(one, other); });
+    const auto copied =
+        seal::copied_bytes(identities_, transition.page, transition.after.frame,
+                           [this](Frame one, Frame other) { return differing_bytes(one, other); });
     if (copied && *copied != 0) {
       judged(seal::judge_copy(identities_, *space, transition, *copied));
     }
@@ -659,6 +658,9 @@ void Session::on_fork_child(const protocol::Message& message, model::AddressSpac
   fork_children_.insert_or_assign(space.id, message.token);
   model::Spaces::inherit(space, parent->second);
   course_.forked(parent->second.id, space.id);
+  if (const auto cell = course_.cell(); timelines_ && cell && course_.concerns(space.id)) {
+    timelines_->victim(space.id, *cell);
+  }
 }
 
 void Session::check_inheritance(const model::AddressSpace& space) {

@@ -228,13 +228,17 @@ void Timelines::keep(Held held) {
   };
   const bool changed = held.process.changed;
   const bool room = kept_.size() < report::kMostProcesses;
-  if (!room || (!changed && unchanged_ >= kMostUnchanged)) {
+  const bool enough = unchanged_ >= kMostUnchanged || unchanged_in_all_ >= kMostUnchangedInAll;
+  if (!room || (!changed && enough)) {
     ++(changed ? left_out_.changed : left_out_.unchanged);
     drop_items();
     return;
   }
   // Nothing happened to any of them: the first one's timeline says what the others' would.
-  if (!changed && unchanged_++ != 0) drop_items();
+  if (!changed) {
+    ++unchanged_in_all_;
+    if (unchanged_++ != 0) drop_items();
+  }
   kept_.push_back(std::move(held));
 }
 

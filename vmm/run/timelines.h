@@ -25,7 +25,7 @@ class Timelines {
 
   /// A scenario began, or something between scenarios.
   void scenario(std::string name);
-  /// The process of `space` is the victim of a cell.
+  /// The process of `space` is the victim of a cell, or was forked from it meanwhile.
   void victim(std::uint64_t space, std::uint32_t cell);
   /// A write, before anyone has looked at what it did.
   void written(const model::MappingChange& change);
@@ -44,8 +44,10 @@ class Timelines {
   /// Fills run.processes and run.processes_left_out. Once, when the guest has ended.
   void finish(report::Run& run, const Tell& tell);
 
-  /// Processes without a change that are kept of one scenario.
+  /// Processes without a change that are kept of one scenario, and of all together: those that
+  /// changed need room too, and may come last.
   static constexpr std::uint32_t kMostUnchanged = 16;
+  static constexpr std::size_t kMostUnchangedInAll = report::kMostProcesses / 2;
   /// Most moments that are held of all processes, and most writes that nobody has looked for yet.
   static constexpr std::size_t kMostHeld = 20'000;
   static constexpr std::size_t kMostPending = 4'096;
@@ -91,6 +93,7 @@ class Timelines {
   const model::Identities& identities_;
   std::string scenario_ = "boot";
   std::uint32_t unchanged_ = 0;  ///< Processes of this scenario that are kept without a change.
+  std::size_t unchanged_in_all_ = 0;
   std::map<std::uint64_t, Held> live_;
   std::vector<Held> kept_;
   std::size_t held_items_ = 0;

@@ -45,7 +45,8 @@ TEST(Options, VerifyByDefaultIsTheMainJob) {
 TEST(Options, VerifyTakesAllItsOptions) {
   const auto verify = parsed<VerifyOptions>(
       "verify --arch arm64 --recipe a --recipe b --scenario munmap/* --scenario life/fork "
-      "--json out.json --junit out.xml --html out.html --bundle dir --deadline 5 --memory 512 --cpu "
+      "--json out.json --junit out.xml --html out.html --bundle dir --deadline 5 --memory 512 "
+      "--cpu "
       "max --witness");
   EXPECT_THAT(verify.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(verify.recipes, ElementsAre("a", "b"));

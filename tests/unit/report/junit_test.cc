@@ -185,6 +185,18 @@ TEST(ReportJunit, AControlPassesWhenItSeesItsLiesAndFailsOtherwise) {
       << "a violation that is not documented";
 }
 
+TEST(ReportJunit, WhatWasForcedHasPassedAndSaysWhatHappened) {
+  const Report report = with(
+      [](report::Run& run) {
+        run.cells.push_back(samples::forced("[vdso]", "ptrace-poke", "whole"));
+      },
+      {});
+  EXPECT_EQ(outcome_in(cases_of(report), "x86_64.lts-sealed.[vdso] ptrace-poke/whole"), "passed");
+  const std::string xml = render_junit(report);
+  EXPECT_THAT(xml, HasSubstr("<system-out>forced: no seal keeps it out"));
+  EXPECT_THAT(xml, HasSubstr("; broke S2 S5"));
+}
+
 TEST(ReportJunit, ARunThatDidNotStartIsAnError) {
   const auto cases =
       cases_of(conclude({samples::sealed_run()},

@@ -95,6 +95,19 @@ Cell violated(const std::string& mapping, const std::string& operation, const st
   return made;
 }
 
+Cell forced(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = cell(mapping, operation, form);
+  made.claim = {true, 0, "ok", true};
+  made.observation = {Change::Privatised, {2, 2, 0, 0, 1}, "privatised: 8 bytes differ"};
+  made.expectation = Expected{{0}, Change::Privatised, "ok", "mm/memory.c: __access_remote_vm"};
+  made.expectation->exception = Exception::Forced;
+  made.expectation->breaks = "S2 S5";
+  made.verdict = Verdict::Forced;
+  made.broken = {"S2", "S5"};
+  made.changes = {entry_change()};
+  return made;
+}
+
 Cell skipped(const std::string& mapping, const std::string& operation, const std::string& form) {
   Cell made = cell(mapping, operation, form);
   made.observation.text = "this guest has no such mapping";

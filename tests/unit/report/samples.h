@@ -20,6 +20,9 @@ namespace sealvisor::report::samples {
                            const std::string& form);
 [[nodiscard]] Cell unobserved(const std::string& mapping, const std::string& operation,
                               const std::string& form);
+/// Of a sealed recipe: written by force, as expected.
+[[nodiscard]] Cell forced(const std::string& mapping, const std::string& operation,
+                          const std::string& form);
 [[nodiscard]] EntryChange entry_change();
 [[nodiscard]] Life life(const std::string& name);
 /// The code around entry_change().

@@ -246,6 +246,34 @@ TEST_P(Timelines, OfManyThatNothingHappensToSomeAreKept) {
   EXPECT_FALSE(run.processes.back().timeline.empty()) << "the first of another scenario";
 }
 
+TEST_P(Timelines, ThoseThatNothingHappensToLeaveRoomForOthers) {
+  const auto one = [&](std::uint64_t id, bool changes) {
+    model::AddressSpace space;
+    space.id = id;
+    model::Placement placement;
+    placement.base = FakeGuest::kVdsoPlace;
+    placement.pages.resize(2);
+    space.placements = {placement};
+    timelines_.looked(guest_.format, space, {}, id);
+    if (changes) timelines_.broken({"S2", id, {0, 0}, FakeGuest::kVdsoPlace, "frame"}, id);
+    model::SpaceEnd end;
+    end.space = id;
+    timelines_.ended(end, id);
+  };
+  // As many scenarios as the full matrix has, none of which changes anything.
+  std::uint64_t id = 0;
+  for (std::size_t i = 0; i < report::kMostProcesses; ++i) {
+    timelines_.scenario(std::to_string(i));
+    for (int each = 0; each < 3; ++each) one(++id, false);
+  }
+  one(++id, true);
+  const report::Run run = finish();
+  EXPECT_THAT(run.processes, SizeIs(run::Timelines::kMostUnchangedInAll + 1));
+  EXPECT_TRUE(run.processes.back().changed);
+  EXPECT_EQ(run.processes_left_out.changed, 0U);
+  EXPECT_EQ(run.processes_left_out.unchanged, id - 1 - run::Timelines::kMostUnchangedInAll);
+}
+
 TEST_P(Timelines, APeacelessProcessIsCutOffAndCounted) {
   const Frame root = new_process();
   const Gpa slot = guest_.leaf_slot(root, FakeGuest::kVdsoPlace);

@@ -36,9 +36,12 @@ constexpr const char* kHowToRead = R"(<p>Three voices, never mixed: what the gue
 tables from outside, and what is <em>expected</em> of its kernel, with the place in the kernel's source
 that says so.</p>
 <ul>
-<li><span class="good">held</span>: the kernel is to be sealed; the mapping was refused and
-unchanged, in the pages that were populated. <span class="good">as-expected</span>: it did what a
+<li><span class="good">held</span>: the kernel is to be sealed; the mapping is unchanged, in the pages
+that were populated. <span class="good">as-expected</span>: it did what a
 kernel that is not sealed does; of an image of your own: nothing contradicts what it claims.</li>
+<li><span class="other">forced</span>: a sealed mapping was written past its permissions, through ptrace
+or <code>/proc/PID/mem</code>, which no seal keeps out. <span class="other">by-design</span>: the kernel
+means that change, as in a time namespace.</li>
 <li><span class="bad">violation</span>: it changed and should not have.
 <span class="bad">mismatch</span>: claim or change is not what was expected.</li>
 <li><span class="open">unobserved</span>: no page that was to change was ever populated, or the guest

@@ -62,6 +62,7 @@ State state_of(const Run& run, const Cell& cell) {
   if (caught) return State::Lie;
   if (is_bad(cell)) return findings.empty() ? State::Finding : State::Open;
   if (cell.verdict == Verdict::Unobserved || !findings.empty()) return State::Open;
+  if (cell.verdict == Verdict::Forced || cell.verdict == Verdict::ByDesign) return State::Exception;
   return cell.verdict == Verdict::Skipped ? State::Skipped : State::Good;
 }
 
@@ -81,6 +82,8 @@ const char* name_of(State state) {
       return "open";
     case State::Lie:
       return "lie";
+    case State::Exception:
+      return "exception";
     case State::Good:
       return "good";
     case State::Skipped:
@@ -96,6 +99,7 @@ const char* style_of(State state) {
     case State::Open:
       return "open";
     case State::Lie:
+    case State::Exception:
       return "other";
     case State::Good:
       return "good";

@@ -23,14 +23,15 @@ namespace sealvisor::report::html {
 [[nodiscard]] std::string link(std::string_view id, std::string_view text);
 
 /// How things stand with a cell, worst first. Rows of the matrix are sorted by it.
-enum class State : std::uint8_t { Finding, Open, Lie, Good, Skipped };
+/// Exception: changed as expected, by force or by design: what no seal keeps out.
+enum class State : std::uint8_t { Finding, Open, Lie, Exception, Good, Skipped };
 [[nodiscard]] State state_of(const Run& run, const Cell& cell);
 [[nodiscard]] State state_of(const Run& run, const Life& life);
-/// "finding", "open", "lie", "good", "skipped".
+/// "finding", "open", "lie", "exception", "good", "skipped".
 [[nodiscard]] const char* name_of(State state);
 /// Class of words that say so.
 [[nodiscard]] const char* style_of(State state);
-/// "held", "violation", "lie caught", "known: unobserved".
+/// "held", "forced", "violation, known", "violation: lie caught", "not reached".
 [[nodiscard]] std::string verdict_words(const Run& run, const Cell& cell);
 
 /// Sections; each empty if there is nothing to say.

@@ -69,6 +69,15 @@ std::string expected_html(const Cell& cell) {
                      escape(cell.expectation->source));
 }
 
+std::string observed_html(const Cell& cell) {
+  std::string html = escape(cell.observation.text);
+  if (!cell.broken.empty()) {
+    html += fmt::format("<br><span class=\"note\">broke {}</span>",
+                        escape(fmt::format("{}", fmt::join(cell.broken, " "))));
+  }
+  return html;
+}
+
 std::string cells(const Report& report, std::size_t number) {
   const Run& run = report.runs[number];
   if (run.cells.empty()) return "";
@@ -84,7 +93,7 @@ std::string cells(const Report& report, std::size_t number) {
                        escape(cell.form), escape(cell.mapping))},
           {escape(verdict_words(run, cell)), static_cast<double>(state), style_of(state)},
           text_cell(cell.verdict == Verdict::Skipped ? "-" : words_of(cell.claim)),
-          {escape(cell.observation.text), std::nullopt, "wrap"},
+          {observed_html(cell), std::nullopt, "wrap"},
           {expected_html(cell), std::nullopt, "wrap"},
           number_cell(grouped(writes), static_cast<double>(writes)),
           victim == victims.end() ? text_cell("-")

@@ -54,6 +54,15 @@ TEST(ReportPage, HasAllThreeVoicesAndTheSourceOfAnExpectation) {
                               "mm/vma.c: can_modify_vma</span></span></td>"));
 }
 
+TEST(ReportPage, WhatWasForcedIsAClassOfItsOwn) {
+  report::Run run = samples::sealed_run();
+  run.cells.push_back(samples::forced("[vdso]", "ptrace-poke", "whole"));
+  const std::string page = render_html(conclude({run}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("<tr data-state=\"exception\">"));
+  EXPECT_THAT(page, HasSubstr("class=\"other\">forced</a>"));
+  EXPECT_THAT(page, HasSubstr("<br><span class=\"note\">broke S2 S5</span>"));
+}
+
 TEST(ReportPage, ProcessesThatAreNotListedAreCounted) {
   const std::string page = render_html(conclude({samples::sealed_run()}, {}, {}));
   EXPECT_THAT(page, HasSubstr("The system mappings of 0 processes changed between installation and "
@@ -108,6 +117,11 @@ TEST(ReportPage, StatesAreThoseOfTheConclusion) {
   run.ending.good = false;
   EXPECT_EQ(state_of(run, 2), State::Open) << "the guest's end is the finding";
   EXPECT_EQ(state_of(samples::lying_run(), 0), State::Lie);
+  report::Run forced = samples::sealed_run();
+  forced.cells[0] = samples::forced("[vdso]", "ptrace-poke", "whole");
+  EXPECT_EQ(state_of(forced, 0), State::Exception);
+  forced.cells[0].verdict = Verdict::ByDesign;
+  EXPECT_EQ(state_of(forced, 0), State::Exception);
   report::Run missed = samples::lying_run();
   missed.cells[1].lie = true;
   EXPECT_EQ(state_of(missed, 1), State::Finding) << "a lie that was not caught";
