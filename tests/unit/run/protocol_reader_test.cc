@@ -24,11 +24,17 @@ Message good_mapping() {
   return message;
 }
 
-Message counter(std::uint64_t step, std::uint64_t reads, std::uint64_t nops) {
+/// One of `type` with a body of `length` bytes, all zero.
+Message empty_of(Type type, std::size_t length) {
   Message message = good_mapping();
-  message.type = Type::Counter;
-  message.length = sizeof(protocol::Counter);
-  message.body.counter = {};
+  message.type = type;
+  message.length = static_cast<std::uint32_t>(length);
+  std::memset(&message.body, 0, sizeof(message.body));
+  return message;
+}
+
+Message counter(std::uint64_t step, std::uint64_t reads, std::uint64_t nops) {
+  Message message = empty_of(Type::Counter, sizeof(protocol::Counter));
   message.body.counter.step = step;
   message.body.counter.reads = reads;
   message.body.counter.nops = nops;
@@ -36,29 +42,20 @@ Message counter(std::uint64_t step, std::uint64_t reads, std::uint64_t nops) {
 }
 
 Message mappings_end(std::uint32_t count) {
-  Message message = good_mapping();
-  message.type = Type::MappingsEnd;
-  message.length = sizeof(protocol::MappingsEnd);
-  message.body.mappings_end = {};
+  Message message = empty_of(Type::MappingsEnd, sizeof(protocol::MappingsEnd));
   message.body.mappings_end.count = count;
   return message;
 }
 
 Message tamper(std::uint64_t gpa, protocol::Target target) {
-  Message message = good_mapping();
-  message.type = Type::Tamper;
-  message.length = sizeof(protocol::Tamper);
-  message.body.tamper = {};
+  Message message = empty_of(Type::Tamper, sizeof(protocol::Tamper));
   message.body.tamper.gpa = gpa;
   message.body.tamper.target = target;
   return message;
 }
 
 Message samples(std::uint32_t count) {
-  Message message = good_mapping();
-  message.type = Type::Samples;
-  message.length = sizeof(protocol::Samples);
-  message.body.samples = {};
+  Message message = empty_of(Type::Samples, sizeof(protocol::Samples));
   message.body.samples.count = count;
   return message;
 }
