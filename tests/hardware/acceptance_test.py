@@ -1,29 +1,17 @@
 #!/usr/bin/env python3
 """Tests of acceptance.py: good runs are accepted, and each rule rejects what it is there for."""
 import copy
-import importlib.machinery
-import importlib.util
-import json
 import pathlib
 import re
 import sys
-import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
 import acceptance  # noqa: E402
+import scripts  # noqa: E402
 from acceptance import Case, judge, run_name  # noqa: E402
 
-
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def load_sign_off():
-    path = HERE / "sign-off"
-    loader = importlib.machinery.SourceFileLoader("sign_off", str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("sign_off", loader))
-    loader.exec_module(module)
-    return module
 
 
 def cell(mapping, operation, form, claim, change, verdict, changes=()):
@@ -394,7 +382,7 @@ class Acceptance(unittest.TestCase):
 
 class SignOff(unittest.TestCase):
     def setUp(self):
-        self.script = load_sign_off()
+        self.script = scripts.load("sign-off")
 
     def test_mechanisms_are_those_that_doctor_names(self):
         script = self.script
@@ -454,22 +442,8 @@ class SignOff(unittest.TestCase):
         self.assertEqual(without, default + ",pku=off")
 
     def judged(self, case):
-        """Judges a folder, as --judge does."""
-        script = self.script
-        with tempfile.TemporaryDirectory() as name:
-            out = pathlib.Path(name)
-            (out / "runs").mkdir()
-            for run, document in case.reports.items():
-                (out / "runs" / f"{run}.json").write_text(json.dumps(document))
-            (out / script.CASE_FILE).write_text(json.dumps(
-                {part: getattr(case, part) for part in script.CASE_PARTS}))
-            with open("/dev/null", "w") as null:
-                sys.stdout, kept = null, sys.stdout
-                try:
-                    status = script.main(["--judge", name])
-                finally:
-                    sys.stdout = kept
-            return status, json.loads((out / "result.json").read_text())
+        return scripts.judged(self.script, case, {f"runs/{run}.json": document
+                                                  for run, document in case.reports.items()})
 
     def test_judges_a_folder(self):
         status, result = self.judged(good_case())

@@ -1,27 +1,17 @@
 #!/usr/bin/env python3
 """That each rule of latency.py rejects what it is there for."""
 import copy
-import importlib.machinery
-import importlib.util
 import json
 import pathlib
 import re
 import sys
-import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import latency  # noqa: E402
-
-
-def load_script():
-    path = HERE / "measure-latency"
-    loader = importlib.machinery.SourceFileLoader("measure_latency", str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("measure_latency", loader))
-    loader.exec_module(module)
-    return module
+import scripts  # noqa: E402
 
 
 def metric(experiment):
@@ -181,7 +171,7 @@ class Rules(unittest.TestCase):
 
 class Script(unittest.TestCase):
     def setUp(self):
-        self.script = load_script()
+        self.script = scripts.load("measure-latency")
 
     def test_a_measurement_has_no_choices(self):
         for words in (["--filter", "exec/*"], ["--layouts", "6"], ["--rehearse", "arm64", "--pin", "1"]):
@@ -208,21 +198,8 @@ class Script(unittest.TestCase):
         self.assertEqual(words[words.index("--filter") + 1], "mmap/*")
 
     def judged(self, case):
-        """Judges a folder, as --judge does."""
-        script = self.script
-        with tempfile.TemporaryDirectory() as name:
-            out = pathlib.Path(name)
-            if case.report is not None:
-                (out / script.REPORT).write_text(json.dumps(case.report))
-            (out / script.CASE_FILE).write_text(json.dumps(
-                {part: getattr(case, part) for part in script.CASE_PARTS}))
-            with open("/dev/null", "w") as null:
-                sys.stdout, kept = null, sys.stdout
-                try:
-                    status = script.main(["--judge", name])
-                finally:
-                    sys.stdout = kept
-            return status, json.loads((out / "result.json").read_text())
+        documents = {} if case.report is None else {self.script.REPORT: case.report}
+        return scripts.judged(self.script, case, documents)
 
     def test_judges_a_folder(self):
         status, result = self.judged(good_case())
