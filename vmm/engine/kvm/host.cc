@@ -63,7 +63,8 @@ Status check_host(arch::Arch arch) {
   if (native.value() != arch) {
     return Error{
         ExitCode::HostLacks,
-        fmt::format("the kvm engine runs guests of the host's own architecture, {}, not {}",
+        fmt::format("the kvm engine runs guests of the host's own architecture, {}, not {}; "
+                    "--engine tcg runs both on any host",
                     arch::name_of(native.value()), arch::name_of(arch))};
   }
   const std::ifstream file("/proc/cpuinfo");
