@@ -27,4 +27,12 @@ struct NonPresent {
 /// set = PTE_PRESENT_INVALID.
 [[nodiscard]] NonPresent decode_non_present(Arch arch, std::uint64_t entry);
 
+/// Whether Linux marked a leaf of level 1 as special: a frame that it keeps for itself and does not
+/// count as user memory, as those of [vvar], of devices, and the page of zeroes. x86-64: bit 9
+/// (arch/x86/include/asm/pgtable_types.h, _PAGE_BIT_SPECIAL); arm64: bit 56
+/// (arch/arm64/include/asm/pgtable-prot.h, PTE_SPECIAL).
+[[nodiscard]] constexpr bool is_special(Arch arch, std::uint64_t leaf) {
+  return (leaf >> (arch == Arch::X86_64 ? 9U : 56U) & 1U) != 0;
+}
+
 }  // namespace sealvisor::arch

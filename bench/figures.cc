@@ -61,7 +61,7 @@ Result<run::RunRequest> request_for(const app::Places& places, arch::Arch arch) 
   request.symbols = files.value().symbols;
   request.agent_dir = places.agent_dir(arch);
   request.plugin = places.plugin;
-  request.plan = app::plan_of(chosen.value());
+  request.plan = app::plan_of(chosen.value(), arch);
   return request;
 }
 
@@ -119,9 +119,10 @@ Status measure(const app::Places& places, arch::Arch arch, int rounds) {
              bare_median, spread(seconds[Mode::Bare]));
   fmt::print("  watched             least {:.2f} s, median {:.2f} s, spread {:.2f} s\n", watched,
              watched_median, spread(seconds[Mode::Watched]));
-  fmt::print("  ratio               {:.2f} of two runs next to each other, median; {:.2f} of the "
-             "least, {:.2f} of the medians\n",
-             median(ratios), watched / bare, watched_median / bare_median);
+  fmt::print(
+      "  ratio               {:.2f} of two runs next to each other, median; {:.2f} of the "
+      "least, {:.2f} of the medians\n",
+      median(ratios), watched / bare, watched_median / bare_median);
   fmt::print("  with second witness {:.2f} s, ratio {:.2f}: {} stores caught, {} differences\n",
              seconds[Mode::Witness][0], seconds[Mode::Witness][0] / bare, witness_stores,
              witness_differences);

@@ -114,7 +114,7 @@ Status once(arch::Arch arch, const fs::path& kernel) {
   run::RunRequest request;
   request.arch = arch;
   request.agent_dir = where.value().agent_dir(arch);
-  request.plan = app::plan_of(chosen.value());
+  request.plan = app::plan_of(chosen.value(), arch);
   step("2 scenarios, known findings");
   const auto files = app::kernel_files(kernel, arch);
   if (!files) return files.error();

@@ -33,7 +33,7 @@ inline constexpr const char* kBareTarget =
 
 struct Shared {
   // What is asked for. Set before the experiment begins.
-  char name[protocol::kNameSize * 2];
+  char name[protocol::kLongNameSize];
   std::uint64_t doorbell;  ///< Guest-physical address of its page.
   std::uint32_t samples;
   std::uint32_t warm_up;

@@ -43,7 +43,7 @@ void store(std::byte* at, std::uintptr_t value) {
 /// Where to map the doorbell: away from the system mappings, under which the kernel would put it.
 /// The page next to them must stay free for the form `neighbour`.
 constexpr std::uintptr_t kPlace =
-    sizeof(void*) == 8 ? static_cast<std::uintptr_t>(0xF'0000'0000) : 0;
+    sizeof(void*) == 8 ? static_cast<std::uintptr_t>(0xF'0000'0000) : 0x6000'0000;
 
 constexpr std::uint64_t kRegister =
     sizeof(void*) == 8 ? protocol::kRegister64 : protocol::kRegister32;
@@ -191,6 +191,12 @@ void Doorbell::cell_end(std::uint64_t token, int signal, protocol::Skip skipped)
       fresh(protocol::Type::CellEnd, token, sizeof(protocol::CellEnd)).body.cell_end;
   end.signal = signal;
   end.skipped = static_cast<std::uint32_t>(skipped);
+  ring();
+}
+
+void Doorbell::bystander(std::uint64_t token, std::uint64_t start, std::uint32_t pages, bool end) {
+  fresh(protocol::Type::Bystander, token, sizeof(protocol::Bystander)).body.bystander = {
+      start, pages, end ? 1U : 0U};
   ring();
 }
 

@@ -49,6 +49,8 @@ class Doorbell {
   void before(std::uint64_t token);
   void after(std::uint64_t token, std::int64_t result, std::uint64_t new_start);
   void cell_end(std::uint64_t token, int signal, protocol::Skip skipped);
+  /// At most kMaxBystanders pages.
+  void bystander(std::uint64_t token, std::uint64_t start, std::uint32_t pages, bool end);
   void fork_parent(std::uint64_t token, bool vfork);
   void fork_child(std::uint64_t token, bool vfork);
   void store_block(const protocol::StoreBlock& block);

@@ -13,6 +13,7 @@
 #include "guest/agent/announce.h"
 #include "guest/agent/console.h"
 #include "guest/agent/image.h"
+#include "guest/agent/rare_life.h"
 #include "guest/agent/signals.h"
 
 namespace sealvisor::agent {
@@ -50,12 +51,6 @@ class Gate {
   int ends_[2] = {-1, -1};
   bool good_;
 };
-
-int announce_and_use(Agent& agent, std::uint64_t token, MappingTable& table) {
-  if (!announce_mappings(agent.doorbell, token, table)) return EIO;
-  use_vdso();
-  return 0;
-}
 
 int fork_at_once(Agent& agent, std::uint32_t count, std::uint32_t& done) {
   Gate gate;
@@ -261,6 +256,15 @@ constexpr auto kLives = std::to_array<Life>({
     {"life/exit", run_exit},
     {"life/compat", run_compat},
     {"life/thousand", run_exec},
+    {"life/clone-vm", run_clone_vm},
+    {"life/exec-thread", run_exec_thread},
+    {"life/exec-failed", run_exec_failed},
+    {"life/core-dump", run_core_dump},
+    {"life/personality", run_personality},
+    {"life/knobs", run_knobs},
+    {"life/uprobes", run_uprobes},
+    {"life/mrelease", run_mrelease},
+    {"life/oom", run_oom},
 });
 
 /// Every scenario of kind Life has its function: checked when this is compiled.

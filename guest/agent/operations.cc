@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include <array>
+#include <cerrno>
 
 #include "guest/agent/raw.h"
 
@@ -14,85 +14,53 @@ using protocol::Skip;
 using scenario::Form;
 using scenario::Operation;
 
-constexpr std::uintptr_t kPage = 4096;
-
-long mprotect_to(const Target& target, int protection) {
-  return raw_call(SYS_mprotect, arg(target.start), arg(target.size()), protection);
+const Ways& all_ways() {
+  static const Ways ways = [] {
+    Ways made{};
+    add_map_ways(made);
+    add_advise_ways(made);
+    add_fault_ways(made);
+    add_force_ways(made);
+    add_process_ways(made);
+    add_pressure_ways(made);
+    add_race_ways(made);
+    add_uring_ways(made);
+    return made;
+  }();
+  return ways;
 }
 
-long mremap_to(const Target& target, std::uintptr_t new_size, int flags, std::uintptr_t place) {
-  return raw_call(SYS_mremap, arg(target.start), arg(target.size()), arg(new_size), flags,
-                  arg(place));
+const Way& way_of(const Operation& operation) {
+  return all_ways()[static_cast<std::size_t>(operation.call)];
 }
-
-using Act = long (*)(const Target&);
-
-/// Index = Operation.
-constexpr std::array<Act, scenario::kOperationCount> kActs = {
-    // Munmap
-    [](const Target& t) { return raw_call(SYS_munmap, arg(t.start), arg(t.size())); },
-    // MremapMove
-    [](const Target& t) { return mremap_to(t, t.size(), MREMAP_MAYMOVE | MREMAP_FIXED, t.place); },
-    // MremapShrink: the range is what goes; what stays is in front of it.
-    [](const Target& t) {
-      return raw_call(SYS_mremap, arg(t.mapping_start), arg(t.end - t.mapping_start),
-                      arg(t.start - t.mapping_start), 0);
-    },
-    // MremapGrow
-    [](const Target& t) { return mremap_to(t, t.size() + kPage, 0, 0); },
-    // MremapGrowMove
-    [](const Target& t) { return mremap_to(t, t.size() + kPage, MREMAP_MAYMOVE, 0); },
-    // MprotectNone
-    [](const Target& t) { return mprotect_to(t, PROT_NONE); },
-    // MprotectR
-    [](const Target& t) { return mprotect_to(t, PROT_READ); },
-    // MprotectW
-    [](const Target& t) { return mprotect_to(t, PROT_WRITE); },
-    // MprotectRW
-    [](const Target& t) { return mprotect_to(t, PROT_READ | PROT_WRITE); },
-    // MprotectRX
-    [](const Target& t) { return mprotect_to(t, PROT_READ | PROT_EXEC); },
-    // MprotectRWX
-    [](const Target& t) { return mprotect_to(t, PROT_READ | PROT_WRITE | PROT_EXEC); },
-    // MprotectX
-    [](const Target& t) { return mprotect_to(t, PROT_EXEC); },
-    // MprotectWX
-    [](const Target& t) { return mprotect_to(t, PROT_WRITE | PROT_EXEC); },
-    // MprotectSame
-    [](const Target& t) { return mprotect_to(t, t.protection); },
-    // MmapFixed
-    [](const Target& t) {
-      return raw_call(SYS_mmap, arg(t.start), arg(t.size()), PROT_READ,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    },
-};
 
 /// Puts a page of our own at `page` if that place is free.
 bool fill_free_page(std::uintptr_t page) {
-  const long result = raw_call(SYS_mmap, arg(page), arg(kPage), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-  if (is_error(result)) return false;
+  void* const got = ::mmap(reinterpret_cast<void*>(page), kPage, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (got == MAP_FAILED) return false;
   *reinterpret_cast<volatile unsigned char*>(page) = 1;
   return true;
 }
 
-}  // namespace
-
-Skip prepare(const SystemMapping& mapping, Operation operation, Form form, Target& target) {
+Skip choose_range(const SystemMapping& mapping, Form form, Target& target) {
   const auto start = static_cast<std::uintptr_t>(mapping.start);
   const auto end = static_cast<std::uintptr_t>(mapping.end);
-  target = {start, end, start, 0, 0};
+  target = {};
+  target.start = target.mapping_start = start;
+  target.end = target.mapping_end = end;
   target.protection = (mapping.readable ? PROT_READ : 0) | (mapping.writable ? PROT_WRITE : 0) |
                       (mapping.executable ? PROT_EXEC : 0);
+  const bool one_page = end - start == kPage;
   switch (form) {
     case Form::Whole:
       break;
     case Form::FirstPage:
-      if (end - start == kPage) return Skip::TooFewPages;
+      if (one_page) return Skip::TooFewPages;
       target.end = start + kPage;
       break;
     case Form::LastPage:
-      if (end - start == kPage) return Skip::TooFewPages;
+      if (one_page) return Skip::TooFewPages;
       target.start = end - kPage;
       break;
     case Form::Neighbour:
@@ -106,29 +74,30 @@ Skip prepare(const SystemMapping& mapping, Operation operation, Form form, Targe
         return Skip::NoRoom;
       }
       break;
-  }
-  if (operation == Operation::MremapMove) {
-    const long place =
-        raw_call(SYS_mmap, 0, arg(target.size()), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (is_error(place)) return Skip::NoRoom;
-    target.place = static_cast<std::uintptr_t>(place);
+    case Form::Empty:
+      target.end = start;
+      break;
   }
   return Skip::No;
 }
 
-Outcome perform(Operation operation, const Target& target) {
-  Outcome outcome;
-  outcome.result = kActs[static_cast<std::size_t>(operation)](target);
-  if (is_error(outcome.result)) return outcome;
-  const auto at = static_cast<std::uintptr_t>(outcome.result);
-  if (operation == Operation::MremapMove) {
-    outcome.new_start = at;
-    outcome.new_size = target.size();
-  } else if (operation == Operation::MremapGrow || operation == Operation::MremapGrowMove) {
-    outcome.new_start = at;
-    outcome.new_size = target.size() + kPage;
-  }
-  return outcome;
+}  // namespace
+
+Skip prepare(const SystemMapping& mapping, const Operation& operation, Form form, Target& target) {
+  const Skip skip = choose_range(mapping, form, target);
+  const Way& way = way_of(operation);
+  if (skip != Skip::No || way.prepare == nullptr) return skip;
+  return way.prepare(target, operation.argument);
+}
+
+long perform(const Operation& operation, Target& target) {
+  const Way& way = way_of(operation);
+  return way.act == nullptr ? -ENOSYS : way.act(target, operation.argument);
+}
+
+void finish(const Operation& operation, Target& target) {
+  const Way& way = way_of(operation);
+  if (way.finish != nullptr) way.finish(target, operation.argument);
 }
 
 }  // namespace sealvisor::agent

@@ -21,6 +21,11 @@ namespace sealvisor::agent {
 namespace {
 
 constexpr std::string_view kBlank = " \t\r\n";
+#if defined(__x86_64__)
+constexpr arch::Arch kOwnArch = arch::Arch::X86_64;
+#else
+constexpr arch::Arch kOwnArch = arch::Arch::Arm64;
+#endif
 
 using Answer = void (*)(Agent& agent, const MappingTable& known, const char* argument);
 
@@ -61,7 +66,7 @@ void run_scenarios(Agent& agent, const MappingTable& known, const char* pattern)
   };
   std::uint32_t cell = 0;
   for (const scenario::Scenario& one : scenario::kScenarios) {
-    if (scenario::matches(one, pattern)) scenario::expand(one, cell, add);
+    if (scenario::matches(one, pattern)) scenario::expand(one, kOwnArch, true, cell, add);
   }
   if (plan.size == 0) {
     ::dprintf(STDOUT_FILENO, "no scenario matches '%s'; `scenarios` lists them\n", pattern);

@@ -94,6 +94,10 @@ namespace sealvisor::agent {
 [[nodiscard]] constexpr long arg(std::unsigned_integral auto value) {
   return static_cast<long>(value);
 }
+/// A pointer as a system call argument.
+[[nodiscard]] inline long arg(const volatile void* pointer) {
+  return reinterpret_cast<long>(pointer);
+}
 
 /// True if `result` is -errno (the kernel's IS_ERR_VALUE: -4095 to -1).
 [[nodiscard]] constexpr bool is_error(long result) { return result < 0 && result >= -4095; }

@@ -13,14 +13,14 @@ using Long = unsigned long long;
 
 void trace_touched(const protocol::Message& message) {
   constexpr char kLetters[] = {'-', 'r', 'S', 'B', 'w'};
-  constexpr const char* kMoments[] = {"before", "after", "new-place", "stores"};
+  constexpr const char* kMoments[] = {"before", "after", "new-place", "stores", "child"};
   const protocol::Touched& touched = message.body.touched;
   char letters[protocol::kMaxPages + 1] = {};
   for (std::uint32_t i = 0; i < std::min(touched.pages, protocol::kMaxPages); ++i) {
     letters[i] = kLetters[static_cast<unsigned>(touched.outcome[i]) % sizeof kLetters];
   }
   trace("%llu touched %s 0x%llx %s", static_cast<Long>(message.token),
-        kMoments[static_cast<unsigned>(touched.moment) % 4U], static_cast<Long>(touched.start),
+        kMoments[static_cast<unsigned>(touched.moment) % 5U], static_cast<Long>(touched.start),
         letters);
 }
 
@@ -104,6 +104,10 @@ void trace_message(const protocol::Message& message) {
       return;
     case protocol::Type::ForkChild:
       trace("%llu fork child%s, pid %u", token, body.fork.vfork ? " (vfork)" : "", message.pid);
+      return;
+    case protocol::Type::Bystander:
+      trace("%llu bystander 0x%llx, %u pages, %s", token, static_cast<Long>(body.bystander.start),
+            body.bystander.pages, body.bystander.end != 0 ? "after" : "before");
       return;
     case protocol::Type::StoreBlock:
       trace_store_block(body.store_block);

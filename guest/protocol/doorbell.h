@@ -20,7 +20,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 5;
+inline constexpr std::uint16_t kVersion = 6;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -30,7 +30,8 @@ inline constexpr std::uint64_t kMarkRegister = 16;
 
 /// A message is one aligned block, so that it never straddles a page.
 inline constexpr std::size_t kMessageSize = 256;
-inline constexpr std::size_t kNameSize = 32;
+inline constexpr std::size_t kNameSize = 48;
+inline constexpr std::size_t kLongNameSize = 64;
 /// Most pages of one mapping that a Touched message can report on.
 inline constexpr std::uint32_t kMaxPages = 64;
 /// Most system mappings that one process may announce.
@@ -62,6 +63,7 @@ enum class Type : std::uint16_t {
   Experiment = 18,  ///< Benchmark: an experiment begins or ends.
   Samples = 19,     ///< Benchmark by the guest's own clock: some samples of the current experiment.
   Counter = 20,     ///< Benchmark by the guest's own clock: what that clock is; before any Samples.
+  Bystander = 21,   ///< Pages of the victim's own that the operation must not leave as they are.
 };
 
 /// What a store to kMarkRegister says.
@@ -78,6 +80,8 @@ enum class Moment : std::uint16_t {
   /// After an operation that asked for write permission, whatever it was told: each page was
   /// stored to. A private page that may be written looks in the tables as before until then.
   AfterStores = 3,
+  /// After the operation, by a child that the victim forked since: what it got.
+  InChild = 4,
 };
 
 /// Outcome of touching one page (one byte in `outcome`).
@@ -93,7 +97,7 @@ struct Hello {
   std::uint32_t bits;           ///< 32 or 64: of the sending process.
   std::uint32_t page_size;      ///< AT_PAGESZ.
   std::uint64_t vdso;           ///< AT_SYSINFO_EHDR, 0 if there is none.
-  char release[kNameSize * 2];  ///< uname -r, NUL-terminated, cut to fit.
+  char release[kLongNameSize];  ///< uname -r, NUL-terminated, cut to fit.
 };
 
 struct MappingClaim {
@@ -143,12 +147,22 @@ enum class Skip : std::uint32_t {
   TooFewPages = 1,  ///< The form is the whole mapping, or nothing would be left.
   NoMapping = 2,    ///< This guest has no such mapping. CellBegin and CellEnd come from init.
   NoRoom = 3,       ///< No free page next to the mapping (form neighbour).
+  Unsupported = 4,  ///< This kernel has no such operation (scenario::Operation::needs).
 };
 
 struct CellEnd {
   std::int32_t signal;    ///< Signal that killed the victim, 0 if it ended by itself.
   std::uint32_t skipped;  ///< One of Skip.
 };
+
+/// Sent before the operation (`end` 0) and behind it (1): at least one of these pages must show
+/// another entry then, or the operation did nothing that could have hit the mapping.
+struct Bystander {
+  std::uint64_t start;
+  std::uint32_t pages;  ///< At most kMaxBystanders.
+  std::uint32_t end;
+};
+inline constexpr std::uint32_t kMaxBystanders = 16384;
 
 struct Fork {
   std::uint32_t vfork;  ///< 1: the child shares the parent's memory.
@@ -226,7 +240,7 @@ struct Layout {
 /// Between begin and end of an experiment there are `samples` samples of `batch` operations each,
 /// all on this vCPU.
 struct Experiment {
-  char name[kNameSize * 2];  ///< As in bench/experiment.h: "exec/fork-exit".
+  char name[kLongNameSize];  ///< As in bench/experiment.h: "exec/fork-exit".
   std::uint32_t samples;
   std::uint32_t batch;
   std::uint32_t end;      ///< 0: begins, 1: ended.
@@ -275,6 +289,7 @@ struct Message {
     After after;
     CellEnd cell_end;
     Fork fork;
+    Bystander bystander;
     StoreBlock store_block;
     Tamper tamper;
     Entries entries;

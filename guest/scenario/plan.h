@@ -4,6 +4,7 @@
 // separated by one space, in the order in which they run:
 //
 //   cell <id> <mapping> <operation> <form>   one cell; <id> >= 1, the token of its messages
+//   cell32 <id> <mapping> <operation> <form> the same in a 32-bit process
 //   life <name> <count>                      scenario life/<name>
 //   control <name> [<count>]                 scenario control/<name>
 //   lie <name>                               scenario lie/<name>
@@ -24,9 +25,9 @@ namespace sealvisor::scenario {
 
 inline constexpr std::string_view kPlanHeader = "sealvisor-plan 1";
 /// Most bytes of a plan.
-inline constexpr std::size_t kMaxPlanSize = 65536;
+inline constexpr std::size_t kMaxPlanSize = 262'144;
 /// Most items of a plan.
-inline constexpr std::size_t kMaxPlanItems = 2048;
+inline constexpr std::size_t kMaxPlanItems = 8192;
 /// Largest cell id.
 inline constexpr std::uint32_t kMaxCellId = 1'000'000;
 
@@ -35,18 +36,24 @@ struct PlanItem {
   const Scenario* scenario = nullptr;  ///< Never null in an item that was parsed.
   std::uint32_t count = 0;             ///< Every kind but Cells.
   std::uint32_t cell = 0;              ///< Kind Cells: its id.
-  std::string_view mapping{};          ///< Kind Cells: one of kMappings.
+  const Mapping* mapping = nullptr;    ///< Kind Cells only, and never null there.
 };
 
-/// The items that `scenario` stands for, with its usual count: one, or for cells one for each
-/// mapping. `cell`: the last cell id that was given. Calls `add` with each.
+/// The items that `scenario` stands for in a guest of `arch`, with its usual count: one, or for
+/// cells one for each mapping (`full`: of all, else of the usual ones). `cell`: the last cell id
+/// that was given. Calls `add` with each.
 template <typename Add>
-constexpr void expand(const Scenario& scenario, std::uint32_t& cell, Add add) {
+constexpr void expand(const Scenario& scenario, arch::Arch arch, bool full, std::uint32_t& cell,
+                      Add add) {
   if (scenario.kind != Kind::Cells) {
-    add(PlanItem{&scenario, scenario.count, 0, {}});
+    add(PlanItem{&scenario, scenario.count, 0, nullptr});
     return;
   }
-  for (const std::string_view mapping : kMappings) add(PlanItem{&scenario, 0, ++cell, mapping});
+  for (const Mapping& mapping : kMappings) {
+    if ((full || mapping.by_default) && applies(scenario, mapping, arch)) {
+      add(PlanItem{&scenario, 0, ++cell, &mapping});
+    }
+  }
 }
 
 /// An item, or why the line is none: `error` is empty exactly when `item` is good.
@@ -65,17 +72,14 @@ namespace detail {
   return nullptr;
 }
 
-[[nodiscard]] constexpr ParsedItem parse_cell(std::string_view rest) {
+[[nodiscard]] constexpr ParsedItem parse_cell(std::string_view rest, bool compat) {
   ParsedItem parsed;
   parsed.item.cell = number(next_word(rest), kMaxCellId);
   if (parsed.item.cell == 0) return {{}, "a cell id is a number of 1 to 1000000"};
-  const std::string_view mapping = next_word(rest);
-  for (const std::string_view known : kMappings) {
-    if (known == mapping) parsed.item.mapping = known;
-  }
-  if (parsed.item.mapping.empty()) return {{}, "no such mapping"};
-  const auto operation = operation_named(next_word(rest));
-  if (!operation) return {{}, "no such operation"};
+  parsed.item.mapping = find_mapping(next_word(rest), compat);
+  if (parsed.item.mapping == nullptr) return {{}, "no such mapping"};
+  const Operation* const operation = operation_named(next_word(rest));
+  if (operation == nullptr) return {{}, "no such operation"};
   const auto form = form_named(next_word(rest));
   if (!form) return {{}, "no such form"};
   parsed.item.scenario = find_cells(*operation, *form);
@@ -90,7 +94,7 @@ namespace detail {
 [[nodiscard]] constexpr ParsedItem parse_plan_line(std::string_view line) {
   std::string_view rest = line;
   const std::string_view verb = next_word(rest);
-  if (verb == "cell") return detail::parse_cell(rest);
+  if (verb == "cell" || verb == "cell32") return detail::parse_cell(rest, verb == "cell32");
 
   ParsedItem parsed;
   bool counted = true;
@@ -129,7 +133,7 @@ struct Plan {
   plan.error = {};
   plan.line = 0;
   if (text.size() > kMaxPlanSize) {
-    plan.error = "longer than 65536 bytes";
+    plan.error = "longer than 262144 bytes";
     return false;
   }
   while (!text.empty()) {
@@ -152,7 +156,7 @@ struct Plan {
       return false;
     }
     if (plan.size == kMaxPlanItems) {
-      plan.error = "more than 2048 items";
+      plan.error = "more than 8192 items";
       return false;
     }
     plan.items[plan.size++] = parsed.item;

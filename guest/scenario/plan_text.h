@@ -13,9 +13,9 @@ namespace sealvisor::scenario {
   std::string line;
   switch (scenario.kind) {
     case Kind::Cells:
-      line.append("cell ").append(std::to_string(item.cell)).append(" ").append(item.mapping);
-      line.append(" ").append(name_of(scenario.operation)).append(" ");
-      line.append(name_of(scenario.form));
+      line.append(item.mapping->compat ? "cell32 " : "cell ").append(std::to_string(item.cell));
+      line.append(" ").append(item.mapping->smaps_name);
+      line.append(" ").append(scenario.operation->name).append(" ").append(name_of(scenario.form));
       break;
     case Kind::Life:
       line.append("life ").append(short_name(scenario));

@@ -2,274 +2,93 @@
 // writes the plan and judges the outcome). Constant tables only: no allocation, no OS.
 //
 // A *scenario* has a name that people type (`munmap/first-page`). A scenario of kind Cells stands
-// for one *cell* per system mapping: mapping x operation x form. The three words of a cell are the
-// ones that the doorbell messages and the reports carry.
+// for one *cell* per system mapping: mapping x operation x form. These are made of the operations
+// in operations.h; the others are in others.h. The three words of a cell are the ones that the
+// doorbell messages and the reports carry.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "guest/protocol/doorbell.h"
+#include "guest/scenario/mapping.h"
+#include "guest/scenario/operations.h"
+#include "guest/scenario/others.h"
 
 namespace sealvisor::scenario {
 
-/// What a scenario consists of.
-enum class Kind : std::uint8_t {
-  Life,       ///< Processes come and go; no system mapping is attacked.
-  Cells,      ///< One operation in one form, against each system mapping in turn.
-  Control,    ///< Checks the monitor itself.
-  Lie,        ///< The agent announces something that is not so.
-  Benchmark,  ///< Work to measure; sends no messages while it works.
-};
-
-/// What a victim asks the kernel to do to a system mapping.
-enum class Operation : std::uint8_t {
-  Munmap,
-  MremapMove,
-  MremapShrink,
-  MremapGrow,
-  MremapGrowMove,
-  MprotectNone,
-  MprotectR,
-  MprotectW,
-  MprotectRW,
-  MprotectRX,
-  MprotectRWX,
-  MprotectX,
-  MprotectWX,
-  MprotectSame,
-  MmapFixed,
-};
-inline constexpr std::size_t kOperationCount = 15;
-
-/// Which pages it is asked for.
-enum class Form : std::uint8_t {
-  Whole,      ///< Every page of the mapping.
-  FirstPage,  ///< Its first page; does not exist if that is the whole mapping.
-  LastPage,   ///< Its last page; does not exist if that is the whole mapping.
-  Neighbour,  ///< Its edge page and a free page next to it that the victim filled, in one call.
-};
-inline constexpr std::size_t kFormCount = 4;
-
-/// Names as they stand in plans, messages and reports. Index = enumerator.
-inline constexpr std::array<std::string_view, kOperationCount> kOperationNames = {
-    "munmap",        "mremap-move", "mremap-shrink", "mremap-grow",   "mremap-grow-move",
-    "mprotect-none", "mprotect-r",  "mprotect-w",    "mprotect-rw",   "mprotect-rx",
-    "mprotect-rwx",  "mprotect-x",  "mprotect-wx",   "mprotect-same", "mmap-fixed"};
-inline constexpr std::array<std::string_view, kFormCount> kFormNames = {"whole", "first-page",
-                                                                        "last-page", "neighbour"};
-
-/// Mappings that cells are made for, by their name in smaps. One that a guest does not have is
-/// skipped by the agent (CellEnd says so).
-inline constexpr std::array<std::string_view, 3> kMappings = {"[vdso]", "[vvar]", "[vvar_vclock]"};
-
-[[nodiscard]] constexpr std::string_view name_of(Operation operation) {
-  return kOperationNames[static_cast<std::size_t>(operation)];
-}
-[[nodiscard]] constexpr std::string_view name_of(Form form) {
-  return kFormNames[static_cast<std::size_t>(form)];
-}
-[[nodiscard]] constexpr std::optional<Operation> operation_named(std::string_view name) {
-  for (std::size_t i = 0; i < kOperationCount; ++i) {
-    if (kOperationNames[i] == name) return static_cast<Operation>(i);
-  }
-  return std::nullopt;
-}
-[[nodiscard]] constexpr std::optional<Form> form_named(std::string_view name) {
-  for (std::size_t i = 0; i < kFormCount; ++i) {
-    if (kFormNames[i] == name) return static_cast<Form>(i);
-  }
-  return std::nullopt;
-}
-
-/// One thing to try.
-struct Scenario {
-  std::string_view name;  ///< Unique; at most kNameSize - 1 characters; NUL-terminated literal.
-  std::string_view description;
-  Kind kind;
-  Operation operation = Operation::Munmap;  ///< Kind Cells only.
-  Form form = Form::Whole;                  ///< Kind Cells only.
-  /// What the plan line asks for by default: processes, threads, signals or stores; 0: no count.
-  std::uint32_t count = 0;
-  /// Part of `sealvisor verify` when no --scenario is given.
-  bool by_default = true;
-  /// Each of `count` has an address space of its own, which the monitor must see.
-  bool new_spaces = false;
-  /// Words that the command line of an x86-64 guest must have for it.
-  std::string_view x86_boot_words{};
-};
-
 namespace detail {
 
-constexpr Scenario life(std::string_view name, std::uint32_t count, std::string_view description,
-                        bool new_spaces = true) {
-  return {.name = name,
-          .description = description,
-          .kind = Kind::Life,
-          .count = count,
-          .new_spaces = new_spaces};
+/// "munmap/first-page", "mprotect/none", "mprotect/none-last-page": the first dash of the
+/// operation's name becomes the slash; the form is left out where it is the whole or the only one.
+struct CellName {
+  std::array<char, protocol::kNameSize> text{};
+  std::size_t size = 0;
+
+  constexpr void set(const Operation& operation, Form form) {
+    const std::size_t dash = operation.name.find('-');
+    const bool family = dash != std::string_view::npos;
+    add(operation.name.substr(0, dash));
+    add("/");
+    if (family) add(operation.name.substr(dash + 1));
+    if (family && (form == Form::Whole || operation.forms.size() == 1)) return;
+    if (family) add("-");
+    add(name_of(form));
+  }
+  [[nodiscard]] constexpr std::string_view view() const { return {text.data(), size}; }
+
+ private:
+  // A name that is too long leaves the array, which no compiler lets pass in a constant.
+  constexpr void add(std::string_view part) {
+    for (const char c : part) text.at(size++) = c;
+    text.at(size) = '\0';
+  }
+};
+
+/// Calls `visit(operation, form)` with each pair that is tried, in the order of the list.
+template <typename Visit>
+constexpr void each_pair(Visit visit) {
+  for (const Operation& operation : kOperations) {
+    for (std::size_t form = 0; form < kFormCount; ++form) {
+      if (operation.forms.has(static_cast<Form>(form))) visit(operation, static_cast<Form>(form));
+    }
+  }
 }
-constexpr Scenario cells(std::string_view name, Operation operation, Form form,
-                         std::string_view description) {
-  return {.name = name,
-          .description = description,
-          .kind = Kind::Cells,
-          .operation = operation,
-          .form = form};
-}
-constexpr Scenario on_request(std::string_view name, Kind kind, std::uint32_t count,
-                              std::string_view description, std::string_view x86_boot_words = {}) {
-  return {.name = name,
-          .description = description,
-          .kind = kind,
-          .count = count,
-          .by_default = false,
-          .new_spaces = kind == Kind::Benchmark,
-          .x86_boot_words = x86_boot_words};
-}
+
+inline constexpr std::size_t kCellScenarios = [] {
+  std::size_t count = 0;
+  each_pair([&](const Operation&, Form) { ++count; });
+  return count;
+}();
+
+inline constexpr auto kCellNames = [] {
+  std::array<CellName, kCellScenarios> names{};
+  std::size_t next = 0;
+  each_pair([&](const Operation& operation, Form form) { names[next++].set(operation, form); });
+  return names;
+}();
 
 }  // namespace detail
 
-/// Every scenario, in the order in which they run.
-inline constexpr auto kScenarios = std::to_array<Scenario>({
-    detail::life("life/fork", 8, "forked children that live at the same time, touch and exit"),
-    detail::life("life/vfork", 8, "vforked children that share the parent's memory, then exec"),
-    detail::life("life/exec", 8, "fork and exec of a static program"),
-    detail::life("life/exec-dynamic", 8,
-                 "fork and exec of a program with an interpreter (two ELF files)"),
-    detail::life("life/threads", 8, "threads of one process that touch and end at the same time",
-                 false),
-    detail::life("life/signals", 16,
-                 "signals delivered and returned from, by the vdso where it does that", false),
-    detail::life("life/exit", 9, "children that end by exit_group, by SIGKILL and by SIGSEGV"),
-    detail::life("life/compat", 4, "fork and exec of a 32-bit program"),
-    detail::life("life/thousand", 1000, "a thousand times fork and exec"),
-
-    detail::cells("munmap/whole", Operation::Munmap, Form::Whole, "unmap the mapping"),
-    detail::cells("munmap/first-page", Operation::Munmap, Form::FirstPage, "unmap its first page"),
-    detail::cells("munmap/last-page", Operation::Munmap, Form::LastPage, "unmap its last page"),
-    detail::cells("munmap/neighbour", Operation::Munmap, Form::Neighbour,
-                  "unmap its edge page together with a page next to it"),
-
-    detail::cells("mremap/move", Operation::MremapMove, Form::Whole, "move the mapping"),
-    detail::cells("mremap/move-first-page", Operation::MremapMove, Form::FirstPage,
-                  "move its first page"),
-    detail::cells("mremap/move-last-page", Operation::MremapMove, Form::LastPage,
-                  "move its last page"),
-    detail::cells("mremap/shrink", Operation::MremapShrink, Form::LastPage,
-                  "shrink it by its last page"),
-    detail::cells("mremap/grow", Operation::MremapGrow, Form::Whole,
-                  "grow it by one page, in place"),
-    detail::cells("mremap/grow-move", Operation::MremapGrowMove, Form::Whole,
-                  "grow it by one page, wherever there is room"),
-    detail::cells("mremap/grow-last-page", Operation::MremapGrow, Form::LastPage,
-                  "grow its last page by one, in place"),
-    detail::cells("mremap/grow-move-last-page", Operation::MremapGrowMove, Form::LastPage,
-                  "grow its last page by one, wherever there is room"),
-
-    detail::cells("mprotect/none", Operation::MprotectNone, Form::Whole, "take every permission"),
-    detail::cells("mprotect/r", Operation::MprotectR, Form::Whole, "make it read-only"),
-    detail::cells("mprotect/w", Operation::MprotectW, Form::Whole, "make it write-only"),
-    detail::cells("mprotect/rw", Operation::MprotectRW, Form::Whole, "make it writable"),
-    detail::cells("mprotect/rx", Operation::MprotectRX, Form::Whole, "make it executable"),
-    detail::cells("mprotect/rwx", Operation::MprotectRWX, Form::Whole,
-                  "make it writable and executable"),
-    detail::cells("mprotect/x", Operation::MprotectX, Form::Whole, "make it execute-only"),
-    detail::cells("mprotect/wx", Operation::MprotectWX, Form::Whole,
-                  "make it writable and executable, and not readable"),
-    detail::cells("mprotect/same", Operation::MprotectSame, Form::Whole,
-                  "ask for the permission that it has"),
-    detail::cells("mprotect/none-first-page", Operation::MprotectNone, Form::FirstPage,
-                  "take every permission of its first page"),
-    detail::cells("mprotect/none-last-page", Operation::MprotectNone, Form::LastPage,
-                  "take every permission of its last page"),
-    detail::cells("mprotect/r-first-page", Operation::MprotectR, Form::FirstPage,
-                  "make read-only its first page"),
-    detail::cells("mprotect/r-last-page", Operation::MprotectR, Form::LastPage,
-                  "make read-only its last page"),
-    detail::cells("mprotect/w-first-page", Operation::MprotectW, Form::FirstPage,
-                  "make write-only its first page"),
-    detail::cells("mprotect/w-last-page", Operation::MprotectW, Form::LastPage,
-                  "make write-only its last page"),
-    detail::cells("mprotect/rw-first-page", Operation::MprotectRW, Form::FirstPage,
-                  "make writable its first page"),
-    detail::cells("mprotect/rw-last-page", Operation::MprotectRW, Form::LastPage,
-                  "make writable its last page"),
-    detail::cells("mprotect/rx-first-page", Operation::MprotectRX, Form::FirstPage,
-                  "make executable its first page"),
-    detail::cells("mprotect/rx-last-page", Operation::MprotectRX, Form::LastPage,
-                  "make executable its last page"),
-    detail::cells("mprotect/rwx-first-page", Operation::MprotectRWX, Form::FirstPage,
-                  "make writable and executable its first page"),
-    detail::cells("mprotect/rwx-last-page", Operation::MprotectRWX, Form::LastPage,
-                  "make writable and executable its last page"),
-    detail::cells("mprotect/x-first-page", Operation::MprotectX, Form::FirstPage,
-                  "make execute-only its first page"),
-    detail::cells("mprotect/x-last-page", Operation::MprotectX, Form::LastPage,
-                  "make execute-only its last page"),
-    detail::cells("mprotect/wx-first-page", Operation::MprotectWX, Form::FirstPage,
-                  "make writable and executable, and not readable, its first page"),
-    detail::cells("mprotect/wx-last-page", Operation::MprotectWX, Form::LastPage,
-                  "make writable and executable, and not readable, its last page"),
-    detail::cells("mprotect/same-first-page", Operation::MprotectSame, Form::FirstPage,
-                  "ask for the permission of its first page"),
-    detail::cells("mprotect/same-last-page", Operation::MprotectSame, Form::LastPage,
-                  "ask for the permission of its last page"),
-    detail::cells("mprotect/none-neighbour", Operation::MprotectNone, Form::Neighbour,
-                  "take every permission of its edge page together with a page next to it"),
-    detail::cells("mprotect/rwx-neighbour", Operation::MprotectRWX, Form::Neighbour,
-                  "make writable and executable its edge page together with a page next to it"),
-
-    detail::cells("mmap-fixed/whole", Operation::MmapFixed, Form::Whole,
-                  "map anonymous memory over it"),
-    detail::cells("mmap-fixed/first-page", Operation::MmapFixed, Form::FirstPage,
-                  "map anonymous memory over its first page"),
-    detail::cells("mmap-fixed/last-page", Operation::MmapFixed, Form::LastPage,
-                  "map anonymous memory over its last page"),
-    detail::cells("mmap-fixed/neighbour", Operation::MmapFixed, Form::Neighbour,
-                  "map anonymous memory over its edge page together with a page next to it"),
-
-    // With PAT, x86-64 refuses to map RAM through /dev/mem (arch/x86/mm/pat/memtype.c,
-    // range_is_allowed).
-    detail::on_request("control/stores", Kind::Control, 16,
-                       "a known number of stores of every class to a page table", "nopat"),
-    detail::on_request("control/entries", Kind::Control, 1000,
-                       "a known number of entries to user mode of each kind (kvm lanes)"),
-    detail::on_request("control/tamper-entry", Kind::Control, 1000,
-                       "the kernel makes [vdso] writable in its page table and read-only again"),
-    detail::on_request("control/tamper-code", Kind::Control, 16,
-                       "change the code of [vdso] through a second mapping, and put it back",
-                       "nopat"),
-    detail::on_request("control/stores-code", Kind::Control, 8,
-                       "a known number of stores of many classes to the code of [vdso], put back",
-                       "nopat"),
-    detail::on_request("control/copy-vdso", Kind::Control, 0,
-                       "run a copy of the vdso's bytes elsewhere: no violation"),
-    detail::on_request("control/panic", Kind::Control, 0,
-                       "end the init process: the kernel panics"),
-    detail::on_request("control/hang", Kind::Control, 0, "stop answering"),
-    detail::on_request("control/flood-console", Kind::Control, 0,
-                       "write to the console without end"),
-    detail::on_request("control/flood-doorbell", Kind::Control, 0, "send messages without end"),
-    detail::on_request("control/bad-message", Kind::Control, 0, "send a message of no known type"),
-    detail::on_request("control/bad-pointer", Kind::Control, 0,
-                       "ring with an address that is not mapped"),
-    detail::on_request("lie/mapping", Kind::Lie, 0,
-                       "announce a copy of the vdso's bytes as [vdso]"),
-    detail::on_request("lie/claims", Kind::Lie, 0,
-                       "false sl, false count, false place of the vdso, false touch"),
-    detail::on_request("lie/vvar-from-boot", Kind::Lie, 0,
-                       "announce anonymous memory as [vvar] from the first message on"),
-    detail::on_request("lie/omit-vdso", Kind::Lie, 0, "never announce [vdso]"),
-    detail::on_request("lie/skip", Kind::Lie, 0, "say of every cell that there is no such mapping"),
-    detail::on_request("bench/fork-exec", Kind::Benchmark, 200, "fork and exec, silent"),
-});
-
-/// Most processes, threads, signals or stores that one plan line may ask for.
-inline constexpr std::uint32_t kMaxCount = 100'000;
+/// Every scenario, in the order in which they run: lives, cells, and what runs on request only.
+inline constexpr auto kScenarios = [] {
+  std::array<Scenario, kLives.size() + detail::kCellScenarios + kRequested.size()> all{};
+  std::size_t next = 0;
+  for (const Scenario& life : kLives) all[next++] = life;
+  std::size_t name = 0;
+  detail::each_pair([&](const Operation& operation, Form form) {
+    all[next++] = {.name = detail::kCellNames[name++].view(),
+                   .description = operation.description,
+                   .kind = Kind::Cells,
+                   .operation = &operation,
+                   .form = form,
+                   .tier = operation.by_default.has(form) ? Tier::Default : Tier::Full};
+  });
+  for (const Scenario& requested : kRequested) all[next++] = requested;
+  return all;
+}();
 
 /// The scenario called `name`; nullptr if there is none.
 [[nodiscard]] constexpr const Scenario* find(std::string_view name) {
@@ -279,12 +98,10 @@ inline constexpr std::uint32_t kMaxCount = 100'000;
   return nullptr;
 }
 
-/// The scenario that a cell belongs to; nullptr if that pair is not listed.
-[[nodiscard]] constexpr const Scenario* find_cells(Operation operation, Form form) {
+/// The scenario that a cell belongs to; nullptr if the operation has no such form.
+[[nodiscard]] constexpr const Scenario* find_cells(const Operation& operation, Form form) {
   for (const Scenario& scenario : kScenarios) {
-    if (scenario.kind == Kind::Cells && scenario.operation == operation && scenario.form == form) {
-      return &scenario;
-    }
+    if (scenario.operation == &operation && scenario.form == form) return &scenario;
   }
   return nullptr;
 }
@@ -292,6 +109,14 @@ inline constexpr std::uint32_t kMaxCount = 100'000;
 /// The part of a scenario's name behind the slash: the word that plan lines other than `cell` use.
 [[nodiscard]] constexpr std::string_view short_name(const Scenario& scenario) {
   return scenario.name.substr(scenario.name.find('/') + 1);
+}
+
+/// Whether the scenario has cells for `mapping` in a guest of `arch`.
+[[nodiscard]] constexpr bool applies(const Scenario& scenario, const Mapping& mapping,
+                                     arch::Arch arch) {
+  const Operation& operation = *scenario.operation;
+  return (!mapping.only || *mapping.only == arch) && (!operation.only || *operation.only == arch) &&
+         !(operation.native && mapping.compat);
 }
 
 }  // namespace sealvisor::scenario

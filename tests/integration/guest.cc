@@ -17,8 +17,17 @@
 
 namespace sealvisor::test {
 
+std::vector<std::string> default_cells() {
+  std::vector<std::string> names;
+  for (const scenario::Scenario& one : scenario::kScenarios) {
+    const bool usual = one.tier == scenario::Tier::Default;
+    if (usual && one.kind == scenario::Kind::Cells) names.emplace_back(one.name);
+  }
+  return names;
+}
+
 run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
-                            const std::vector<std::string>& patterns) {
+                            const std::vector<std::string>& patterns, bool full) {
   run::RunRequest request;
   request.arch = arch;
   request.recipe = recipe;
@@ -49,7 +58,7 @@ run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
   request.symbols = files.value().symbols;
   request.agent_dir = places.value().agent_dir(arch);
   request.plugin = places.value().plugin;
-  request.plan = app::plan_of(scenarios.value());
+  request.plan = app::plan_of(scenarios.value(), arch, full);
   request.deadline = std::chrono::seconds(180);
   return request;
 }

@@ -13,8 +13,13 @@ namespace sealvisor::test {
 
 /// A request to run `recipe` with the scenarios that `patterns` name, with their usual counts.
 /// Fails the test, naming what is missing, if the kernel was not built: nothing is ever skipped.
+/// `full`: with cells for all mappings.
 [[nodiscard]] run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
-                                          const std::vector<std::string>& patterns);
+                                          const std::vector<std::string>& patterns,
+                                          bool full = false);
+
+/// The names of the scenarios of cells that run by default.
+[[nodiscard]] std::vector<std::string> default_cells();
 
 /// Runs it; fails the test if no guest ran. `run` gets what it found.
 void run_guest(const run::RunRequest& request, report::Run& run);

@@ -82,7 +82,7 @@ Result<image::Initramfs> agent_initramfs(const BootOptions& options, const Place
   run::RunRequest request;
   request.arch = arch;
   request.agent_dir = places.agent_dir(arch);
-  request.plan = plan_of(chosen.value());
+  request.plan = plan_of(chosen.value(), arch);
   return run::initramfs_for(request);
 }
 

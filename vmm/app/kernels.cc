@@ -35,7 +35,7 @@ Result<fs::path> kernel_dir(const Places& places, const std::string& recipe, arc
 Result<KernelFiles> kernel_files(const fs::path& folder, arch::Arch arch) {
   KernelFiles files;
   files.symbols = folder / "vmlinux";
-  files.image = folder / (arch == arch::Arch::Arm64 ? "Image" : "image");
+  files.image = folder / (arch == arch::Arch::Arm64 ? "Image" : kCompressedImage);
   if (arch == arch::Arch::X86_64 && image::probe_kernel(files.symbols, arch).ok()) {
     files.image = files.symbols;
   }

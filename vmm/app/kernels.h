@@ -32,6 +32,9 @@ struct KernelFiles {
   std::filesystem::path symbols;  ///< vmlinux.
 };
 
+/// In a build's folder: the image that start-up code comes with (x86-64: bzImage).
+inline constexpr const char* kCompressedImage = "image";
+
 /// The files to boot in a build's folder: on x86-64 the vmlinux if it can be booted as it is (PVH),
 /// else the bzImage. Errors (HostLacks): the folder lacks one.
 [[nodiscard]] Result<KernelFiles> kernel_files(const std::filesystem::path& folder,

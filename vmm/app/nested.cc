@@ -75,6 +75,7 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   for (const std::string& scenario : options.machine.scenarios) {
     words.insert(words.end(), {"--scenario", scenario});
   }
+  if (options.machine.full) words.emplace_back("--full");
   words.insert(words.end(), {"--memory", std::to_string(options.machine.memory_mib)});
   words.insert(words.end(), {"--deadline", std::to_string(options.deadline.count())});
   if (options.step_check) words.emplace_back("--step-check");

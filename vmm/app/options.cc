@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bench/paired.h"
+#include "vmm/app/variants.h"
 #include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/host.h"
 
@@ -96,6 +97,14 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
                             ->type_name("NAME");
   add_machine(*sub, verify.machine);
   sub->get_option("--kernel")->excludes(recipe);
+  sub->add_flag("--full", verify.machine.full,
+                "every operation and process life against every mapping, or with --scenario those "
+                "that are named (docs/matrix.md)");
+  add_list(*sub, "--variant", verify.variants,
+           "of tcg: another CPU or kernel command line; may be repeated; all: the usual guest and "
+           "every variant (`sealvisor scenarios --variants` lists them)")
+      ->type_name("NAME")
+      ->excludes(sub->get_option("--kernel"));
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
   sub->add_option("--trace", verify.trace, "keep the events of each run in this folder")
       ->type_name("DIR");
@@ -103,8 +112,8 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   sub->add_option_function<int>(
          "--deadline",
          [&verify](const int& seconds) { verify.deadline = std::chrono::seconds(seconds); },
-         fmt::format("most seconds for one guest (default {}; of kvm-nested {})",
-                     kGuestDeadline.count(), kNestedGuestDeadline.count()))
+         fmt::format("most seconds for one guest (default {}, with --full {}; of kvm-nested {})",
+                     kGuestDeadline.count(), kFullDeadline.count(), kNestedGuestDeadline.count()))
       ->type_name("SECONDS")
       ->check(CLI::Range(1, kLongest));
   sub->add_flag("--witness", verify.witness,
@@ -335,7 +344,11 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
   CLI::App* const bench_app = add_bench(app, bench, bench_arch);
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
-  scenarios_app->add_flag("--json", scenarios.json, "for programs");
+  CLI::Option* const as_json = scenarios_app->add_flag("--json", scenarios.json, "for programs");
+  scenarios_app
+      ->add_flag("--variants", scenarios.variants,
+                 "list the variants of `verify --variant` instead")
+      ->excludes(as_json);
   CLI::App* const doctor_app =
       app.add_subcommand("doctor", "What this host can do, and why: one line for each lane");
   CLI::App* const kernel_app = add_kernel(app, words);
@@ -366,8 +379,11 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   if (*verify_app) {
     verify.archs = archs_of(verify_arch.word);
     if (auto fits = check_engine(verify.machine); !fits) return fits.error();
-    if (verify.machine.nested && verify_app->count("--deadline") == 0) {
-      verify.deadline = kNestedGuestDeadline;
+    if (verify_app->count("--deadline") == 0) {
+      if (verify.machine.full) verify.deadline = kFullDeadline;
+      if (verify.machine.nested) {
+        verify.deadline = std::max(verify.deadline, kNestedGuestDeadline);
+      }
     }
     if (verify.witness && verify.machine.engine != engine::Kind::Tcg) {
       return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor verify --help`"};
@@ -397,6 +413,16 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     }
     if (verify.archs.empty() && verify.machine.kernel.empty()) {
       verify.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
+    }
+    if (!verify.variants.empty()) {
+      if (verify.machine.engine != engine::Kind::Tcg || !verify.machine.cpu_model.empty()) {
+        return Error{ExitCode::Usage,
+                     "--variant is for --engine tcg, and not with --cpu; see `sealvisor verify "
+                     "--help`"};
+      }
+      if (auto chosen = choose_variants(verify.variants, verify.archs); !chosen) {
+        return chosen.error();
+      }
     }
     if (verify.recipes.empty()) {
       verify.recipes.assign(std::begin(kDefaultRecipes), std::end(kDefaultRecipes));

@@ -18,9 +18,11 @@
 
 namespace sealvisor::app {
 
-/// Most time for one guest of `verify`, if nothing else is asked for. In an emulated host the
-/// longest scenarios of one kernel (a thousand processes) alone take minutes.
+/// Most time for one guest of `verify`, if nothing else is asked for: with the default scenarios,
+/// in full. In an emulated host the longest scenarios of one kernel (a thousand processes) alone
+/// take minutes.
 inline constexpr std::chrono::seconds kGuestDeadline{120};
+inline constexpr std::chrono::seconds kFullDeadline{900};
 inline constexpr std::chrono::seconds kNestedGuestDeadline{600};
 
 /// What guest machine to use; shared by `verify` and `boot`.
@@ -28,6 +30,7 @@ struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
   std::filesystem::path symbols;       ///< Its vmlinux; empty: none.
   std::vector<std::string> scenarios;  ///< Patterns; empty: the default ones.
+  bool full = false;                   ///< All scenarios, and cells for all mappings.
   std::uint64_t memory_mib = 256;
   std::string cpu_model;  ///< Empty: the default of the architecture.
   engine::Kind engine = engine::Kind::Tcg;
@@ -39,9 +42,10 @@ struct VerifyOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
-  std::filesystem::path json;   ///< Empty: none is written.
-  std::filesystem::path trace;  ///< Empty: none is kept.
-  std::chrono::seconds deadline = kGuestDeadline;
+  std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
+  std::filesystem::path json;         ///< Empty: none is written.
+  std::filesystem::path trace;        ///< Empty: none is kept.
+  std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.
@@ -79,6 +83,7 @@ struct BenchOptions {
 
 struct ScenariosOptions {
   bool json = false;
+  bool variants = false;  ///< List variants instead.
 };
 
 struct DoctorOptions {};

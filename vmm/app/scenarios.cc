@@ -32,6 +32,37 @@ std::size_t distance(std::string_view from, std::string_view to) {
   return row.back();
 }
 
+const char* name_of(scenario::Tier tier) {
+  switch (tier) {
+    case scenario::Tier::Default:
+      return "default";
+    case scenario::Tier::Full:
+      return "full";
+    case scenario::Tier::OnRequest:
+      return "on request";
+  }
+  return "unknown";
+}
+
+/// "unmap it (its first page)": what the scenario does, to which part.
+std::string description_of(const Scenario& scenario) {
+  const std::string text(scenario.description);
+  if (scenario.kind != scenario::Kind::Cells) return text;
+  switch (scenario.form) {
+    case scenario::Form::Whole:
+      break;
+    case scenario::Form::FirstPage:
+      return text + " (its first page)";
+    case scenario::Form::LastPage:
+      return text + " (its last page)";
+    case scenario::Form::Neighbour:
+      return text + " (its edge page and one next to it)";
+    case scenario::Form::Empty:
+      return text + " (no byte of it)";
+  }
+  return text;
+}
+
 const char* name_of(scenario::Kind kind) {
   switch (kind) {
     case scenario::Kind::Life:
@@ -75,7 +106,8 @@ std::vector<std::string> close_matches(const std::string& word) {
   return names;
 }
 
-Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::string>& patterns) {
+Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::string>& patterns,
+                                                      bool full) {
   for (const std::string& pattern : patterns) {
     const bool any = std::any_of(kScenarios.begin(), kScenarios.end(), [&](const Scenario& one) {
       return scenario::matches(one, pattern.c_str());
@@ -92,16 +124,19 @@ Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::str
     const bool asked = std::any_of(
         patterns.begin(), patterns.end(),
         [&](const std::string& pattern) { return scenario::matches(scenario, pattern.c_str()); });
-    if (patterns.empty() ? scenario.by_default : asked) chosen.push_back(&scenario);
+    const bool usual =
+        scenario.tier == scenario::Tier::Default || (full && scenario.tier == scenario::Tier::Full);
+    if (patterns.empty() ? usual : asked) chosen.push_back(&scenario);
   }
   return chosen;
 }
 
-std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scenarios) {
+std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scenarios,
+                                        arch::Arch arch, bool full) {
   std::vector<scenario::PlanItem> plan;
   std::uint32_t cell = 0;
   for (const Scenario* scenario : scenarios) {
-    scenario::expand(*scenario, cell, [&](const auto& item) { plan.push_back(item); });
+    scenario::expand(*scenario, arch, full, cell, [&](const auto& item) { plan.push_back(item); });
   }
   return plan;
 }
@@ -110,12 +145,12 @@ std::string list_scenarios(std::size_t width) {
   std::vector<report::Row> rows;
   rows.reserve(kScenarios.size());
   for (const Scenario& scenario : kScenarios) {
-    rows.push_back({{std::string(scenario.name), scenario.by_default ? "yes" : "no",
-                     scenario.count == 0 ? "" : std::to_string(scenario.count),
-                     std::string(scenario.description)}});
+    rows.push_back(
+        {{std::string(scenario.name), name_of(scenario.tier),
+          scenario.count == 0 ? "" : std::to_string(scenario.count), description_of(scenario)}});
   }
-  return report::table({{"scenario"}, {"default"}, {"count", 9, true}, {"what it does"}}, rows,
-                       width, 0, false);
+  return report::table({{"scenario"}, {"runs"}, {"count", 9, true}, {"what it does"}}, rows, width,
+                       0, false);
 }
 
 std::string list_scenarios_json() {
@@ -123,9 +158,10 @@ std::string list_scenarios_json() {
   for (const Scenario& scenario : kScenarios) {
     list.push_back({{"name", scenario.name},
                     {"kind", name_of(scenario.kind)},
-                    {"description", scenario.description},
+                    {"description", description_of(scenario)},
                     {"count", scenario.count},
-                    {"by_default", scenario.by_default}});
+                    {"by_default", scenario.tier == scenario::Tier::Default},
+                    {"full", scenario.tier != scenario::Tier::OnRequest}});
   }
   return list.dump(2) + "\n";
 }

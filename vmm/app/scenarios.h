@@ -11,22 +11,23 @@
 namespace sealvisor::app {
 
 /// The scenarios that any of `patterns` (fnmatch(3)) names, each once, in the order of the list;
-/// without patterns those that run by default. Errors (Usage): a pattern that names none; the
+/// without patterns those that run by default, or with `full` all that are no control, lie or
+/// benchmark. Errors (Usage): a pattern that names none; the
 /// message has names that look like it.
 [[nodiscard]] Result<std::vector<const scenario::Scenario*>> choose_scenarios(
-    const std::vector<std::string>& patterns);
+    const std::vector<std::string>& patterns, bool full = false);
 
 /// At most three names of scenarios that `word` may have meant, best first.
 [[nodiscard]] std::vector<std::string> close_matches(const std::string& word);
 
-/// One item for each scenario, with its usual count; for a scenario of cells one for each mapping.
-/// Cells are numbered from 1 on.
+/// One item for each scenario, with its usual count; for a scenario of cells one for each mapping
+/// that a guest of `arch` may have (`full`) or has usually. Cells are numbered from 1 on.
 [[nodiscard]] std::vector<scenario::PlanItem> plan_of(
-    const std::vector<const scenario::Scenario*>& scenarios);
+    const std::vector<const scenario::Scenario*>& scenarios, arch::Arch arch, bool full = false);
 
 /// A table for people.
 [[nodiscard]] std::string list_scenarios(std::size_t width);
-/// A JSON array of {name, kind, description, count, by_default}, and a '\n'.
+/// A JSON array of {name, kind, description, count, by_default, full}, and a '\n'.
 [[nodiscard]] std::string list_scenarios_json();
 
 }  // namespace sealvisor::app

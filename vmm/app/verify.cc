@@ -20,6 +20,7 @@
 #include "vmm/app/lies.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
+#include "vmm/app/variants.h"
 #include "vmm/app/write_file.h"
 #include "vmm/base/cpu_time.h"
 #include "vmm/image/kernel_image.h"
@@ -107,6 +108,44 @@ Result<Prepared> prepare_recipes(const VerifyOptions& options, const Places& pla
   return prepared;
 }
 
+/// `request` as `variant` changes it.
+void apply(const Variant& variant, run::RunRequest& request) {
+  request.variant = variant.name;
+  request.recipe += fmt::format(":{}", variant.name);
+  request.kernel_arguments = variant.arguments;
+  request.cpu_model = variant.cpu_model;
+  if (variant.compressed_image) {
+    request.kernel_image = request.kernel_image.parent_path() / kCompressedImage;
+  }
+}
+
+/// The usual guest, unless variants are named one by one, and each variant that exists for it.
+Result<std::vector<run::RunRequest>> with_variants(const VerifyOptions& options,
+                                                   std::vector<run::RunRequest> requests) {
+  if (options.variants.empty()) return requests;
+  const auto variants = choose_variants(options.variants, options.archs);
+  if (!variants) return variants.error();
+  const bool all =
+      std::find(options.variants.begin(), options.variants.end(), "all") != options.variants.end();
+  std::vector<run::RunRequest> varied;
+  for (const run::RunRequest& usual : requests) {
+    if (all) {
+      varied.push_back(usual);
+      for (const Variant& refused : all_variants()) {
+        if (refused.refused.empty() || refused.only.value_or(usual.arch) != usual.arch) continue;
+        varied.back().left_out.push_back(
+            fmt::format("variant {}: {}", refused.name, refused.refused));
+      }
+    }
+    for (const Variant* const variant : variants.value()) {
+      if (variant->only.value_or(usual.arch) != usual.arch) continue;
+      varied.push_back(usual);
+      apply(*variant, varied.back());
+    }
+  }
+  return varied;
+}
+
 /// Indices of the requests, architectures in turn: two runs at a time are then of both.
 std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& requests) {
   std::vector<std::pair<std::size_t, std::size_t>> order;  // (rank within its arch, index)
@@ -127,7 +166,11 @@ std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& req
 void annotate(report::Run& run, const run::RunRequest& request) {
   run.expectations = request.expectations;
   if (!request.control) return;
-  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, request.arch);
+  seal::Guest guest;
+  guest.arch = request.arch;
+  guest.protection_keys = run.protection_keys;
+  guest.force = seal::force_of(request.kernel_arguments);
+  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, guest);
 }
 
 Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& tools,
@@ -180,7 +223,7 @@ Status make_trace_dir(const fs::path& path) {
 
 Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                          const VerifyTools& tools) {
-  const auto chosen = choose_scenarios(options.machine.scenarios);
+  const auto chosen = choose_scenarios(options.machine.scenarios, options.machine.full);
   if (!chosen) return chosen.error();
   const auto chose = [&](std::string_view name) {
     return std::any_of(chosen.value().begin(), chosen.value().end(),
@@ -200,8 +243,11 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;
+  auto varied = with_variants(options, std::move(prepared.value().requests));
+  if (!varied) return varied.error();
+  prepared.value().requests = std::move(varied).value();
   for (run::RunRequest& request : prepared.value().requests) {
-    request.plan = plan_of(chosen.value());
+    request.plan = plan_of(chosen.value(), request.arch, options.machine.full);
     if (chose(kStores) && request.engine == engine::Kind::Kvm) {
       request.mechanism = engine::Mechanism::Exact;
     }

@@ -5,12 +5,21 @@
 namespace sealvisor::model {
 
 std::size_t Identities::add(SystemMapping mapping) {
-  const std::size_t index = mappings_.size();
+  // One for each process that has one: what ended makes room for the next of that name.
+  const auto ended =
+      std::find_if(mappings_.begin(), mappings_.end(),
+                   [&](const SystemMapping& old) { return old.ended && old.name == mapping.name; });
+  const auto index = static_cast<std::size_t>(ended - mappings_.begin());
+  if (mapping.owner != 0) mapping.code = false;  // What it holds changes by design.
   for (std::uint32_t page = 0; page < mapping.frames.size(); ++page) {
     auto& frame = mapping.frames[page];
     if (frame && !by_frame_.emplace(*frame, MappingPage{index, page}).second) frame.reset();
   }
-  mappings_.push_back(std::move(mapping));
+  if (ended == mappings_.end()) {
+    mappings_.push_back(std::move(mapping));
+  } else {
+    *ended = std::move(mapping);
+  }
   return index;
 }
 
@@ -27,10 +36,26 @@ std::optional<MappingPage> Identities::find(arch::Frame frame) const {
 }
 
 std::optional<std::size_t> Identities::named(const std::string& name) const {
-  for (std::size_t i = 0; i < mappings_.size(); ++i) {
-    if (mappings_[i].name == name) return i;
+  for (std::size_t i = mappings_.size(); i-- > 0;) {
+    if (mappings_[i].name == name && !mappings_[i].ended) return i;
   }
-  return std::nullopt;
+  const auto other = other_names_.find(name);
+  if (other == other_names_.end()) return std::nullopt;
+  return other->second;
+}
+
+void Identities::also_called(const std::string& name, std::size_t index) {
+  other_names_.emplace(name, index);
+}
+
+void Identities::end_of(std::uint64_t owner) {
+  if (owner == 0) return;
+  for (std::size_t i = 0; i < mappings_.size(); ++i) {
+    SystemMapping& mapping = mappings_[i];
+    if (mapping.owner != owner || mapping.ended) continue;
+    mapping.ended = true;
+    std::erase_if(by_frame_, [i](const auto& item) { return item.second.mapping == i; });
+  }
 }
 
 bool Identities::intersects(arch::Gpa gpa, std::uint64_t size) const {

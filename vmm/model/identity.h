@@ -22,6 +22,10 @@ struct SystemMapping {
   arch::Permissions permissions{};
   std::optional<bool> claims_sealed;
   std::vector<std::string> identified_by;
+  /// Address space (AddressSpace::id) whose process has it for itself, as [uprobes], whose frames
+  /// the kernel allocates for each; 0: all processes show the same frames.
+  std::uint64_t owner = 0;
+  bool ended = false;  ///< Its owner is gone: no frame is its any more.
 };
 
 /// A page of a system mapping.
@@ -31,7 +35,8 @@ struct MappingPage {
   friend bool operator==(const MappingPage&, const MappingPage&) = default;
 };
 
-/// All that are known. Grows only; a frame belongs to the first mapping that claimed it.
+/// All that are known. A frame belongs to the first mapping that claimed it, for good, or until the
+/// owner of that mapping is gone.
 class Identities {
  public:
   /// Adds a mapping with its populated frames; frames that another one has are left to that one.
@@ -40,9 +45,15 @@ class Identities {
   /// Learns the frame of a page that was not populated before. False if the frame is taken.
   bool learn(MappingPage page, arch::Frame frame);
 
+  /// `name` is what a process calls mapping `index`, which has been learned under another name: the
+  /// data pages of a 32-bit process are those of all others.
+  void also_called(const std::string& name, std::size_t index);
+  /// The address space `owner` ended: what was its alone is no more.
+  void end_of(std::uint64_t owner);
+
   [[nodiscard]] const std::vector<SystemMapping>& all() const { return mappings_; }
   [[nodiscard]] std::optional<MappingPage> find(arch::Frame frame) const;
-  /// The index of the mapping called `name`.
+  /// The index of the mapping called `name`; of several, whose owners had one each, the last.
   [[nodiscard]] std::optional<std::size_t> named(const std::string& name) const;
   /// Whether [gpa, gpa + size) holds a frame of any system mapping. O(frames), for large leaves;
   /// O(1) for one page.
@@ -57,6 +68,7 @@ class Identities {
 
  private:
   std::vector<SystemMapping> mappings_;
+  std::unordered_map<std::string, std::size_t> other_names_;
   std::unordered_map<arch::Frame, MappingPage> by_frame_;
 };
 

@@ -200,6 +200,27 @@ class Collector final : public arch::Visitor {
 
 }  // namespace
 
+void Spaces::inherit(AddressSpace& child, const AddressSpace& parent) {
+  child.inherited.clear();
+  for (const Placement& placement : parent.placements) {
+    child.inherited.emplace_back(placement.mapping, placement.base);
+  }
+}
+
+void Spaces::place(AddressSpace& space, const Elsewhere& found) const {
+  Placement placement;
+  placement.mapping = found.page.mapping;
+  placement.base = Gva{found.gva.value - found.page.page * arch::kPageSize};
+  placement.pages.resize(identities_.all()[found.page.mapping].frames.size());
+  for (const auto& [mapping, base] : space.inherited) {
+    if (mapping == placement.mapping &&
+        found.gva.value - base.value < placement.pages.size() * arch::kPageSize) {
+      placement.base = base;
+    }
+  }
+  space.placements.push_back(std::move(placement));
+}
+
 void Spaces::search(AddressSpace& space, Look& look) {
   Collector collector(identities_);
   const bool upper_changed =
@@ -218,16 +239,8 @@ void Spaces::search(AddressSpace& space, Look& look) {
   }
   std::vector<Elsewhere> elsewhere;
   for (const Elsewhere& found : collector.found) {
-    const Placement* placed = space.placement(found.page.mapping);
-    if (placed == nullptr) {
-      Placement placement;
-      placement.mapping = found.page.mapping;
-      placement.base = Gva{found.gva.value - found.page.page * arch::kPageSize};
-      placement.pages.resize(identities_.all()[found.page.mapping].frames.size());
-      space.placements.push_back(std::move(placement));
-      continue;
-    }
-    if (placed->gva(found.page.page) == found.gva) continue;
+    if (space.placement(found.page.mapping) == nullptr) place(space, found);
+    if (space.placement(found.page.mapping)->gva(found.page.page) == found.gva) continue;
     elsewhere.push_back(found);
     if (std::find(space.elsewhere.begin(), space.elsewhere.end(), found) == space.elsewhere.end()) {
       look.new_elsewhere.push_back(found);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "arch/any_format.h"
@@ -65,6 +66,9 @@ struct AddressSpace {
   std::uint64_t user_entries = 0;
   std::vector<Placement> placements;
   std::vector<Elsewhere> elsewhere;
+  /// Where the process that this one was forked from has its mappings: (mapping, base). A frame
+  /// that appears there is judged as a page of that place, not as the beginning of another.
+  std::vector<std::pair<std::size_t, arch::Gva>> inherited;
   std::uint64_t seen_epoch = 0;
   std::uint64_t seen_upper_epoch = 0;
   std::optional<arch::Frame> seen_upper_root;  ///< Of the upper half, where that has its own.
@@ -133,6 +137,9 @@ class Spaces {
     ++upper_epoch_;
   }
 
+  /// The process of `child` was forked from that of `parent`.
+  static void inherit(AddressSpace& child, const AddressSpace& parent);
+
   [[nodiscard]] AddressSpace* find(arch::Frame root);
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
@@ -157,6 +164,8 @@ class Spaces {
   /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
   [[nodiscard]] const AddressSpace* running();
   void search(AddressSpace& space, Look& look);
+  /// A place for the mapping of `found`, which has none in `space` yet.
+  void place(AddressSpace& space, const Elsewhere& found) const;
   void walk_page(AddressSpace& space, std::size_t placement, std::uint32_t page, Look& look);
   void follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,
                    PageRecord& record, const arch::Walk& walk);

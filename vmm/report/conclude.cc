@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "guest/scenario/operations.h"
 #include "vmm/report/layout.h"
 
 namespace sealvisor::report {
@@ -16,8 +17,7 @@ namespace {
 
 constexpr const char* kThreatModel =
     "guest user space, and for the controls the guest kernel, are hostile; the VMM, the engine and "
-    "the host are trusted; stale TLB entries and DMA are out of scope; nothing was forced: no "
-    "ptrace or /proc/PID/mem write, no time namespace entered";
+    "the host are trusted; stale TLB entries and DMA are out of scope; ";
 /// Most of a guest's ending that the conclusion, one line, repeats.
 constexpr std::size_t kMostEnding = 100;
 
@@ -67,6 +67,33 @@ std::size_t count_changed(const Run& run) {
       }));
 }
 
+/// Held cells that the seal kept: an unsealed kernel is expected to act otherwise.
+std::size_t count_by_seal(const Run& run) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(), [](const Cell& cell) {
+        return cell.verdict == Verdict::Held && cell.expectation && cell.expectation->by_seal;
+      }));
+}
+
+/// Cells of a kernel of which something is expected, and of these nothing.
+std::size_t count_unknown(const Run& run) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(), [&](const Cell& cell) {
+        return run.expectations && !cell.expectation && cell.verdict == Verdict::AsExpected;
+      }));
+}
+
+std::size_t count_forced(const Run& run) {
+  return static_cast<std::size_t>(
+      std::count_if(run.cells.begin(), run.cells.end(),
+                    [](const Cell& cell) { return cell.verdict == Verdict::Forced; }));
+}
+
+std::string forced_text(std::size_t count) {
+  return count == 0 ? "nothing forced"
+                    : fmt::format("{} changed by force (S2, S5)", grouped(count));
+}
+
 std::size_t count_lies(const Run& run, bool caught_only) {
   return static_cast<std::size_t>(
       std::count_if(run.cells.begin(), run.cells.end(),
@@ -109,7 +136,8 @@ void complete_findings(Run& run) {
   }
   for (const MappingInfo& mapping : run.mappings) {
     const std::string id = id_of(run, mapping.name);
-    if (!run.expectations || mapping.claims_sealed.value_or(run.sealed) == run.sealed ||
+    if (!run.expectations || mapping.populated == 0 ||
+        mapping.claims_sealed.value_or(run.sealed) == run.sealed ||
         has_finding(run, id + "/claim")) {
       continue;
     }
@@ -205,6 +233,8 @@ std::string summary_of(const Run& run) {
   if (const std::size_t held = count_verdict(run, Verdict::Held); held != 0) {
     parts.push_back(count_of(held, "cell") + " held" + in_part(count_held_in_part(run)));
   }
+  add(count_verdict(run, Verdict::Forced), "changed by force");
+  add(count_verdict(run, Verdict::ByDesign), "changed by design");
   if (const std::size_t expected = count_verdict(run, Verdict::AsExpected); expected != 0) {
     parts.push_back(fmt::format("{} {}, {} of them seen to change", count_of(expected, "cell"),
                                 run.expectations ? "as expected" : "as the kernel claims",
@@ -276,9 +306,20 @@ std::vector<std::string> confirmed(const Report& report) {
   const auto held = [](const Run& run) { return count_verdict(run, Verdict::Held); };
   const auto as_expected = [](const Run& run) { return count_verdict(run, Verdict::AsExpected); };
   if (!sealed.empty()) {
-    sentences.push_back(fmt::format("sealed: {} refused and unchanged{}, nothing forced",
-                                    count_of(sum(sealed, held), "cell"),
-                                    in_part(sum(sealed, count_held_in_part))));
+    const std::size_t unchanged = sum(sealed, held);
+    const std::size_t by_seal = sum(sealed, count_by_seal);
+    const std::size_t by_design =
+        sum(sealed, [](const Run& run) { return count_verdict(run, Verdict::ByDesign); });
+    std::string sentence = fmt::format("sealed: {} unchanged, {} of them refused by the seal",
+                                       count_of(unchanged, "cell"), grouped(by_seal));
+    sentence += in_part(sum(sealed, count_held_in_part));
+    sentence += ", " + forced_text(sum(sealed, count_forced));
+    if (by_design != 0) sentence += fmt::format("; {} changed by design", grouped(by_design));
+    if (const std::size_t nothing = sum(sealed, count_unknown); nothing != 0) {
+      sentence += fmt::format("; nothing is expected of {} more, which contradict no claim",
+                              count_of(nothing, "cell"));
+    }
+    sentences.push_back(std::move(sentence));
   }
   if (!unsealed.empty()) {
     sentences.push_back(fmt::format("not sealed: {} of {} seen to change, as expected",
@@ -287,9 +328,9 @@ std::vector<std::string> confirmed(const Report& report) {
   }
   if (!unknown.empty()) {
     sentences.push_back(
-        fmt::format("own image: the kernel did what it claims, {} of {} seen to change, nothing "
-                    "forced",
-                    sum(unknown, count_changed), count_of(sum(unknown, as_expected), "cell")));
+        fmt::format("own image: the kernel did what it claims, {} of {} seen to change, {}",
+                    sum(unknown, count_changed), count_of(sum(unknown, as_expected), "cell"),
+                    forced_text(sum(unknown, count_forced))));
   }
   if (!controls.empty()) {
     const std::size_t caught = sum(controls, [](const Run& run) { return count_lies(run, true); });
@@ -403,12 +444,39 @@ ExitCode exit_code_of(const Finding& finding, const Run& run) {
   return ExitCode::Failed;
 }
 
+namespace {
+
+/// What was assumed, and what was done of that which no seal keeps out.
+std::string threat_model_of(const std::vector<Run>& runs) {
+  const auto any = [&](auto&& is) {
+    return std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
+      return std::any_of(run.cells.begin(), run.cells.end(), is);
+    });
+  };
+  const auto done = [](const Cell& cell) { return cell.claim.made && cell.claim.result >= 0; };
+  const bool forced = any([&](const Cell& cell) {
+    const scenario::Operation* const operation = scenario::operation_named(cell.operation);
+    return cell.verdict == Verdict::Forced ||
+           (operation != nullptr && scenario::forces(operation->call) && done(cell));
+  });
+  const bool entered = any([&](const Cell& cell) {
+    const scenario::Operation* const operation = scenario::operation_named(cell.operation);
+    return operation != nullptr && scenario::enters_time_namespace(operation->call) && done(cell);
+  });
+  return std::string(kThreatModel) +
+         (forced ? "forced writes (ptrace, /proc/PID/mem) were made, and are a class of their own"
+                 : "nothing was forced: no ptrace or /proc/PID/mem write got through") +
+         (entered ? "; time namespaces were entered" : "; no time namespace was entered");
+}
+
+}  // namespace
+
 Report conclude(std::vector<Run> runs, std::vector<NotRun> not_run,
                 std::span<const KnownFinding> known) {
   Report report;
   report.runs = std::move(runs);
   report.not_run = std::move(not_run);
-  report.threat_model = kThreatModel;
+  report.threat_model = threat_model_of(report.runs);
   if (report.runs.empty() && report.not_run.empty()) report.exit_code = ExitCode::Usage;
   for (Run& run : report.runs) {
     complete_findings(run);

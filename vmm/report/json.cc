@@ -64,6 +64,8 @@ Json json_of(const Expected& expected) {
       {"change", expected.change ? Json(name_of(*expected.change)) : Json(nullptr)},
       {"text", expected.text},
       {"source", expected.source},
+      {"exception", name_of(expected.exception)},
+      {"by_seal", expected.by_seal},
   };
 }
 
@@ -98,6 +100,7 @@ Json json_of(const Cell& cell) {
       {"expectation", cell.expectation ? json_of(*cell.expectation) : Json(nullptr)},
       {"verdict", name_of(cell.verdict)},
       {"lie", cell.lie},
+      {"broken", cell.broken},
       {"changes", array_of(cell.changes)},
       {"changes_left_out", cell.changes_left_out},
   };
@@ -202,6 +205,7 @@ Json json_of(const Run& run) {
   return {
       {"arch", arch::name_of(run.arch)},
       {"recipe", run.recipe},
+      {"variant", run.variant},
       {"sealed", run.sealed},
       {"control", run.control},
       {"expectations", run.expectations},

@@ -14,6 +14,8 @@ const char* name_of(Change change) {
       return "added";
     case Change::PermissionChanged:
       return "permission-changed";
+    case Change::Privatised:
+      return "privatised";
     case Change::Gone:
       return "gone";
     case Change::Replaced:
@@ -24,8 +26,24 @@ const char* name_of(Change change) {
   return "unknown";
 }
 
+const char* name_of(Exception exception) {
+  switch (exception) {
+    case Exception::None:
+      return "none";
+    case Exception::Forced:
+      return "forced";
+    case Exception::ByDesign:
+      return "by-design";
+  }
+  return "unknown";
+}
+
 const char* name_of(Verdict verdict) {
   switch (verdict) {
+    case Verdict::Forced:
+      return "forced";
+    case Verdict::ByDesign:
+      return "by-design";
     case Verdict::Held:
       return "held";
     case Verdict::AsExpected:

@@ -26,17 +26,30 @@ enum class Change : std::uint8_t {
   Refaulted,          ///< Unchanged, but the kernel zapped a page and faulted the same frame in.
   Added,              ///< Still there, and its frames are now reachable at a second place too.
   PermissionChanged,  ///< Same place, other permissions, or a non-present PROT_NONE entry.
+  Privatised,         ///< Same place and permissions, another frame: a copy of the page, some of
+                      ///< whose bytes may differ.
   Gone,               ///< A populated page is no longer reachable.
   Replaced,           ///< Another frame is mapped in its place.
   Moved,              ///< Gone from its place and reachable at another.
 };
 [[nodiscard]] const char* name_of(Change change);
 
+/// Why a change of a sealed mapping is none that the seal is to keep out.
+enum class Exception : std::uint8_t {
+  None,
+  Forced,    ///< A write past the permissions of the mapping (FOLL_FORCE: ptrace, /proc/PID/mem).
+  ByDesign,  ///< The kernel means it so: time namespaces, what a child does not inherit.
+};
+[[nodiscard]] const char* name_of(Exception exception);
+
 /// Verdict on a cell: claim, observation and expectation side by side.
 enum class Verdict : std::uint8_t {
-  Held,  ///< Recipe that is to be sealed: refused, and nothing user-visible changed in the pages
-         ///< that were populated, as expected of a seal. Whatever refused it: where something else
-         ///< comes before the seal (EACCES of mprotect on [vvar]), no proof that there is one.
+  Held,    ///< Recipe that is to be sealed: nothing user-visible changed in the pages that were
+           ///< populated, as expected of a seal. Whatever refused it, and also where the kernel has
+           ///< nothing to refuse: where something else comes before the seal (EACCES of mprotect on
+           ///< [vvar]), no proof that there is one.
+  Forced,  ///< Recipe that is to be sealed: changed as expected, by Exception::Forced.
+  ByDesign,    ///< The same, by Exception::ByDesign.
   AsExpected,  ///< Unsealed recipe: did what an unsealed kernel is expected to do. Own image, of
                ///< which nothing is known: nothing contradicts the claim; "ok" and unchanged is
                ///< no contradiction.
@@ -81,11 +94,14 @@ struct Observation {
 };
 
 struct Expected {
-  std::vector<int> errnos;  ///< Acceptable; 0 = success.
-  std::optional<Change> change;
+  std::vector<int> errnos;       ///< Acceptable; 0 = success.
+  std::optional<Change> change;  ///< Nullopt: any that user mode sees, but some.
   std::string text;
   std::string source;         ///< Kernel file and function, or document.
   std::string permissions{};  ///< PermissionChanged: what must be left; empty: not judged.
+  Exception exception = Exception::None;  ///< Of a sealed recipe only.
+  bool by_seal = false;  ///< Of a sealed recipe: an unsealed one is expected to act otherwise.
+  std::string breaks{};  ///< Invariants that break on the way, beside those of the change: "S2 S5".
 };
 
 /// Observation of a cell whose turn never came.
@@ -101,6 +117,8 @@ struct Cell {
   Observation observation;
   std::optional<Expected> expectation;
   Verdict verdict = Verdict::Unobserved;
+  std::vector<std::string>
+      broken;  ///< Invariants that user mode saw broken, "S1".."S8", each once.
   std::vector<EntryChange> changes;
   std::uint64_t changes_left_out = 0;  ///< Past the bound on kept changes.
   bool lie = false;  ///< Control runs: this recipe is documented to lie here, so it must be caught.
@@ -212,10 +230,12 @@ struct Start {
 
 struct Run {
   arch::Arch arch{};
-  std::string recipe;        ///< Or the path of the user's image.
-  bool sealed = false;       ///< What the recipe is expected to be.
-  bool control = false;      ///< A negative control: violations are what it is for.
-  bool expectations = true;  ///< False for a user's own image: nothing is known beforehand.
+  std::string recipe;     ///< Or the path of the user's image.
+  std::string variant{};  ///< Of the machine or the kernel's command line; empty: the usual one.
+  bool protection_keys = false;  ///< The guest has them on.
+  bool sealed = false;           ///< What the recipe is expected to be.
+  bool control = false;          ///< A negative control: violations are what it is for.
+  bool expectations = true;      ///< False for a user's own image: nothing is known beforehand.
   std::string engine = "tcg";
   std::string lane = "exact";
   std::string kernel;  ///< uname -r and version, as the guest says.

@@ -47,6 +47,9 @@ Colour colour_of(const Cell& cell) {
     case Verdict::Held:
     case Verdict::AsExpected:
       return cell.lie ? Colour::Red : Colour::Green;
+    case Verdict::Forced:
+    case Verdict::ByDesign:
+      return Colour::Yellow;
     case Verdict::Violation:
     case Verdict::Mismatch:
       return cell.lie ? Colour::Yellow : Colour::Red;
@@ -101,26 +104,33 @@ std::vector<Group> group_cells(const std::vector<Cell>& cells) {
   return groups;
 }
 
-/// "mprotect-r", "mprotect-w", "munmap" -> "mprotect-{r,w},munmap".
+/// What is in front of the first dash of an operation, with the dash; without one nothing.
+std::string_view family_of(std::string_view operation) {
+  return operation.substr(0, operation.find('-') + 1);
+}
+
+/// "mprotect-r", "mprotect-w", "munmap" -> "mprotect-{r,w},munmap". Those of a family stand where
+/// the first of them stands: a full matrix has thirty of one.
 std::string join_operations(const std::vector<std::string>& operations) {
-  constexpr std::string_view kFamily = "mprotect-";
-  std::vector<std::string> family;
+  std::vector<std::string> words;
+  std::vector<std::string_view> told;
   for (const std::string& operation : operations) {
-    if (operation.starts_with(kFamily)) family.push_back(operation.substr(kFamily.size()));
-  }
-  std::string text;
-  for (const std::string& operation : operations) {
-    const bool of_family = operation.starts_with(kFamily);
-    if (of_family && family.empty()) continue;  // stands there already
-    text += text.empty() ? "" : ",";
-    if (!of_family || family.size() == 1) {
-      text += operation;
-    } else {
-      text += fmt::format("{}{{{}}}", kFamily, fmt::join(family, ","));
-      family.clear();
+    const std::string_view family = family_of(operation);
+    if (std::find(told.begin(), told.end(), family) != told.end()) continue;
+    std::vector<std::string> of_family;
+    for (const std::string& other : operations) {
+      if (!family.empty() && family_of(other) == family) {
+        of_family.push_back(other.substr(family.size()));
+      }
     }
+    if (of_family.size() < 2) {
+      words.push_back(operation);
+      continue;
+    }
+    told.push_back(family);
+    words.push_back(fmt::format("{}{{{}}}", family, fmt::join(of_family, ",")));
   }
-  return text;
+  return fmt::format("{}", fmt::join(words, ","));
 }
 
 /// What was tried in `cells`: "munmap,mmap-fixed/whole,first-page; mprotect-{r,w}/whole".
@@ -258,33 +268,66 @@ std::string change_text(const EntryChange& change, std::size_t width) {
   return text;
 }
 
-/// The writes behind each cell that changed or should not look as it does.
+/// The writes behind one cell.
+std::string cell_changes_text(const Cell& cell, std::size_t alike, const TextOptions& options) {
+  const std::size_t total = cell.changes.size() + cell.changes_left_out;
+  // What lasted says more than what was undone.
+  std::vector<const EntryChange*> order;
+  for (const EntryChange& change : cell.changes) order.push_back(&change);
+  std::stable_sort(order.begin(), order.end(), [](const auto* one, const auto* other) {
+    return !one->transient && other->transient;
+  });
+  const std::size_t shown = std::min(order.size(), options.changes_per_cell);
+  const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
+  const std::string broken =
+      cell.broken.empty() ? "" : fmt::format(", breaks {}", fmt::join(cell.broken, " "));
+  const std::string others =
+      alike == 0 ? "" : fmt::format("; and {} more that came out alike", alike);
+  std::string text =
+      paragraph("  ",
+                printable(fmt::format("{} {}/{}: {}{}, {} entry write{}{}{}", cell.mapping,
+                                      cell.operation, cell.form, cell.observation.text, broken,
+                                      total, total == 1 ? "" : "s", more, others)),
+                options.width);
+  for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
+  return text;
+}
+
+/// The writes behind the cells that changed or should not look as they do, one for each row of the
+/// table.
 std::string changes_text(const Run& run, const TextOptions& options) {
   std::string text;
-  for (const Cell& cell : run.cells) {
+  for (const Group& group : group_cells(run.cells)) {
+    const Cell& cell = *group.cells.front();
     const bool changed = cell.observation.change > Change::Refaulted;
     const bool bad = cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
-    const std::size_t total = cell.changes.size() + cell.changes_left_out;
-    if (!changed && (!bad || total == 0)) continue;
-    // What lasted says more than what was undone.
-    std::vector<const EntryChange*> order;
-    for (const EntryChange& change : cell.changes) order.push_back(&change);
-    std::stable_sort(order.begin(), order.end(), [](const auto* one, const auto* other) {
-      return !one->transient && other->transient;
-    });
-    const std::size_t shown = std::min(order.size(), options.changes_per_cell);
-    const std::string more = total == shown ? "" : fmt::format(" ({} more)", total - shown);
-    text += paragraph("  ",
-                      printable(fmt::format("{} {}/{}: {}, {} entry write{}{}", cell.mapping,
-                                            cell.operation, cell.form, cell.observation.text, total,
-                                            total == 1 ? "" : "s", more)),
-                      options.width);
-    for (std::size_t i = 0; i < shown; ++i) text += change_text(*order[i], options.width);
+    const bool wrote = cell.changes.size() + cell.changes_left_out != 0;
+    if (!changed && (!bad || !wrote)) continue;
+    text += cell_changes_text(cell, group.cells.size() - 1, options);
   }
   if (text.empty()) return "";
   return "  who wrote it (page, level and place of the entry, old -> new, function, "
          "instruction)\n" +
          text;
+}
+
+/// What the seal does not keep out, as a class of its own.
+std::string forced_text(const Run& run, const TextOptions& options) {
+  std::string text;
+  for (const Verdict verdict : {Verdict::Forced, Verdict::ByDesign}) {
+    std::vector<std::string> cells;
+    for (const Cell& cell : run.cells) {
+      if (cell.verdict != verdict) continue;
+      cells.push_back(fmt::format(
+          "{} {}/{}: {}{}", cell.mapping, cell.operation, cell.form,
+          name_of(cell.observation.change),
+          cell.broken.empty() ? "" : fmt::format(" ({})", fmt::join(cell.broken, " "))));
+    }
+    if (cells.empty()) continue;
+    text += paragraph(verdict == Verdict::Forced ? "  forced    " : "  by design ",
+                      printable(fmt::format("{}", fmt::join(cells, "; "))), options.width);
+  }
+  return text;
 }
 
 std::string counts_text(const Run& run, const TextOptions& options) {
@@ -368,18 +411,22 @@ std::string start_text(const Run& run, const TextOptions& options) {
   return paragraph("  start     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
 }
 
+std::string mapping_text(const MappingInfo& mapping) {
+  const std::string seal = !mapping.claims_sealed   ? ""
+                           : *mapping.claims_sealed ? ", sl"
+                                                    : ", no sl";
+  if (mapping.pages == 0) {
+    return fmt::format("{}{} (user mode reaches no page of it)", mapping.name, seal);
+  }
+  return fmt::format(
+      "{} {} of {} pages populated{} ({})", mapping.name, mapping.populated, mapping.pages, seal,
+      mapping.identified_by.empty() ? "not identified"
+                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
+}
+
 std::string mappings_text(const Run& run, const TextOptions& options) {
   std::vector<std::string> parts;
-  for (const MappingInfo& mapping : run.mappings) {
-    parts.push_back(fmt::format("{} {} of {} pages populated{} ({})", mapping.name,
-                                mapping.populated, mapping.pages,
-                                !mapping.claims_sealed   ? ""
-                                : *mapping.claims_sealed ? ", sl"
-                                                         : ", no sl",
-                                mapping.identified_by.empty()
-                                    ? "not identified"
-                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + "))));
-  }
+  for (const MappingInfo& mapping : run.mappings) parts.push_back(mapping_text(mapping));
   if (parts.empty()) parts.emplace_back("none found");
   return paragraph("  mappings  ", printable(fmt::format("{}", fmt::join(parts, "; "))),
                    options.width);
@@ -449,8 +496,9 @@ std::string run_text(const Run& run, const TextOptions& options) {
     text += paragraph("  promise   ", promise_text(run), options.width);
   }
   text += mappings_text(run, options);
-  for (const std::string& part : {cells_table(run, options), skipped_text(run, options),
-                                  lives_table(run, options), changes_text(run, options)}) {
+  for (const std::string& part :
+       {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
+        forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += counts_text(run, options) + costs_text(run, options) + lies_text(run);
@@ -458,10 +506,11 @@ std::string run_text(const Run& run, const TextOptions& options) {
   return text;
 }
 
-std::string findings_text(const Report& report, const TextOptions& options) {
+/// Those that are known, or those that are not.
+std::string findings_text(const Report& report, bool known, const TextOptions& options) {
   std::string text;
   for (const Finding& finding : report.findings) {
-    if (finding.reason == kDocumentedLie) continue;
+    if (finding.known != known || finding.reason == kDocumentedLie) continue;
     if (text.empty()) {
       text = (options.colours ? paint("FINDINGS", Colour::Bold) : std::string("FINDINGS")) + "\n";
     }
@@ -514,7 +563,8 @@ std::string blind_spots_text(const Report& report, const TextOptions& options) {
 }  // namespace
 
 std::string render_text(const Report& report, const TextOptions& options) {
-  std::string text;
+  // What was found leads, however many rows come behind it.
+  std::string text = findings_text(report, /*known=*/false, options);
   for (const Run& run : report.runs) text += run_text(run, options) + "\n";
   for (const NotRun& not_run : report.not_run) {
     text += paragraph(fmt::format("== {} {}: did not run: ", arch::name_of(not_run.arch),
@@ -522,7 +572,7 @@ std::string render_text(const Report& report, const TextOptions& options) {
                       printable(not_run.error.message), options.width);
     text += "\n";
   }
-  text += findings_text(report, options);
+  text += findings_text(report, /*known=*/true, options);
   text += blind_spots_text(report, options);
   text += paragraph("threat model: ", report.threat_model, options.width);
   const bool good = report.exit_code == ExitCode::AsExpected;

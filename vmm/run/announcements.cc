@@ -1,10 +1,13 @@
 #include "vmm/run/announcements.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "arch/linux_entry.h"
 #include "vmm/image/vdso.h"
 #include "vmm/run/protocol_reader.h"
 
@@ -17,7 +20,31 @@ using arch::WalkEnd;
 namespace {
 /// Processes whose announcements are under way at once.
 constexpr std::size_t kMostAnnouncing = 64;
+/// Frames of the kernel's that one process may show: all system mappings have some dozens.
+constexpr std::size_t kMostKernelFrames = 4096;
+/// The kernel allocates its page for each process.
+constexpr std::string_view kOwnPages = "[uprobes]";
 }  // namespace
+
+std::optional<std::size_t> Announcements::known(const model::AddressSpace& space,
+                                                const std::string& name) const {
+  const auto index = identities_.named(name);
+  if (!index) return index;
+  const std::uint64_t owner = identities_.all()[*index].owner;
+  return owner == 0 || owner == space.id ? index : std::nullopt;
+}
+
+void Announcements::name_again(const std::string& name, const Seen& seen) {
+  std::optional<std::size_t> mapping;
+  for (std::uint32_t page = 0; page < seen.frames.size(); ++page) {
+    if (!seen.frames[page]) continue;
+    const auto id = identities_.find(*seen.frames[page]);
+    if (!id || id->page != page || (mapping && *mapping != id->mapping)) return;
+    mapping = id->mapping;
+  }
+  if (!mapping || name == kOwnPages || identities_.all()[*mapping].code) return;
+  identities_.also_called(name, *mapping);
+}
 
 void Announcements::add(const model::AddressSpace& space, const protocol::MappingClaim& claim) {
   // Bounded: few processes announce at a time. A liar that never ends evicts that of the
@@ -68,14 +95,16 @@ Announcements::Seen Announcements::see(const arch::AnyFormat& format,
   return seen;
 }
 
-void Announcements::learn(const protocol::MappingClaim& claim, const std::string& name,
-                          const Seen& seen, std::vector<IdentityDoubt>& doubts) {
+void Announcements::learn(const model::AddressSpace& space, const protocol::MappingClaim& claim,
+                          const std::string& name, const Seen& seen,
+                          std::vector<IdentityDoubt>& doubts) {
   model::SystemMapping mapping;
   mapping.name = name;
   mapping.frames = seen.frames;
   mapping.permissions = seen.permissions;
   mapping.code = seen.permissions.exec;
   mapping.claims_sealed = claim.sealed != 0;
+  if (name == kOwnPages) mapping.owner = space.id;
   mapping.identified_by.emplace_back("announcement");
   const bool vdso = name.starts_with("[vdso]");
   const bool known_soname = image::is_vdso_soname(seen.soname);
@@ -115,14 +144,20 @@ std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
   for (const protocol::MappingClaim& claim : last_) {
     const std::string name = text_of(claim.name) + (compat ? " (32-bit)" : "");
     const Seen seen = see(format, space, claim);
-    if (seen.populated == 0) continue;  // nothing to compare: unobserved
-    const auto known = identities_.named(name);
+    if (seen.populated == 0) {  // nothing to compare: unobserved
+      if (unreachable_.size() < protocol::kMaxMappings) unreachable_[name] = claim.sealed != 0;
+      continue;
+    }
+    const auto known = this->known(space, name);
     if (!known) {
       const bool all_new = std::none_of(
           seen.frames.begin(), seen.frames.end(),
           [&](const auto& frame) { return frame && identities_.find(*frame).has_value(); });
-      if (!all_new) continue;  // the same frames under another process's name for them
-      learn(claim, name, seen, doubts);
+      if (!all_new) {
+        name_again(name, seen);
+        continue;
+      }
+      learn(space, claim, name, seen, doubts);
       learned = true;
       continue;
     }
@@ -151,20 +186,37 @@ std::vector<IdentityDoubt> Announcements::end(const arch::AnyFormat& format,
 std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& format,
                                                       const model::AddressSpace& space) {
   if (!kernel_) return {};
+  struct Found {
+    Frame frame;
+    Gva gva;
+    bool image;
+  };
   /// User-reachable leaves of frames that are the kernel's.
   struct Kernels final : arch::Visitor {
-    explicit Kernels(const KernelRange& of) : range(of) {}
+    Kernels(const KernelRange& of, std::optional<arch::Arch> special_of)
+        : range(of), special(special_of) {}
+    /// However many leaves a guest makes, each frame is kept once, and so many at most.
     void leaf(const arch::LeafMapping& leaf) override {
       if (!leaf.permissions.read && !leaf.permissions.exec) return;
       for (std::uint64_t at = 0; at < leaf.size; at += arch::kPageSize) {
         const Frame frame = arch::frame_of(arch::Gpa{leaf.gpa.value + at});
-        if (range.contains(frame)) found.emplace_back(frame, Gva{leaf.gva.value + at});
+        const bool image = range.contains(frame);
+        const bool marked = special && leaf.level == 1 && arch::is_special(*special, leaf.value);
+        if (!image && !marked) continue;
+        if (found.size() >= kMostKernelFrames) {
+          left_out = true;
+          return;
+        }
+        if (seen.insert(frame).second) found.push_back({frame, Gva{leaf.gva.value + at}, image});
       }
     }
     const KernelRange& range;
-    std::vector<std::pair<Frame, Gva>> found;
+    std::optional<arch::Arch> special;
+    std::vector<Found> found;
+    std::unordered_set<Frame> seen;
+    bool left_out = false;
   };
-  Kernels kernels(*kernel_);
+  Kernels kernels(*kernel_, expect_special_ ? std::nullopt : std::optional(arch_));
   const auto summary = arch::visit(format, memory_, space.root, arch::Half::Lower, kernels,
                                    {.scope = arch::Scope::UserHalf});
   std::vector<IdentityDoubt> doubts;
@@ -175,8 +227,13 @@ std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& for
          fmt::format("search: more than {} tables are on the ways through the user half",
                      summary.tables)});
   }
+  if (kernels.left_out) {
+    doubts.push_back({"unannounced", fmt::format("search: more than {} frames of the kernel's are "
+                                                 "in the tables of one process",
+                                                 kMostKernelFrames)});
+  }
   std::vector<std::byte> page(arch::kPageSize);
-  for (const auto& [frame, gva] : kernels.found) {
+  for (const auto& [frame, gva, image] : kernels.found) {
     if (identities_.find(frame) || reported_.contains(frame)) continue;
     // The page of zeroes, which anonymous memory shows until it is stored to, is the kernel's too.
     const bool readable = memory_.read(frame.gpa(), page);
@@ -186,9 +243,10 @@ std::vector<IdentityDoubt> Announcements::unannounced(const arch::AnyFormat& for
     }
     reported_.insert(frame);
     doubts.push_back(
-        {"unannounced", fmt::format("page: {:#x} shows frame {:#x} of the kernel's image, which is "
-                                    "of no mapping that was announced",
-                                    gva.value, frame.gpa().value)});
+        {"unannounced",
+         fmt::format("page: {:#x} shows frame {:#x} {}, which is of no mapping that was announced",
+                     gva.value, frame.gpa().value,
+                     image ? "of the kernel's image" : "that the kernel keeps for itself")});
   }
   return doubts;
 }

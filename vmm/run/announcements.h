@@ -46,8 +46,11 @@ struct IdentityDoubt {
 /// changes it.
 class Announcements {
  public:
-  Announcements(const memory::GuestMemory& memory, model::Identities& identities)
-      : memory_(memory), identities_(identities) {}
+  Announcements(arch::Arch arch, const memory::GuestMemory& memory, model::Identities& identities)
+      : arch_(arch), memory_(memory), identities_(identities) {}
+
+  /// Processes of this run map RAM through /dev/mem: entries that are special are no news.
+  void expect_special() { expect_special_ = true; }
 
   void set_kernel_range(KernelRange range) { kernel_ = std::move(range); }
   /// The kernel keeps the first page of `mapping` in `frame`, as its `symbol` says.
@@ -64,9 +67,12 @@ class Announcements {
                                                const model::AddressSpace& space, bool compat,
                                                bool& learned);
   /// Pages of `space` that user mode may read or execute and whose frames are the kernel's own, of
-  /// its image, but of no mapping that was ever announced: each once in a run.
+  /// its image or marked as special, but of no mapping that was ever announced: each once in a run.
   [[nodiscard]] std::vector<IdentityDoubt> unannounced(const arch::AnyFormat& format,
                                                        const model::AddressSpace& space);
+  /// Mappings that were announced and never had a page that user mode can reach, as the place of
+  /// x86-64's emulated [vsyscall]: name and whether smaps has sl.
+  [[nodiscard]] const std::map<std::string, bool>& unreachable() const { return unreachable_; }
   /// A search of unannounced() ran out of its budget; its doubt says so.
   [[nodiscard]] bool exhausted() const { return exhausted_; }
   /// Mappings announced by `space` since its last end().
@@ -84,11 +90,19 @@ class Announcements {
   };
   [[nodiscard]] Seen see(const arch::AnyFormat& format, const model::AddressSpace& space,
                          const protocol::MappingClaim& claim) const;
-  void learn(const protocol::MappingClaim& claim, const std::string& name, const Seen& seen,
-             std::vector<IdentityDoubt>& doubts);
+  void learn(const model::AddressSpace& space, const protocol::MappingClaim& claim,
+             const std::string& name, const Seen& seen, std::vector<IdentityDoubt>& doubts);
+  /// The mapping called `name`, as far as it is known in `space`.
+  [[nodiscard]] std::optional<std::size_t> known(const model::AddressSpace& space,
+                                                 const std::string& name) const;
+  /// A process has a name of its own for pages that are known: the data pages of a 32-bit one.
+  void name_again(const std::string& name, const Seen& seen);
 
+  arch::Arch arch_;
   const memory::GuestMemory& memory_;
   model::Identities& identities_;
+  bool expect_special_ = false;
+  std::map<std::string, bool> unreachable_;
   struct SymbolFrame {
     std::string symbol;
     arch::Frame frame{};

@@ -1,5 +1,13 @@
 #include "vmm/run/blind_spots.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "guest/scenario/scenario.h"
+
 namespace sealvisor::run {
 
 namespace {
@@ -42,14 +50,70 @@ std::vector<std::string> guarded_blind_spots() {
   };
 }
 
-/// Of every lane: what none of them looks at, because it is not done.
-void add_common(std::vector<std::string>& spots) {
+/// One thing that a plan may leave out, and whether a cell is of that thing.
+struct Untried {
+  const char* what;
+  bool (*is)(const scenario::PlanItem& cell);
+};
+
+template <scenario::Call... kCalls>
+bool asks_by(const scenario::PlanItem& cell) {
+  return ((cell.scenario->operation->call == kCalls) || ...);
+}
+
+using scenario::Call;
+constexpr auto kUntried = std::to_array<Untried>({
+    {"operations on mappings of 32-bit processes",
+     [](const scenario::PlanItem& cell) { return cell.mapping->compat; }},
+    {"operations on [uprobes]",
+     [](const scenario::PlanItem& cell) { return cell.mapping->smaps_name == "[uprobes]"; }},
+    {"madvise", asks_by<Call::Madvise>},
+    {"the same through process_madvise and io_uring",
+     asks_by<Call::ProcessMadvise, Call::UringMadvise>},
+    {"pkey_mprotect", asks_by<Call::PkeyMprotect>},
+    {"mseal", asks_by<Call::Mseal, Call::MsealMunmap>},
+    {"shmat, brk and remap_file_pages",
+     asks_by<Call::ShmatOver, Call::BrkOver, Call::RemapFilePages>},
+    {"locks in memory", asks_by<Call::Mlock, Call::MlockOnFault, Call::Munlock, Call::MlockAll>},
+    {"userfaultfd",
+     asks_by<Call::UffdRegister, Call::UffdMoveFrom, Call::UffdMoveOnto, Call::UffdCopyOnto>},
+    {"writes forced through /proc/PID/mem or ptrace",
+     [](const scenario::PlanItem& cell) { return forces(cell.scenario->operation->call); }},
+    {"process_vm_writev", asks_by<Call::VmWritev>},
+    {"personality and sysctls that move mappings", asks_by<Call::Personality, Call::Knob>},
+    {"time namespaces",
+     [](const scenario::PlanItem& cell) {
+       return enters_time_namespace(cell.scenario->operation->call);
+     }},
+    {"probes", asks_by<Call::UprobeHit>},
+    {"memory pressure",
+     [](const scenario::PlanItem& cell) { return has_bystander(cell.scenario->operation->call); }},
+    {"threads that race", asks_by<Call::Race>},
+});
+
+/// Of every lane: what none of them looks at, and what this plan does not try.
+void add_common(const RunRequest& request, std::vector<std::string>& spots) {
   spots.emplace_back(
       "that a system call was really made is the agent's word: a refusal and a call that was never "
       "made look the same from outside");
-  spots.emplace_back(
-      "not tried: operations on mappings of 32-bit processes and on [uprobes]; madvise; "
-      "pkey_mprotect; writes forced through /proc/PID/mem or ptrace; time namespaces");
+  std::vector<std::string_view> untried;
+  for (const Untried& one : kUntried) {
+    const bool tried =
+        std::any_of(request.plan.begin(), request.plan.end(), [&](const scenario::PlanItem& item) {
+          return item.scenario->kind == scenario::Kind::Cells && one.is(item);
+        });
+    if (!tried) untried.emplace_back(one.what);
+  }
+  const bool all_lives =
+      std::all_of(scenario::kLives.begin(), scenario::kLives.end(), [&](const auto& life) {
+        return std::any_of(request.plan.begin(), request.plan.end(),
+                           [&](const auto& item) { return item.scenario->name == life.name; });
+      });
+  if (!all_lives) untried.emplace_back("some of the lives and deaths of processes");
+  for (const std::string& left_out : request.left_out) spots.push_back("not run: " + left_out);
+  if (!untried.empty()) {
+    spots.push_back(fmt::format("not tried: {} (--full tries them)", fmt::join(untried, "; ")));
+  }
 }
 
 std::vector<std::string> lane_blind_spots(const RunRequest& request, const report::Run& run) {
@@ -113,7 +177,7 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
 
 std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
   std::vector<std::string> spots = lane_blind_spots(request, run);
-  add_common(spots);
+  add_common(request, spots);
   return spots;
 }
 

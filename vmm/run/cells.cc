@@ -7,7 +7,10 @@
 
 #include <fmt/format.h>
 
+#include "guest/scenario/scenario.h"
 #include "vmm/run/protocol_reader.h"
+#include "vmm/run/skips.h"
+#include "vmm/seal/expectation.h"
 #include "vmm/seal/verdict.h"
 
 namespace sealvisor::run {
@@ -17,31 +20,26 @@ using report::Verdict;
 
 namespace {
 
-std::string skip_text(protocol::Skip reason) {
-  switch (reason) {
-    case protocol::Skip::No:
-      break;
-    case protocol::Skip::TooFewPages:
-      return "the mapping has too few pages for this form";
-    case protocol::Skip::NoMapping:
-      return "this guest has no such mapping";
-    case protocol::Skip::NoRoom:
-      return "no free page next to the mapping";
-  }
-  return fmt::format("no reason that is known ({})", static_cast<std::uint32_t>(reason));
+/// What a victim's cell is called in findings.
+std::string subject(const report::Cell& cell) {
+  return cell.mapping + "/" + cell.operation + "/" + cell.form;
 }
 
 }  // namespace
 
 Course::Course(const RunRequest& request, const model::Identities& identities)
     : request_(request), identities_(identities) {
+  guest_.arch = request.arch;
+  guest_.sealed = request.sealed;
+  guest_.force = seal::force_of(request.kernel_arguments);
+  guest_.upstream = request.recipe.starts_with("upstream-");
   for (const scenario::PlanItem& item : request.plan) {
     if (item.scenario->kind != scenario::Kind::Cells) continue;
     report::Cell cell;
     cell.id = item.cell;
     cell.scenario = item.scenario->name;
-    cell.mapping = item.mapping;
-    cell.operation = scenario::name_of(item.scenario->operation);
+    cell.mapping = item.mapping->name;
+    cell.operation = item.scenario->operation->name;
     cell.form = scenario::name_of(item.scenario->form);
     planned_.emplace(item.cell, std::move(cell));
   }
@@ -77,10 +75,18 @@ std::optional<std::uint64_t> Course::victim() const {
   return active_ && active_->before ? std::optional(active_->space) : std::nullopt;
 }
 
+bool Course::concerns(std::uint64_t space) const {
+  return victim() == space || (active_ && active_->children.contains(space));
+}
+
+void Course::forked(std::uint64_t parent, std::uint64_t child) {
+  if (victim() == parent) active_->children.insert(child);
+}
+
 void Course::violation(const seal::Violation& violation) {
   ++violations_;
   // What happens to another mapping of the victim is no part of this cell.
-  if (victim() == violation.space && active_->mapping == violation.page.mapping) {
+  if (concerns(violation.space) && active_->mapping == violation.page.mapping) {
     if (active_->violations.size() < kMostViolations) {
       active_->violations.push_back(violation);
     } else {
@@ -89,9 +95,15 @@ void Course::violation(const seal::Violation& violation) {
     }
     return;
   }
+  if (concerns(violation.space) && is_expected_elsewhere(violation)) return;
   finding(violation.invariant,
           fmt::format("{}/{}", where_, identities_.all()[violation.page.mapping].name),
           violation.text);
+}
+
+bool Course::is_expected_elsewhere(const seal::Violation& violation) const {
+  return seal::shows_namespace(active_->cell, identities_.all()[violation.page.mapping].name,
+                               violation.invariant);
 }
 
 bool Course::wants_change(std::uint64_t space) {
@@ -180,12 +192,20 @@ void Course::cell_begin(const protocol::Message& message, const model::AddressSp
   active_->cell.claim.sealed = claims_sealed;
   active_->space = space.id;
   active_->mapping = identities_.named(active_->cell.mapping);
+  const model::Placement* const placement =
+      active_->mapping ? space.placement(*active_->mapping) : nullptr;
+  if (placement == nullptr) return;
+  const auto end_of = [](const model::Placement& one) {
+    return one.base.value + one.pages.size() * arch::kPageSize;
+  };
+  const auto any = [&](auto&& is) {
+    return std::any_of(space.placements.begin(), space.placements.end(), is);
+  };
+  active_->enclosed =
+      any([&](const auto& other) { return end_of(other) == placement->base.value; }) &&
+      any([&](const auto& other) { return other.base.value == end_of(*placement); });
   // A cell that is skipped has no range.
-  if (active_->mapping && (body.start != 0 || body.end != 0)) {
-    if (const model::Placement* placement = space.placement(*active_->mapping)) {
-      take_target(body, *placement);
-    }
-  }
+  if (body.start != 0 || body.end != 0) take_target(body, *placement);
 }
 
 void Course::take_target(const protocol::Cell& body, const model::Placement& placement) {
@@ -195,20 +215,22 @@ void Course::take_target(const protocol::Cell& body, const model::Placement& pla
   const std::string& form = active_->cell.form;
   const bool fits =
       form == "whole"        ? body.start == start && body.end == end
+      : form == "empty"      ? body.start == start && body.end == start
       : form == "first-page" ? body.start == start && body.end == start + arch::kPageSize
       : form == "last-page"
           ? body.start == end - arch::kPageSize && body.end == end
           : (body.start == end - arch::kPageSize && body.end == end + arch::kPageSize) ||
                 (body.start == start - arch::kPageSize && body.end == start + arch::kPageSize);
   if (!fits) {
-    finding("monitor", active_->cell.mapping + "/" + active_->cell.operation + "/" + form,
+    finding("monitor", subject(active_->cell),
             fmt::format("the agent acts on {:#x}-{:#x}, which is not the form {} of {} at "
                         "{:#x}-{:#x}",
                         body.start, body.end, form, active_->cell.mapping, start, end));
     return;
   }
-  const std::uint64_t first = std::max(body.start, start);
-  const std::uint64_t last = std::min(body.end, end);
+  // Of no byte at its start: whatever it did would be wrong.
+  const std::uint64_t first = form == "empty" ? start : std::max(body.start, start);
+  const std::uint64_t last = form == "empty" ? end : std::min(body.end, end);
   active_->target = {static_cast<std::uint32_t>((first - start) / arch::kPageSize),
                      static_cast<std::uint32_t>((last - start) / arch::kPageSize)};
 }
@@ -216,12 +238,41 @@ void Course::take_target(const protocol::Cell& body, const model::Placement& pla
 void Course::before(const protocol::Message& message, const model::AddressSpace& space) {
   if (!is_active(message, "Before")) return;
   if (active_->space != space.id || !active_->mapping) return;
-  active_->before = seal::snapshot(space, *active_->mapping);
+  active_->before = seal::snapshot(space, *active_->mapping, identities_, compare_);
 }
 
-void Course::look_again(const model::AddressSpace& space) {
-  if (active_ && active_->mapping && active_->space == space.id) {
-    active_->after = seal::snapshot(space, *active_->mapping);
+void Course::look_again(const model::AddressSpace& space, std::optional<seal::Snapshot>& to) {
+  if (active_->mapping) to = seal::snapshot(space, *active_->mapping, identities_, compare_);
+}
+
+bool Course::expects_bystander(const protocol::Message& message, const model::AddressSpace& space) {
+  if (!is_active(message, "Bystander")) return false;
+  const protocol::Bystander& body = message.body.bystander;
+  const scenario::Operation* const operation = scenario::operation_named(active_->cell.operation);
+  const bool own = space.id == active_->space && operation != nullptr &&
+                   scenario::has_bystander(operation->call);
+  const bool first = body.end == 0 && active_->bystander_start == 0 && !active_->before &&
+                     body.start != 0 && body.start % arch::kPageSize == 0 && body.pages != 0;
+  const bool second = body.end != 0 && active_->cell.claim.made && !active_->bystander_ended &&
+                      body.start == active_->bystander_start &&
+                      body.pages == active_->bystander.size();
+  if (own && (first || second)) return true;
+  finding("monitor", subject(active_->cell),
+          fmt::format("the agent tells of {} pages at {:#x} that are to be hit too, which this "
+                      "cell does not have, or not then",
+                      body.pages, body.start));
+  return false;
+}
+
+void Course::bystander(const protocol::Message& message, std::vector<std::uint64_t> entries) {
+  if (message.body.bystander.end == 0) {
+    active_->bystander_start = message.body.bystander.start;
+    active_->bystander = std::move(entries);
+    return;
+  }
+  active_->bystander_ended = true;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (entries.at(i) != active_->bystander.at(i)) ++active_->bystander_hits;
   }
 }
 
@@ -240,41 +291,78 @@ void Course::after(const protocol::Message& message) {
 
 void Course::touched(const protocol::Message& message, const model::AddressSpace& space) {
   if (!active_ || active_->cell.id != message.token) return;
-  if (message.body.touched.moment == protocol::Moment::BeforeOperation) {
-    active_->touched_before = true;
-    return;
+  switch (message.body.touched.moment) {
+    case protocol::Moment::BeforeOperation:
+      active_->touched_before = true;
+      return;
+    case protocol::Moment::InChild:
+      if (active_->children.contains(space.id)) look_again(space, active_->in_child);
+      return;
+    default:
+      active_->touched_after = true;
+      if (active_->space == space.id) look_again(space, active_->after);
   }
-  active_->touched_after = true;
-  look_again(space);
 }
 
-void Course::judge(Active& active) {
+report::Observation Course::observation_of(const Active& active) const {
+  const auto unobserved = [](const char* why) {
+    report::Observation none;
+    none.text = std::string("unobserved: ") + why;
+    return none;
+  };
+  if (!active.before) return unobserved("the mapping was never seen populated");
+  if (!active.touched_before) return unobserved("the victim did not touch it before");
+  if (!active.touched_after || !active.after) return unobserved("the victim never came back");
+  report::Observation own = seal::observe(*active.before, *active.after, active.target);
+  const scenario::Operation* const operation = scenario::operation_named(active.cell.operation);
+  if (operation == nullptr) return own;
+  if (scenario::looks_into_child(operation->call)) {
+    if (!active.in_child) return unobserved("no child of the victim touched it");
+    own = seal::worse(own, seal::observe(*active.before, *active.in_child, active.target));
+  }
+  if (scenario::has_bystander(operation->call) && active.bystander_hits == 0 &&
+      !seal::visible(own.change)) {
+    return unobserved("it hit none of the victim's own pages either");
+  }
+  return own;
+}
+
+void Course::judge_violations(Active& active, const std::string& what) {
   report::Cell& cell = active.cell;
-  if (active.before && active.after && active.touched_before && active.touched_after) {
-    cell.observation = seal::observe(*active.before, *active.after, active.target);
-  } else {
-    cell.observation.text = !active.before ? "unobserved: the mapping was never seen populated"
-                            : !active.touched_before
-                                ? "unobserved: the victim did not touch it before"
-                                : "unobserved: the victim never came back";
+  for (const seal::Violation& violation : active.violations) {
+    if (std::find(cell.broken.begin(), cell.broken.end(), violation.invariant) ==
+        cell.broken.end()) {
+      cell.broken.emplace_back(violation.invariant);
+    }
   }
-  if (request_.expectations) {
-    cell.expectation = seal::expectation_of(cell, request_.sealed, request_.arch, protection_keys_);
-  }
-  const std::string what = cell.mapping + "/" + cell.operation + "/" + cell.form;
-  const seal::CellJudgement judgement = seal::judge_cell(cell, request_.sealed);
-  cell.verdict = judgement.verdict;
-  for (const auto& [invariant, text] : judgement.findings) finding(invariant, what, text);
+  std::sort(cell.broken.begin(), cell.broken.end());
   // An own image that claims no seal may change anything.
   if (!cell.expectation && !cell.claim.sealed.value_or(false)) return;
   // User mode saw each of these, even one that was gone again when the cell ended.
   for (const seal::Violation& violation : active.violations) {
-    const bool expected = cell.expectation && cell.expectation->change &&
-                          seal::implies(*cell.expectation->change, violation);
-    if (expected) continue;
+    if (seal::implied(cell, violation.invariant)) continue;
     cell.verdict = Verdict::Violation;
     finding(violation.invariant, what, violation.text);
   }
+  if (cell.verdict != Verdict::Forced || !cell.expectation) return;
+  // The class stands for all that it names: the frame, and the code that user mode would run there.
+  for (const std::string_view invariant : seal::invariants_in(cell.expectation->breaks)) {
+    if (std::find(cell.broken.begin(), cell.broken.end(), invariant) != cell.broken.end()) continue;
+    cell.verdict = Verdict::Mismatch;
+    finding("expectation", what,
+            fmt::format("it was written by force, and {} was not seen to break", invariant));
+  }
+}
+
+void Course::judge(Active& active) {
+  report::Cell& cell = active.cell;
+  cell.observation = observation_of(active);
+  if (request_.expectations) cell.expectation = seal::expectation_of(cell, guest_);
+  const seal::CellJudgement judgement = seal::judge_cell(cell, request_.sealed);
+  cell.verdict = judgement.verdict;
+  const std::string what = subject(cell);
+  for (const auto& [invariant, text] : judgement.findings) finding(invariant, what, text);
+  judge_violations(active, what);
 }
 
 void Course::cell_end(const protocol::Message& message) {
@@ -282,9 +370,12 @@ void Course::cell_end(const protocol::Message& message) {
   report::Cell& cell = active_->cell;
   const auto skipped = static_cast<protocol::Skip>(message.body.cell_end.skipped);
   const std::string objection = skipped == protocol::Skip::No ? "" : against_skip(skipped);
-  if (!objection.empty()) {
+  if (skipped != protocol::Skip::No && active_->begun()) {
+    finding("monitor", subject(cell), "the agent skipped it after it had begun");
+    judge(*active_);
+  } else if (!objection.empty()) {
     cell.observation.text = "unobserved: skipped without a reason";
-    finding("monitor", cell.mapping + "/" + cell.operation + "/" + cell.form,
+    finding("monitor", subject(cell),
             fmt::format("the agent skipped it ({}), but {}", skip_text(skipped), objection));
   } else if (skipped != protocol::Skip::No) {
     cell.verdict = Verdict::Skipped;
@@ -300,25 +391,23 @@ void Course::cell_end(const protocol::Message& message) {
   active_.reset();
 }
 
+bool Course::must_exist(std::string_view mapping) const {
+  // Since 6.13, of x86-64.
+  if (mapping.starts_with("[vvar_vclock]")) return guest_.upstream;
+  return scenario::mapping_named(mapping) != nullptr;
+}
+
 std::string Course::against_skip(protocol::Skip reason) const {
   const std::optional<std::size_t> mapping = identities_.named(active_->cell.mapping);
-  switch (reason) {
-    case protocol::Skip::No:
-      return "";
-    case protocol::Skip::NoMapping:
-      return mapping ? "the monitor has identified it" : "";
-    case protocol::Skip::TooFewPages:
-      if (active_->cell.form == "whole") return "the whole of a mapping is never too little";
-      return mapping && identities_.all()[*mapping].frames.size() > 1 ? "it has more than one page"
-                                                                      : "";
-    case protocol::Skip::NoRoom:
-      if (active_->cell.form != "neighbour" && active_->cell.operation != "mremap-move") {
-        return "it needs no room";
-      }
-      // Tables don't show whether a page is free. What our own agent starts with is known.
-      return request_.expectations ? "a guest of ours has room" : "";
-  }
-  return "that is no reason";
+  SkipFacts facts;
+  facts.operation = scenario::operation_named(active_->cell.operation);
+  facts.form = scenario::form_named(active_->cell.form).value_or(scenario::Form::Whole);
+  if (mapping) facts.pages = identities_.all()[*mapping].frames.size();
+  facts.our_guest = request_.expectations;
+  facts.must_exist = request_.expectations && must_exist(active_->cell.mapping);
+  facts.enclosed = active_->enclosed;
+  facts.kernel_has = kernel_has_;
+  return objection_to(reason, facts);
 }
 
 void Course::check_lives() {

@@ -3,15 +3,19 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "guest/protocol/doorbell.h"
 #include "vmm/model/space.h"
 #include "vmm/report/report.h"
 #include "vmm/run/run.h"
+#include "vmm/seal/guest.h"
 #include "vmm/seal/observe.h"
 #include "vmm/seal/policy.h"
 
@@ -63,13 +67,30 @@ class Course {
   void before(const protocol::Message& message, const model::AddressSpace& space);
   void after(const protocol::Message& message);
   void touched(const protocol::Message& message, const model::AddressSpace& space);
+  /// Whether the message, of `space`, is one that the cell in progress may have, each once: its
+  /// pages in front of Before, the same ones behind After. If not that is a finding.
+  [[nodiscard]] bool expects_bystander(const protocol::Message& message,
+                                       const model::AddressSpace& space);
+  /// `entries`: what the tables of the sender hold for each page of the message. Precondition:
+  /// expects_bystander().
+  void bystander(const protocol::Message& message, std::vector<std::uint64_t> entries);
+  /// The process of `child` was forked from that of `parent`: what happens to a child of the victim
+  /// belongs to the cell.
+  void forked(std::uint64_t parent, std::uint64_t child);
   void cell_end(const protocol::Message& message);
 
   /// Cells of the plan that never came, as unobserved rows; findings sorted in.
   void finish(report::Run& run);
 
   /// Whether the guest has protection keys on: some expectations depend on it.
-  void set_protection_keys(bool on) { protection_keys_ = on; }
+  void set_protection_keys(bool on) { guest_.protection_keys = on; }
+  [[nodiscard]] bool protection_keys() const { return guest_.protection_keys; }
+  /// How frames are compared; without it no frame counts as a copy of another.
+  void set_compare(seal::CompareFrames compare) { compare_ = std::move(compare); }
+  /// Whether the guest's kernel has a function of that name; without it nothing is known.
+  void set_kernel_has(std::function<bool(std::string_view)> has) { kernel_has_ = std::move(has); }
+  /// Whether `space` is the victim's, behind Before, or that of a child that it forked since.
+  [[nodiscard]] bool concerns(std::uint64_t space) const;
   [[nodiscard]] std::uint64_t violations() const { return violations_; }
   /// Space of the victim while its operation is under way.
   [[nodiscard]] std::optional<std::uint64_t> victim() const;
@@ -82,15 +103,32 @@ class Course {
     std::optional<std::size_t> mapping;
     std::optional<seal::Snapshot> before;
     std::optional<seal::Snapshot> after;
-    seal::PageRange target;  ///< Pages that the operation was asked to change.
+    std::optional<seal::Snapshot> in_child;  ///< In a child that was forked behind the operation.
+    std::set<std::uint64_t> children;        ///< Their spaces.
+    seal::PageRange target;                  ///< Pages that the operation was asked to change.
+    bool enclosed = false;  ///< Other system mappings lie right in front of it and right behind.
     bool touched_before = false;
     bool touched_after = false;
+    std::uint64_t bystander_start = 0;     ///< Where the victim's own pages are; 0: not told yet.
+    std::vector<std::uint64_t> bystander;  ///< Their entries, before.
+    bool bystander_ended = false;
+    std::uint32_t bystander_hits = 0;  ///< Those that were others afterwards.
     std::vector<seal::Violation> violations;
+    /// Whether anything was done or seen that a skip can't take back.
+    [[nodiscard]] bool begun() const { return before || cell.claim.made || !violations.empty(); }
   };
   [[nodiscard]] bool is_active(const protocol::Message& message, const char* what);
-  void look_again(const model::AddressSpace& space);
+  void look_again(const model::AddressSpace& space, std::optional<seal::Snapshot>& to);
+  /// What the victim and, where it matters, its child showed.
+  [[nodiscard]] report::Observation observation_of(const Active& active) const;
+  /// Of another mapping of the victim's process, which the operation changes too: its own cell
+  /// judges it.
+  [[nodiscard]] bool is_expected_elsewhere(const seal::Violation& violation) const;
+  void judge_violations(Active& active, const std::string& what);
   /// The pages that the agent says it acts on, if that range fits the form; else a finding.
   void take_target(const protocol::Cell& body, const model::Placement& placement);
+  /// Whether each guest of our recipes has it.
+  [[nodiscard]] bool must_exist(std::string_view mapping) const;
   /// Why the agent may not skip this cell for `reason`; empty if it may.
   [[nodiscard]] std::string against_skip(protocol::Skip reason) const;
   /// Scenarios of the plan that did not run, or not as often as asked.
@@ -110,7 +148,9 @@ class Course {
   std::map<std::string, std::uint64_t> repeats_;  // by finding id: how often it came again
   std::string where_ = "boot";
   std::uint64_t violations_ = 0;
-  bool protection_keys_ = false;
+  seal::Guest guest_;
+  seal::CompareFrames compare_;
+  std::function<bool(std::string_view)> kernel_has_;
 };
 
 }  // namespace sealvisor::run

@@ -43,6 +43,8 @@ int body_size(Type type) {
     case Type::ForkParent:
     case Type::ForkChild:
       return sizeof(protocol::Fork);
+    case Type::Bystander:
+      return sizeof(protocol::Bystander);
     case Type::StoreBlock:
       return sizeof(protocol::StoreBlock);
     case Type::Tamper:
@@ -113,6 +115,10 @@ Status check_bounds(const Message& message) {
   if (message.type == Type::MappingsEnd && body.mappings_end.count > protocol::kMaxMappings) {
     return bad(fmt::format("{} mappings, expected at most {}", body.mappings_end.count,
                            protocol::kMaxMappings));
+  }
+  if (message.type == Type::Bystander && body.bystander.pages > protocol::kMaxBystanders) {
+    return bad(fmt::format("{} bystanding pages, expected at most {}", body.bystander.pages,
+                           protocol::kMaxBystanders));
   }
   if (message.type == Type::Tamper) {
     const auto& tamper = body.tamper;

@@ -154,6 +154,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   report::Run run;
   run.arch = request.arch;
   run.recipe = request.recipe;
+  run.variant = request.variant;
   run.engine = engine::name_of(request.engine);
   run.sealed = request.sealed;
   run.control = request.control;

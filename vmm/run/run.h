@@ -29,6 +29,7 @@ struct RunRequest {
   engine::Kind engine = engine::Kind::Tcg;
   engine::Mechanism mechanism = engine::Mechanism::Best;
   std::string recipe;        ///< Label in the report: recipe name, or the user's image path.
+  std::string variant;       ///< Of the recipe; part of the label; empty: the usual guest.
   bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
   bool sealed = false;       ///< What the recipe promises.
   bool control = false;      ///< A recipe whose lies must be found.
@@ -37,6 +38,7 @@ struct RunRequest {
   std::filesystem::path agent_dir;  ///< Holds init, dynamic, loader, helper32.
   std::filesystem::path plugin;     ///< The TCG plugin.
   std::vector<scenario::PlanItem> plan;
+  std::vector<std::string> left_out;  ///< What was asked for and can't be run, with why.
   std::chrono::seconds deadline{120};
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string cpu_model;         ///< Empty: the default of the architecture.

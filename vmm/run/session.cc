@@ -33,7 +33,7 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
       symbols_(symbols),
       copies_(memory),
       spaces_(mirror_, identities_),
-      announcements_(memory, identities_),
+      announcements_(request.arch, memory, identities_),
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
       stores_(mirror_),
@@ -41,6 +41,25 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
   for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
+  const bool controls =
+      std::any_of(request_.plan.begin(), request_.plan.end(), [](const scenario::PlanItem& item) {
+        return item.scenario->kind == scenario::Kind::Control;
+      });
+  if (controls) announcements_.expect_special();
+  course_.set_compare([this](Frame one, Frame other) { return differing_bytes(one, other); });
+  if (symbols_ != nullptr) {
+    course_.set_kernel_has(
+        [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
+  }
+}
+
+std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
+  std::array<std::byte, arch::kPageSize> first{};
+  std::array<std::byte, arch::kPageSize> second{};
+  if (!memory_.read(one.gpa(), first) || !memory_.read(other.gpa(), second)) return std::nullopt;
+  std::uint32_t differing = 0;
+  for (std::size_t i = 0; i < first.size(); ++i) differing += first[i] != second[i] ? 1 : 0;
+  return differing;
 }
 
 std::optional<StoreControl::Bytes> Session::code_bytes(Frame frame) const {
@@ -130,6 +149,7 @@ void Session::take_ended() {
     totals_.refaults += end.refaults;
     totals_.unobserved += end.pages_zapped + end.pages_never;
     fork_children_.erase(end.space);
+    identities_.end_of(end.space);
     std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
   }
 }
@@ -158,6 +178,17 @@ model::AddressSpace* Session::look(Frame root) {
     for (const seal::Violation& violation :
          seal::judge_transition(request_.arch, identities_, *space, transition)) {
       judged(violation);
+    }
+    if (transition.after.end != arch::WalkEnd::Leaf) continue;
+    // What may be done with it tells a copy of the page from other memory that resembles it.
+    if (transition.after.permissions != identities_.all()[transition.page.mapping].permissions) {
+      continue;
+    }
+    const auto copied =
+        seal::copied_bytes(identities_, transition.page, transition.after.frame,
+                           [this](Frame one, Frame other) { return differing_bytes(one, other); });
+    if (copied && *copied != 0) {
+      judged(seal::judge_copy(identities_, *space, transition, *copied));
     }
   }
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
@@ -317,19 +348,24 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       course_.scenario_end(message.body.scenario, totals());
       break;
     case Type::CellBegin: {
-      const auto claim = announcements_.claim(text_of(message.body.cell.mapping));
+      std::string mapping = text_of(message.body.cell.mapping);
+      if (mapping.ends_with(scenario::kCompatSuffix)) {
+        mapping.resize(mapping.size() - scenario::kCompatSuffix.size());
+      }
+      const auto claim = announcements_.claim(mapping);
       course_.cell_begin(message, space, claim ? std::optional(claim->sealed != 0) : std::nullopt);
       break;
     }
     case Type::Touched:
       if (message.body.touched.moment != protocol::Moment::BeforeOperation &&
-          course_.victim() == space.id) {
+          (course_.concerns(space.id) || message.token == 0)) {
         for (const model::Placement& placement : space.placements) {
           for (const auto& violation : seal::judge_gone(identities_, space, placement)) {
             judged(violation);
           }
         }
       }
+      if (message.body.touched.moment == protocol::Moment::InChild) check_inheritance(space);
       check_touches(message.body.touched, space);
       course_.touched(message, space);
       break;
@@ -351,6 +387,9 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::ForkChild:
       on_fork_child(message, space);
+      break;
+    case Type::Bystander:
+      on_bystander(message, space);
       break;
     case Type::StoreBlock:
       on_store_block(message.body.store_block);
@@ -575,7 +614,8 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
 
 void Session::check_seals(bool compat) {
   for (const model::SystemMapping& mapping : identities_.all()) {
-    const bool of_compat = mapping.name.ends_with(" (32-bit)");
+    if (mapping.ended) continue;
+    const bool of_compat = mapping.name.ends_with(scenario::kCompatSuffix);
     const auto claim = announcements_.claim(mapping.name.substr(0, mapping.name.find(' ')));
     if (of_compat != compat || !claim || (claim->sealed != 0) == request_.sealed) continue;
     course_.finding("claim", mapping.name,
@@ -585,7 +625,20 @@ void Session::check_seals(bool compat) {
   }
 }
 
-void Session::on_fork_child(const protocol::Message& message, const model::AddressSpace& space) {
+void Session::on_bystander(const protocol::Message& message, const model::AddressSpace& space) {
+  if (!course_.expects_bystander(message, space)) return;
+  const protocol::Bystander& body = message.body.bystander;
+  std::vector<std::uint64_t> entries;
+  for (std::uint32_t page = 0; page < body.pages; ++page) {
+    const arch::Walk walk = arch::walk(*spaces_.format(), memory_, space.root,
+                                       Gva{body.start + page * arch::kPageSize});
+    const std::uint64_t value = walk.count == 0 ? 0 : walk.last().value;
+    entries.push_back(value & ~arch::hardware_bits(*spaces_.format(), walk.level));
+  }
+  course_.bystander(message, std::move(entries));
+}
+
+void Session::on_fork_child(const protocol::Message& message, model::AddressSpace& space) {
   const auto parent = fork_parents_.find(message.token);
   if (parent == fork_parents_.end()) {
     course_.finding("monitor", course_.where() + "/fork",
@@ -594,6 +647,8 @@ void Session::on_fork_child(const protocol::Message& message, const model::Addre
   }
   if (parent->second.id == space.id) return;  // vfork: the same address space
   fork_children_.insert_or_assign(space.id, message.token);
+  model::Spaces::inherit(space, parent->second);
+  course_.forked(parent->second.id, space.id);
 }
 
 void Session::check_inheritance(const model::AddressSpace& space) {
@@ -675,7 +730,12 @@ void Session::finish(report::Run& run) {
     add("monitor", "limit", fmt::format("the watch is incomplete: {}", fmt::join(reached, "; ")));
   }
   if (!paging_refused_.empty() && !spaces_.format()) add("monitor", "paging", paging_refused_);
+  run.protection_keys = course_.protection_keys();
   for (const model::SystemMapping& mapping : identities_.all()) {
+    // Of those that each process has for itself, the first stands for all.
+    const bool told = std::any_of(run.mappings.begin(), run.mappings.end(),
+                                  [&](const auto& other) { return other.name == mapping.name; });
+    if (told) continue;
     report::MappingInfo info;
     info.name = mapping.name;
     info.pages = static_cast<std::uint32_t>(mapping.frames.size());
@@ -686,6 +746,10 @@ void Session::finish(report::Run& run) {
     info.claims_sealed = mapping.claims_sealed;
     info.identified_by = mapping.identified_by;
     run.mappings.push_back(std::move(info));
+  }
+  for (const auto& [name, sealed] : announcements_.unreachable()) {
+    if (identities_.named(name)) continue;
+    run.mappings.push_back({name, 0, 0, sealed, {}, {}});
   }
   if (run_end_ && (run_end_->flags & event::kWitness) != 0) {
     counts_.witness_stores = run_end_->gpa;

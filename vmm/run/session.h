@@ -64,7 +64,11 @@ class Session {
   void on_hello(const protocol::Message& message);
   void on_mappings_end(const protocol::Message& message, const event::Event& event,
                        model::AddressSpace& space);
-  void on_fork_child(const protocol::Message& message, const model::AddressSpace& space);
+  void on_fork_child(const protocol::Message& message, model::AddressSpace& space);
+  void on_bystander(const protocol::Message& message, const model::AddressSpace& space);
+  /// Bytes in which two frames differ; nullopt: one of them is not in guest memory.
+  [[nodiscard]] std::optional<std::uint32_t> differing_bytes(arch::Frame one,
+                                                             arch::Frame other) const;
   /// Compares what the agent says about its touches with the tables.
   void check_touches(const protocol::Touched& touched, const model::AddressSpace& space);
   /// Compares `sl` of the last announcement with what the recipe promises.

@@ -72,22 +72,6 @@ std::vector<Violation> judge_transition(arch::Arch arch, const Identities& ident
   return violations;
 }
 
-bool implies(report::Change expected, const Violation& violation) {
-  const std::string_view invariant = violation.invariant;
-  switch (expected) {
-    case report::Change::Gone:
-      return invariant == "S1";
-    case report::Change::Moved:
-      return invariant == "S1" || invariant == "S4";
-    case report::Change::PermissionChanged:
-      return invariant == "S3";
-    case report::Change::Replaced:
-      return invariant == "S1" || invariant == "S2" || invariant == "S3";
-    default:
-      return false;
-  }
-}
-
 Violation judge_elsewhere(const Identities& identities, const model::AddressSpace& space,
                           const model::Elsewhere& elsewhere) {
   const model::SystemMapping& mapping = identities.all()[elsewhere.page.mapping];
@@ -134,6 +118,14 @@ std::optional<Violation> judge_content(const Identities& identities, const event
                   "{:#x} (pc {:#x})",
                   mapping.name, page.page, write.gpa & (arch::kPageSize - 1), write.old_value,
                   write.new_value, write.pc)};
+}
+
+Violation judge_copy(const Identities& identities, const model::AddressSpace& space,
+                     const model::PageTransition& transition, std::uint32_t bytes) {
+  return {"S5", space.id, transition.page, transition.gva,
+          fmt::format("{}: {} bytes of its code are others in the copy that is shown, frame {:#x}",
+                      name_page(identities, transition.page, transition.gva), bytes,
+                      transition.after.frame.gpa().value)};
 }
 
 std::vector<Violation> judge_inheritance(const Identities& identities,

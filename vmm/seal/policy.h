@@ -57,6 +57,12 @@ struct Violation {
 [[nodiscard]] std::optional<Violation> judge_content(const model::Identities& identities,
                                                      const event::Event& event);
 
+/// S5: `space` now shows a copy of a page of code that differs from it in `bytes` bytes: what user
+/// mode would execute there has changed, though the kernel's frame has not.
+[[nodiscard]] Violation judge_copy(const model::Identities& identities,
+                                   const model::AddressSpace& space,
+                                   const model::PageTransition& transition, std::uint32_t bytes);
+
 /// S8: `parent` as it was at the fork, `child` after it touched every page.
 [[nodiscard]] std::vector<Violation> judge_inheritance(const model::Identities& identities,
                                                        const model::AddressSpace& parent,
@@ -68,10 +74,6 @@ struct Violation {
 [[nodiscard]] std::optional<Violation> judge_vdso_address(const model::Identities& identities,
                                                           const model::AddressSpace& space,
                                                           std::size_t vdso, arch::Gva auxiliary);
-
-/// Whether a change that is expected shows as this violation: a mapping that goes breaks S1, one
-/// that moves S1 and S4, other permissions break S3, other frames S2 and S3.
-[[nodiscard]] bool implies(report::Change expected, const Violation& violation);
 
 /// "[vdso] page 1 at 0x7fff..".
 [[nodiscard]] std::string name_page(const model::Identities& identities, model::MappingPage page,

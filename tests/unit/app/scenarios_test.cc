@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,9 +30,13 @@ TEST(ChooseScenarios, WithoutPatternsTheDefaultOnes) {
   const auto chosen = choose_scenarios({});
   ASSERT_TRUE(chosen.ok());
   std::size_t by_default = 0;
-  for (const Scenario& scenario : scenario::kScenarios) by_default += scenario.by_default ? 1 : 0;
+  for (const Scenario& scenario : scenario::kScenarios) {
+    by_default += scenario.tier == scenario::Tier::Default ? 1 : 0;
+  }
   EXPECT_EQ(chosen.value().size(), by_default);
-  for (const Scenario* scenario : chosen.value()) EXPECT_TRUE(scenario->by_default);
+  for (const Scenario* scenario : chosen.value()) {
+    EXPECT_EQ(scenario->tier, scenario::Tier::Default) << scenario->name;
+  }
 }
 
 TEST(ChooseScenarios, EachOnceInTheOrderOfTheList) {
@@ -64,10 +69,25 @@ TEST(ChooseScenarios, NamesWhatIsUnknownAndWhatIsClose) {
   }
 }
 
-TEST(PlanOf, MakesOneCellForEachMappingAndReadsBack) {
+TEST(ChooseScenarios, InFullHasAllButWhatIsNoTry) {
+  const auto chosen = choose_scenarios({}, true);
+  ASSERT_TRUE(chosen.ok());
+  for (const Scenario& scenario : scenario::kScenarios) {
+    const bool there =
+        std::find(chosen.value().begin(), chosen.value().end(), &scenario) != chosen.value().end();
+    EXPECT_EQ(there, scenario.kind == Kind::Cells || scenario.kind == Kind::Life) << scenario.name;
+  }
+  EXPECT_THAT(choose_scenarios({"munmap/whole"}, true).value(), testing::SizeIs(1));
+}
+
+class PlanOf : public testing::TestWithParam<arch::Arch> {};
+INSTANTIATE_TEST_SUITE_P(BothArchs, PlanOf, testing::ValuesIn(arch::kAllArchs),
+                         [](const auto& one) { return std::string(arch::name_of(one.param)); });
+
+TEST_P(PlanOf, MakesOneCellForEachMappingAndReadsBack) {
   const auto chosen = choose_scenarios({"*"});
   ASSERT_TRUE(chosen.ok());
-  const auto plan = plan_of(chosen.value());
+  const auto plan = plan_of(chosen.value(), GetParam(), true);
   std::string text = std::string(scenario::kPlanHeader) + "\n";
   std::set<std::uint32_t> ids;
   std::size_t cells = 0;
@@ -78,11 +98,14 @@ TEST(PlanOf, MakesOneCellForEachMappingAndReadsBack) {
     ids.insert(item.cell);
     EXPECT_GE(item.cell, 1U);
   }
-  std::size_t scenarios_of_cells = 0;
+  std::size_t expected = 0;
   for (const Scenario& scenario : scenario::kScenarios) {
-    scenarios_of_cells += scenario.kind == Kind::Cells ? 1 : 0;
+    if (scenario.kind != Kind::Cells) continue;
+    for (const scenario::Mapping& mapping : scenario::kMappings) {
+      expected += scenario::applies(scenario, mapping, GetParam()) ? 1 : 0;
+    }
   }
-  EXPECT_EQ(cells, scenarios_of_cells * scenario::kMappings.size());
+  EXPECT_EQ(cells, expected);
   EXPECT_EQ(ids.size(), cells) << "each cell has a number of its own";
   const auto read = std::make_unique<scenario::Plan>();
   ASSERT_TRUE(scenario::parse_plan(text, *read)) << read->error << ": " << read->text;
@@ -103,7 +126,8 @@ TEST(ListScenarios, HasThemAllInBothFormats) {
     const Scenario& scenario = scenario::kScenarios[i];
     EXPECT_THAT(text, HasSubstr(std::string(scenario.name) + " "));
     EXPECT_EQ(json[i]["name"], scenario.name);
-    EXPECT_EQ(json[i]["by_default"], scenario.by_default);
+    EXPECT_EQ(json[i]["by_default"], scenario.tier == scenario::Tier::Default);
+    EXPECT_EQ(json[i]["full"], scenario.tier != scenario::Tier::OnRequest);
     EXPECT_EQ(json[i]["count"], scenario.count);
   }
 }

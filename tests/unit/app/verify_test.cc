@@ -53,11 +53,12 @@ class VerifyTest : public testing::Test {
     made.control = request.control;
     made.ending = {true, "agent finished", ""};
     for (const scenario::PlanItem& item : request.plan) {
-      if (item.scenario->kind != scenario::Kind::Cells || item.mapping == "[vvar_vclock]") continue;
+      if (item.scenario->kind != scenario::Kind::Cells || item.mapping->name == "[vvar_vclock]")
+        continue;
       report::Cell cell;
       cell.id = item.cell;
-      cell.mapping = item.mapping;
-      cell.operation = scenario::name_of(item.scenario->operation);
+      cell.mapping = item.mapping->name;
+      cell.operation = item.scenario->operation->name;
       cell.form = scenario::name_of(item.scenario->form);
       const bool changed = request.recipe != "lts-sealed";
       cell.claim = {true, changed ? 0 : -EPERM, changed ? "ok" : "EPERM", request.sealed};
@@ -115,9 +116,45 @@ TEST_F(VerifyTest, PreparesOneRunForEachArchitectureAndRecipe) {
     EXPECT_EQ(request.memory_bytes, 128U << 20);
     EXPECT_EQ(request.cpu_model, "max");
     EXPECT_TRUE(request.witness);
-    EXPECT_EQ(request.plan.size(), 1 + scenario::kMappings.size());
+    EXPECT_EQ(request.plan.size(), 1U + 3U) << "cells of [vdso], [vvar] and [vvar_vclock]";
     EXPECT_TRUE(request.expectations);
   }
+}
+
+TEST_F(VerifyTest, InFullHasCellsOfAllMappings) {
+  options_.machine.full = true;
+  options_.machine.scenarios = {"munmap/whole"};
+  options_.recipes = {"lts-sealed"};
+  const auto prepared = prepare(options_, places_, tools_);
+  ASSERT_TRUE(prepared.ok());
+  EXPECT_EQ(prepared.value().requests[0].plan.size(), 7U);
+  EXPECT_EQ(prepared.value().requests[1].plan.size(), 8U);
+}
+
+TEST_F(VerifyTest, VariantsAreRunsOfTheirOwn) {
+  options_.recipes = {"lts-sealed"};
+  const auto labels = [&] {
+    std::vector<std::string> all;
+    auto prepared = prepare(options_, places_, tools_);
+    if (!prepared) return std::vector<std::string>{prepared.error().message};
+    for (const auto& request : prepared.value().requests) all.push_back(request.recipe);
+    return all;
+  };
+  options_.variants = {"pti"};
+  EXPECT_THAT(labels(), testing::ElementsAre("lts-sealed:pti")) << "of one architecture only";
+  const auto prepared = prepare(options_, places_, tools_);
+  ASSERT_TRUE(prepared.ok());
+  EXPECT_EQ(prepared.value().requests[0].kernel_arguments, "pti=on");
+  EXPECT_EQ(prepared.value().requests[0].variant, "pti");
+  EXPECT_TRUE(prepared.value().requests[0].sealed);
+  options_.variants = {"la57"};
+  EXPECT_EQ(prepare(options_, places_, tools_).value().requests[0].kernel_image,
+            folder_.path() / "image");
+  options_.variants = {"all"};
+  EXPECT_THAT(labels(), testing::IsSupersetOf({"lts-sealed", "lts-sealed:la57", "lts-sealed:kpti",
+                                               "lts-sealed:force-never"}));
+  options_.variants = {"va52"};
+  EXPECT_THAT(labels().front(), HasSubstr("VA_BITS_48"));
 }
 
 TEST_F(VerifyTest, MistakesEndItBeforeAnythingRuns) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "guest/scenario/plan_text.h"
 
@@ -16,8 +17,13 @@ TEST(Plan, ReadsEachKindOfLine) {
   const ParsedItem cell = parse_plan_line("cell 17 [vvar] mprotect-rwx first-page");
   ASSERT_EQ(cell.error, "");
   EXPECT_EQ(cell.item.cell, 17U);
-  EXPECT_EQ(cell.item.mapping, "[vvar]");
+  EXPECT_EQ(cell.item.mapping->name, "[vvar]");
   EXPECT_EQ(cell.item.scenario->name, "mprotect/rwx-first-page");
+
+  const ParsedItem compat = parse_plan_line("cell32 18 [vvar] munmap whole");
+  ASSERT_EQ(compat.error, "");
+  EXPECT_EQ(compat.item.mapping->name, "[vvar] (32-bit)");
+  EXPECT_EQ(compat.item.scenario->name, "munmap/whole");
 
   const ParsedItem life = parse_plan_line("life thousand 1000");
   ASSERT_EQ(life.error, "");
@@ -49,6 +55,7 @@ TEST(Plan, NamesWhatIsWrongWithALine) {
   EXPECT_EQ(error_of("cell 4294967297 [vdso] munmap whole"),
             "a cell id is a number of 1 to 1000000");
   EXPECT_EQ(error_of("cell 1 [heap] munmap whole"), "no such mapping");
+  EXPECT_EQ(error_of("cell 1 [sigpage] munmap whole"), "no such mapping");
   EXPECT_EQ(error_of("cell 1 [vdso] unmap whole"), "no such operation");
   EXPECT_EQ(error_of("cell 1 [vdso] munmap"), "no such form");
   EXPECT_EQ(error_of("cell 1 [vdso] mremap-shrink whole"), "this operation has no such form");
@@ -86,12 +93,12 @@ TEST_F(PlanTest, RefusesWhatIsNoPlan) {
   EXPECT_EQ(plan->error, "no such item");
   EXPECT_EQ(plan->line, 3U);
   EXPECT_FALSE(parse_plan(std::string(kMaxPlanSize + 1, 'x'), *plan));
-  EXPECT_EQ(plan->error, "longer than 65536 bytes");
+  EXPECT_EQ(plan->error, "longer than 262144 bytes");
   std::string many(kPlanHeader);
   many += '\n';
   for (std::size_t i = 0; i <= kMaxPlanItems; ++i) many += "lie mapping\n";
   EXPECT_FALSE(parse_plan(many, *plan));
-  EXPECT_EQ(plan->error, "more than 2048 items");
+  EXPECT_EQ(plan->error, "more than 8192 items");
 }
 
 TEST_F(PlanTest, ReadsBackWhatItWrites) {
@@ -101,12 +108,12 @@ TEST_F(PlanTest, ReadsBackWhatItWrites) {
   std::size_t expected = 0;
   for (const Scenario& scenario : kScenarios) {
     if (scenario.kind == Kind::Cells) {
-      for (const auto mapping : kMappings) {
-        text += plan_line({&scenario, 0, ++cell, mapping});
+      for (const Mapping& mapping : kMappings) {
+        text += plan_line({&scenario, 0, ++cell, &mapping});
         ++expected;
       }
     } else {
-      text += plan_line({&scenario, scenario.count, 0, {}});
+      text += plan_line({&scenario, scenario.count, 0, nullptr});
       ++expected;
     }
   }
@@ -116,6 +123,27 @@ TEST_F(PlanTest, ReadsBackWhatItWrites) {
   again += '\n';
   for (std::size_t i = 0; i < plan->size; ++i) again += plan_line(plan->items[i]);
   EXPECT_EQ(again, text);
+}
+
+TEST(Plan, ExpandsToTheMappingsOfTheGuest) {
+  const auto mappings = [](const char* scenario, arch::Arch arch, bool full) {
+    std::vector<std::string> names;
+    std::uint32_t cell = 0;
+    expand(*find(scenario), arch, full, cell,
+           [&](const PlanItem& item) { names.emplace_back(item.mapping->name); });
+    EXPECT_EQ(cell, names.size());
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(mappings("munmap/whole", arch::Arch::Arm64, false),
+            (Names{"[vdso]", "[vvar]", "[vvar_vclock]"}));
+  EXPECT_EQ(mappings("munmap/whole", arch::Arch::Arm64, true),
+            (Names{"[vdso]", "[vvar]", "[vvar_vclock]", "[uprobes]", "[vdso] (32-bit)",
+                   "[vvar] (32-bit)", "[vectors] (32-bit)", "[sigpage] (32-bit)"}));
+  EXPECT_EQ(mappings("uprobe/hit", arch::Arch::X86_64, true),
+            (Names{"[vdso]", "[vvar]", "[vvar_vclock]", "[uprobes]"}))
+      << "the kernel of arm64 has no probes of 32-bit code, and none are tried on x86-64";
+  EXPECT_TRUE(mappings("arch/map-vdso", arch::Arch::Arm64, true).empty());
 }
 
 }  // namespace

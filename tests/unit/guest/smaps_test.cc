@@ -118,7 +118,9 @@ TEST(Smaps, SaysSoWhenALineCannotBeRead) {
   EXPECT_TRUE(read("2000-1000 r-xp 00000000 00:00 0 [vdso]\n").broken);
   EXPECT_TRUE(read("11112222333344445-2 r-xp 00000000 00:00 0 [vdso]\n").broken);
   EXPECT_TRUE(read("1000-2000 r-x\n").broken);
-  EXPECT_TRUE(read("1000-2000 r-xp 00000000 00:00 0 [a_name_of_more_than_31_characters]\n").broken);
+  EXPECT_TRUE(
+      read("1000-2000 r-xp 00000000 00:00 0 [a_name_that_is_longer_than_a_message_has_room_for]\n")
+          .broken);
 }
 
 TEST(Smaps, SaysSoWhenThereAreTooMany) {

@@ -69,6 +69,39 @@ TEST_P(Spaces, AttributesAnUpperLevelWriteToThePagesBelowIt) {
   EXPECT_EQ(guest.enter_user(root).transitions.size(), 3U);
 }
 
+/// In a time namespace the kernel's data page stands where it does not stand elsewhere.
+TEST_P(Spaces, AForkedChildHasItsParentsPlaces) {
+  const Frame parent = guest.new_process();
+  guest.enter_user(parent);
+  const Frame child = guest.new_table();
+  guest.map(child, Gva{0x10000}, Frame{0x300});  // a page of its own, so that it has tables
+  guest.load_root(child);
+  guest.enter_user(child);
+  model::Spaces::inherit(*guest.spaces.find(child), *guest.spaces.find(parent));
+  const Gva second{FakeGuest::kVvarPlace.value + arch::kPageSize};
+  guest.map(child, second, FakeGuest::kVvar);
+  guest.map(child, FakeGuest::kVvarPlace, Frame{0x301});
+  const model::Look look = guest.enter_user(child);
+  const model::Placement* vvar = guest.spaces.find(child)->placement(1);
+  ASSERT_NE(vvar, nullptr);
+  EXPECT_EQ(vvar->base, FakeGuest::kVvarPlace);
+  ASSERT_EQ(look.new_elsewhere.size(), 1U) << "its frame shows, but not where it did";
+  EXPECT_EQ(look.new_elsewhere[0].gva, second);
+  EXPECT_EQ(vvar->pages[0].now.frame, Frame{0x301});
+}
+
+TEST_P(Spaces, AFrameFarFromTheParentsPlaceIsAnotherPlace) {
+  const Frame parent = guest.new_process();
+  guest.enter_user(parent);
+  const Frame child = guest.new_table();
+  guest.map(child, Gva{0x10000}, Frame{0x300});
+  guest.load_root(child);
+  model::Spaces::inherit(*guest.spaces.find(child), *guest.spaces.find(parent));
+  guest.map(child, Gva{0x20000000}, FakeGuest::kVvar);
+  guest.enter_user(child);
+  EXPECT_EQ(guest.spaces.find(child)->placement(1)->base, Gva{0x20000000});
+}
+
 TEST_P(Spaces, FindsASecondTranslation) {
   const Frame root = guest.new_process();
   guest.enter_user(root);

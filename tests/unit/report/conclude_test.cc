@@ -39,8 +39,9 @@ TEST(Conclude, GoodRunsAreAsExpected) {
   for (const report::Run& run : report.runs) EXPECT_TRUE(run.good) << run.summary;
   EXPECT_EQ(
       report.conclusion,
-      "AS EXPECTED: sealed: 8 cells refused and unchanged, nothing forced; not sealed: 2 of 2 "
-      "cells seen to change, as expected; control: exactly the 3 documented lies caught; 0 "
+      "AS EXPECTED: sealed: 8 cells unchanged, 8 of them refused by the seal, nothing forced; "
+      "not sealed: 2 of 2 cells seen to change, as expected; control: exactly the 3 documented "
+      "lies caught; 0 "
       "violations in 5 scenarios without cells; exact lane (tcg).");
   EXPECT_NE(report.threat_model.find("hostile"), std::string::npos);
   EXPECT_NE(report.threat_model.find("/proc/PID/mem"), std::string::npos)
@@ -64,7 +65,7 @@ TEST_P(ConcludeSpoiled, RunIsNotGood) {
   EXPECT_FALSE(report.runs[0].good);
   EXPECT_TRUE(report.runs[1].good);
   EXPECT_TRUE(report.conclusion.starts_with("NOT AS EXPECTED: ")) << report.conclusion;
-  EXPECT_EQ(report.conclusion.find("refused and unchanged"), std::string::npos)
+  EXPECT_EQ(report.conclusion.find("refused by the seal"), std::string::npos)
       << "a run that is not good confirms nothing: " << report.conclusion;
   if (!GetParam().finding.empty()) {
     const Finding* finding = find(report, GetParam().finding);
@@ -162,7 +163,8 @@ TEST(Conclude, UnobservedCellsOfOneFormAreOneFindingAndNeverHeld) {
   ASSERT_EQ(report.findings.size(), 1U);
   EXPECT_TRUE(report.findings[0].known);
   EXPECT_NE(report.findings[0].text.find("2 cells of [vvar_vclock]/whole"), std::string::npos);
-  EXPECT_NE(report.conclusion.find("4 cells refused and unchanged"), std::string::npos);
+  EXPECT_NE(report.conclusion.find("4 cells unchanged, 4 of them refused by the seal"),
+            std::string::npos);
   EXPECT_NE(report.conclusion.find("2 cells unobserved"), std::string::npos);
 }
 
@@ -174,9 +176,9 @@ TEST(Conclude, SaysHowManyHeldCellsWereSeenInPart) {
     run.cells[i].observation = {Change::Unchanged, {4, 1, 1, 0, 0}, "unchanged, 1 of 4 pages seen"};
   }
   const Report report = conclude({run, samples::sealed_run(Arch::Arm64)}, {}, {});
-  EXPECT_NE(
-      report.conclusion.find("sealed: 8 cells refused and unchanged (2 of them seen in part), "),
-      std::string::npos)
+  EXPECT_NE(report.conclusion.find("sealed: 8 cells unchanged, 8 of them refused by the seal (2 of "
+                                   "them seen in part), "),
+            std::string::npos)
       << report.conclusion;
   EXPECT_NE(report.runs[0].summary.find("4 cells held (2 of them seen in part)"), std::string::npos)
       << report.runs[0].summary;
@@ -186,7 +188,9 @@ TEST(Conclude, SaysHowManyHeldCellsWereSeenInPart) {
   const KnownFinding known{"*/[vvar]/*/unobserved", "never populated", "6.12", "6.12",
                            "2026-01-31"};
   const std::string less = conclude({run}, {}, std::span(&known, 1)).conclusion;
-  EXPECT_NE(less.find("3 cells refused and unchanged (1 of them seen"), std::string::npos) << less;
+  EXPECT_NE(less.find("3 cells unchanged, 3 of them refused by the seal (1 of them seen"),
+            std::string::npos)
+      << less;
 }
 
 TEST(Conclude, ControlMustReportExactlyTheDocumentedLies) {
@@ -264,7 +268,8 @@ TEST(Conclude, ARunThatCouldNotStartKeepsTheRestAndItsOwnExitCode) {
   const Report report = conclude({samples::sealed_run()}, {missing}, {});
   EXPECT_EQ(report.exit_code, ExitCode::HostLacks);
   EXPECT_NE(report.conclusion.find("arm64 lts-sealed: did not run"), std::string::npos);
-  EXPECT_NE(report.conclusion.find("4 cells refused and unchanged"), std::string::npos);
+  EXPECT_NE(report.conclusion.find("4 cells unchanged, 4 of them refused by the seal"),
+            std::string::npos);
   EXPECT_EQ(conclude({}, {}, {}).exit_code, ExitCode::Usage);
 }
 

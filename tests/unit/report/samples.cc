@@ -53,6 +53,7 @@ Cell held(const std::string& mapping, const std::string& operation, const std::s
   made.claim = {true, -EPERM, "EPERM", true};
   made.observation = {Change::Unchanged, {2, 2, 2, 0, 0}, "unchanged"};
   made.expectation = Expected{{EPERM}, Change::Unchanged, "EPERM", "mm/vma.c: can_modify_vma"};
+  made.expectation->by_seal = true;
   made.verdict = Verdict::Held;
   return made;
 }

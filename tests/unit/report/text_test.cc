@@ -137,6 +137,17 @@ TEST(ReportText, CellsOfAMappingThatCameOutAlikeAreOneRowWhateverWasDone) {
   EXPECT_EQ(rows[1], "                  first-page; mremap-shrink/last-page") << text;
 }
 
+TEST(ReportText, OperationsOfAFamilyStandTogetherWhereTheFirstOfThemStands) {
+  report::Run run = samples::sealed_run();
+  run.lives.clear();
+  run.cells.clear();
+  for (const char* operation : {"madvise-cold", "munmap", "madvise-free", "uffd-wp"}) {
+    run.cells.push_back(samples::held("[vdso]", operation, "whole"));
+  }
+  const std::string text = render_text(conclude({run}, {}, {}), {.width = 200});
+  EXPECT_THAT(text, HasSubstr(" madvise-{cold,free},munmap,uffd-wp/whole "));
+}
+
 TEST(ReportText, OneDifferenceKeepsARowApart) {
   struct Case {
     const char* name;
@@ -207,9 +218,10 @@ TEST(ReportText, GoesFromTablesToTheConclusionInOneLine) {
   const Report report = conclude({run, samples::unsealed_run()}, {missing}, {});
   const std::string text = render_text(report, {false, 100, 2});
   std::size_t last = 0;
+  EXPECT_TRUE(text.starts_with("FINDINGS\n  NEW ")) << "what was found leads";
   for (const char* part : {"== x86_64 lts-sealed", "operation/form", "\n  counts ", "\n  outcome ",
                            "== x86_64 lts-unsealed", "\n  counts ", "== arm64 lying: did not run",
-                           "\nFINDINGS\n", "\nwhat these runs cannot see\n", "\nthreat model: "}) {
+                           "\nwhat these runs cannot see\n", "\nthreat model: "}) {
     const std::size_t found = text.find(part, last);
     ASSERT_NE(found, std::string::npos) << part << " is not behind what must come before it:\n"
                                         << text;

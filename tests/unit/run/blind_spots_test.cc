@@ -118,6 +118,22 @@ TEST(BlindSpots, OfEveryLaneSayWhatWasNotTriedAndWhatIsTheAgentsWord) {
   }
 }
 
+TEST(BlindSpots, OfAFullPlanNothingIsUntried) {
+  run::RunRequest request;
+  request.arch = arch::Arch::Arm64;
+  std::uint32_t cell = 0;
+  for (const scenario::Scenario& scenario : scenario::kScenarios) {
+    scenario::expand(scenario, request.arch, true, cell,
+                     [&](const auto& item) { request.plan.push_back(item); });
+  }
+  EXPECT_THAT(run::blind_spots(request, {}), Not(Contains(HasSubstr("not tried"))));
+  std::erase_if(request.plan, [](const auto& item) {
+    return item.scenario->kind == scenario::Kind::Cells && item.mapping->compat;
+  });
+  EXPECT_THAT(run::blind_spots(request, {}),
+              Contains(HasSubstr("not tried: operations on mappings of 32-bit processes (")));
+}
+
 TEST(BlindSpots, NameTheWitnessThatDidNotRun) {
   EXPECT_THAT(spots(arch::Arch::X86_64), Contains(HasSubstr("no second witness")));
   EXPECT_THAT(spots(arch::Arch::X86_64, "", true), Not(Contains(HasSubstr("no second witness"))));

@@ -28,7 +28,7 @@ class Course : public testing::Test {
     scenario::PlanItem item;
     item.scenario = scenario::find("munmap/whole");
     item.cell = 1;
-    item.mapping = "[vdso]";
+    item.mapping = scenario::mapping_named("[vdso]");
     request_.plan = {item};
     course_.emplace(request_, guest_.identities);
   }
@@ -40,6 +40,11 @@ class Course : public testing::Test {
     return message;
   }
   void begin() {
+    begin_only();
+    touch(protocol::Moment::BeforeOperation);
+    course_->before(message(Type::Before), space());
+  }
+  void begin_only() {
     protocol::Message begin = message(Type::CellBegin);
     std::strcpy(begin.body.cell.mapping, "[vdso]");
     std::strcpy(begin.body.cell.operation, "munmap");
@@ -48,8 +53,6 @@ class Course : public testing::Test {
     begin.body.cell.start = placement.base.value;
     begin.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
     course_->cell_begin(begin, space(), true);
-    touch(protocol::Moment::BeforeOperation);
-    course_->before(message(Type::Before), space());
   }
   void touch(protocol::Moment moment) {
     protocol::Message touched = message(Type::Touched);
@@ -87,7 +90,7 @@ TEST_F(Course, ASkipThatTheMonitorKnowsBetterIsAFinding) {
   for (const protocol::Skip reason :
        {protocol::Skip::NoMapping, protocol::Skip::TooFewPages, protocol::Skip::NoRoom}) {
     course_.emplace(request_, guest_.identities);
-    begin();
+    begin_only();
     protocol::Message skip = message(Type::CellEnd);
     skip.body.cell_end.skipped = static_cast<std::uint32_t>(reason);
     course_->cell_end(skip);
@@ -158,7 +161,7 @@ TEST_F(Course, ARangeThatIsNotTheFormsIsAFinding) {
 
 TEST_F(Course, AScenarioThatNeverRanOrRanShortIsAFinding) {
   const scenario::Scenario* fork = scenario::find("life/fork");
-  request_.plan = {{fork, 8, 0, {}}};
+  request_.plan = {{fork, 8, 0, nullptr}};
   const auto finish = [&] {
     report::Run run;
     run.ending.good = true;

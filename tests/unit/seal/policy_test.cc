@@ -512,19 +512,5 @@ TEST_F(Policy, SaysWhatTheAuxiliaryVectorNames) {
   EXPECT_NE(told->text.find("0x1000"), std::string::npos);
 }
 
-TEST(Implies, OnlyWhatTheExpectedChangeIs) {
-  const auto broken = [](const char* invariant) {
-    return seal::Violation{invariant, 0, {}, {}, ""};
-  };
-  EXPECT_TRUE(seal::implies(report::Change::Gone, broken("S1")));
-  EXPECT_TRUE(seal::implies(report::Change::Moved, broken("S4")));
-  EXPECT_TRUE(seal::implies(report::Change::Replaced, broken("S2")));
-  EXPECT_TRUE(seal::implies(report::Change::PermissionChanged, broken("S3")));
-  EXPECT_FALSE(seal::implies(report::Change::Gone, broken("S2")));
-  EXPECT_FALSE(seal::implies(report::Change::PermissionChanged, broken("S4")));
-  EXPECT_FALSE(seal::implies(report::Change::Replaced, broken("S5")));
-  EXPECT_FALSE(seal::implies(report::Change::Unchanged, broken("S1")));
-}
-
 }  // namespace
 }  // namespace sealvisor::test

@@ -19,6 +19,7 @@
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
+#include "vmm/app/variants.h"
 #include "vmm/app/verify.h"
 #include "vmm/base/fd.h"
 
@@ -44,8 +45,9 @@ int kernel(const app::KernelOptions& options) {
 }
 
 int scenarios(const app::ScenariosOptions& options) {
-  return print(options.json ? app::list_scenarios_json()
-                            : app::list_scenarios(app::text_options_for(STDOUT_FILENO).width));
+  const std::size_t width = app::text_options_for(STDOUT_FILENO).width;
+  if (options.variants) return print(app::list_variants(width));
+  return print(options.json ? app::list_scenarios_json() : app::list_scenarios(width));
 }
 
 /// What runs guests, which are hostile: with nothing open that is not its own.
