@@ -20,6 +20,19 @@ using report::Verdict;
 
 namespace {
 
+std::uint64_t end_of(const model::Placement& placement) {
+  return placement.base.value + placement.pages.size() * arch::kPageSize;
+}
+
+/// Whether other system mappings lie right in front of [start, end) and right behind it.
+bool is_enclosed(const model::AddressSpace& space, std::uint64_t start, std::uint64_t end) {
+  const auto any = [&](auto&& is) {
+    return std::any_of(space.placements.begin(), space.placements.end(), is);
+  };
+  return any([&](const model::Placement& other) { return end_of(other) == start; }) &&
+         any([&](const model::Placement& other) { return other.base.value == end; });
+}
+
 /// What a victim's cell is called in findings.
 std::string subject(const report::Cell& cell) {
   return cell.mapping + "/" + cell.operation + "/" + cell.form;
@@ -167,7 +180,7 @@ bool Course::is_active(const protocol::Message& message, const char* what) {
 }
 
 void Course::cell_begin(const protocol::Message& message, const model::AddressSpace& space,
-                        std::optional<bool> claims_sealed) {
+                        const std::optional<protocol::MappingClaim>& claim) {
   if (active_) {
     finding("monitor", where_, fmt::format("cell {} never ended", active_->cell.id));
     judge(*active_);
@@ -189,21 +202,18 @@ void Course::cell_begin(const protocol::Message& message, const model::AddressSp
   active_.emplace();
   active_->cell = std::move(planned->second);
   planned_.erase(planned);
-  active_->cell.claim.sealed = claims_sealed;
+  if (claim) active_->cell.claim.sealed = claim->sealed != 0;
   active_->space = space.id;
   active_->mapping = identities_.named(active_->cell.mapping);
   const model::Placement* const placement =
       active_->mapping ? space.placement(*active_->mapping) : nullptr;
+  // Of one without a page that user mode can reach it is known where it is said to be.
+  if (placement != nullptr) {
+    active_->enclosed = is_enclosed(space, placement->base.value, end_of(*placement));
+  } else if (claim) {
+    active_->enclosed = is_enclosed(space, claim->start, claim->end);
+  }
   if (placement == nullptr) return;
-  const auto end_of = [](const model::Placement& one) {
-    return one.base.value + one.pages.size() * arch::kPageSize;
-  };
-  const auto any = [&](auto&& is) {
-    return std::any_of(space.placements.begin(), space.placements.end(), is);
-  };
-  active_->enclosed =
-      any([&](const auto& other) { return end_of(other) == placement->base.value; }) &&
-      any([&](const auto& other) { return other.base.value == end_of(*placement); });
   // A cell that is skipped has no range.
   if (body.start != 0 || body.end != 0) take_target(body, *placement);
 }
@@ -393,7 +403,9 @@ void Course::cell_end(const protocol::Message& message) {
 
 bool Course::must_exist(std::string_view mapping) const {
   // Since 6.13, of x86-64.
-  if (mapping.starts_with("[vvar_vclock]")) return guest_.upstream;
+  if (mapping.starts_with("[vvar_vclock]")) {
+    return guest_.upstream && guest_.arch == arch::Arch::X86_64;
+  }
   return scenario::mapping_named(mapping) != nullptr;
 }
 

@@ -62,8 +62,9 @@ class Course {
   /// has already judged what the look found.
   void scenario_begin(const protocol::Scenario& scenario, const Totals& totals);
   void scenario_end(const protocol::Scenario& scenario, const Totals& totals);
+  /// `claim`: how the sender announced the mapping, if it did.
   void cell_begin(const protocol::Message& message, const model::AddressSpace& space,
-                  std::optional<bool> claims_sealed);
+                  const std::optional<protocol::MappingClaim>& claim);
   void before(const protocol::Message& message, const model::AddressSpace& space);
   void after(const protocol::Message& message);
   void touched(const protocol::Message& message, const model::AddressSpace& space);

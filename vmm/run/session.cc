@@ -352,8 +352,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       if (mapping.ends_with(scenario::kCompatSuffix)) {
         mapping.resize(mapping.size() - scenario::kCompatSuffix.size());
       }
-      const auto claim = announcements_.claim(mapping);
-      course_.cell_begin(message, space, claim ? std::optional(claim->sealed != 0) : std::nullopt);
+      course_.cell_begin(message, space, announcements_.claim(mapping));
       break;
     }
     case Type::Touched:

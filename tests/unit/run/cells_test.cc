@@ -52,7 +52,7 @@ class Course : public testing::Test {
     const model::Placement& placement = *space().placement(*guest_.identities.named("[vdso]"));
     begin.body.cell.start = placement.base.value;
     begin.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
-    course_->cell_begin(begin, space(), true);
+    course_->cell_begin(begin, space(), claim_of(true));
   }
   void touch(protocol::Moment moment) {
     protocol::Message touched = message(Type::Touched);
@@ -112,7 +112,7 @@ TEST_F(Course, AGuestOfOursHasRoomForEachForm) {
     std::strcpy(begin.body.cell.mapping, "[vdso]");
     std::strcpy(begin.body.cell.operation, "munmap");
     std::strcpy(begin.body.cell.form, "neighbour");
-    course_->cell_begin(begin, space(), true);
+    course_->cell_begin(begin, space(), claim_of(true));
     protocol::Message skip = message(Type::CellEnd);
     skip.body.cell_end.skipped = static_cast<std::uint32_t>(protocol::Skip::NoRoom);
     course_->cell_end(skip);
@@ -121,6 +121,32 @@ TEST_F(Course, AGuestOfOursHasRoomForEachForm) {
     course_->finish(run);
     EXPECT_EQ(run.cells[0].verdict, expectations ? Verdict::Unobserved : Verdict::Skipped);
     EXPECT_EQ(run.findings.size(), expectations ? 1U : 0U);
+  }
+}
+
+/// Of a mapping that user mode reaches no page of nothing is known but where it is said to be; that
+/// it lies between two others is seen.
+TEST_F(Course, BetweenTwoSystemMappingsThereIsNoRoom) {
+  request_.recipe = "upstream-sealed";
+  request_.plan[0].scenario = scenario::find("munmap/neighbour");
+  request_.plan[0].mapping = scenario::mapping_named("[vvar_vclock]");
+  const model::Placement& vvar = *space().placement(*guest_.identities.named("[vvar]"));
+  const std::uint64_t start = vvar.base.value + vvar.pages.size() * arch::kPageSize;
+  const std::uint64_t end = FakeGuest::kVdsoPlace.value;
+  for (const std::uint64_t beside : {std::uint64_t{0}, std::uint64_t{arch::kPageSize}}) {
+    course_.emplace(request_, guest_.identities);
+    protocol::Message begin = message(Type::CellBegin);
+    std::strcpy(begin.body.cell.mapping, "[vvar_vclock]");
+    std::strcpy(begin.body.cell.operation, "munmap");
+    std::strcpy(begin.body.cell.form, "neighbour");
+    course_->cell_begin(begin, space(), claim_of(true, start + beside, end));
+    protocol::Message skip = message(Type::CellEnd);
+    skip.body.cell_end.skipped = static_cast<std::uint32_t>(protocol::Skip::NoRoom);
+    course_->cell_end(skip);
+    report::Run run;
+    run.ending.good = true;
+    course_->finish(run);
+    EXPECT_EQ(run.findings.size(), beside == 0 ? 0U : 1U) << beside;
   }
 }
 
@@ -150,7 +176,7 @@ TEST_F(Course, ARangeThatIsNotTheFormsIsAFinding) {
   std::strcpy(begin.body.cell.form, "whole");
   begin.body.cell.start = 0x1000;
   begin.body.cell.end = 0x2000;
-  course_->cell_begin(begin, space(), true);
+  course_->cell_begin(begin, space(), claim_of(true));
   touch(protocol::Moment::BeforeOperation);
   course_->before(message(Type::Before), space());
   const report::Run run = end();
@@ -232,7 +258,7 @@ TEST_F(Course, ACellThatNeverCameIsUnobserved) {
 TEST_F(Course, RefusesACellThatThePlanDoesNotHave) {
   protocol::Message begin = message(Type::CellBegin);
   begin.token = 7;
-  course_->cell_begin(begin, space(), true);
+  course_->cell_begin(begin, space(), claim_of(true));
   report::Run run;
   course_->finish(run);
   ASSERT_EQ(run.findings.size(), 1U);

@@ -47,7 +47,7 @@ class FullCells : public testing::Test {
     const model::Placement& placement = *space().placement(*guest_.identities.named(mapping));
     message.body.cell.start = placement.base.value;
     message.body.cell.end = placement.base.value + placement.pages.size() * arch::kPageSize;
-    course_->cell_begin(message, space(), sealed_);
+    course_->cell_begin(message, space(), claim_of(sealed_));
     touch(space(), Moment::BeforeOperation);
   }
   void act(std::int64_t result) {

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "arch/any_format.h"
+#include "guest/protocol/doorbell.h"
 #include "vmm/model/mirror.h"
 #include "vmm/model/space.h"
 #include "vmm/model/table_tracker.h"
@@ -36,6 +37,16 @@ struct May {
   bool exec = false;
   bool user = true;
 };
+
+/// How a process announces a mapping, as far as a cell looks at that.
+inline protocol::MappingClaim claim_of(bool sealed, std::uint64_t start = 0,
+                                       std::uint64_t end = 0) {
+  protocol::MappingClaim claim{};
+  claim.start = start;
+  claim.end = end;
+  claim.sealed = sealed ? 1 : 0;
+  return claim;
+}
 
 inline arch::AnyFormat format_for(Arch arch) {
   if (arch == Arch::X86_64) {
