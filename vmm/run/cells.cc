@@ -452,7 +452,16 @@ void Course::check_lives() {
 
 void Course::finish(report::Run& run) {
   if (active_) {
-    judge(*active_);
+    // A guest that was ended in the midst of a cell gave no answer that could be wrong.
+    const bool cut_short = !run.ending.good && !active_->cell.claim.made;
+    if (cut_short) {
+      report::Cell& cell = active_->cell;
+      cell.observation.text = report::kNotReached;
+      if (request_.expectations) cell.expectation = seal::expectation_of(cell, guest_);
+      judge_violations(*active_, subject(active_->cell));
+    } else {
+      judge(*active_);
+    }
     cells_.push_back(std::move(active_->cell));
     active_.reset();
   }

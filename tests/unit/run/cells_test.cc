@@ -86,6 +86,32 @@ TEST_F(Course, NothingHoldsThatWasNotTouchedAfterwards) {
   EXPECT_EQ(run.cells[0].verdict, Verdict::Unobserved);
 }
 
+/// It was on the way to do what is expected: that it did not come to that is the end's fault.
+TEST_F(Course, ACellThatTheEndOfTheGuestCutShortIsUnobserved) {
+  for (const bool good : {false, true}) {
+    course_.emplace(request_, guest_.identities);
+    begin();
+    report::Run run;
+    run.ending.good = good;
+    course_->finish(run);
+    ASSERT_EQ(run.cells.size(), 1U);
+    EXPECT_EQ(run.cells[0].verdict, good ? Verdict::Mismatch : Verdict::Unobserved);
+    EXPECT_EQ(run.findings.empty(), !good);
+  }
+}
+
+/// What was seen before it was cut short is seen.
+TEST_F(Course, AViolationInACellThatWasCutShortIsOne) {
+  begin();
+  course_->violation(violation(0));
+  report::Run run;
+  run.ending.good = false;
+  course_->finish(run);
+  ASSERT_EQ(run.cells.size(), 1U);
+  ASSERT_EQ(run.findings.size(), 1U);
+  EXPECT_EQ(run.findings[0].invariant, "S2");
+}
+
 TEST_F(Course, ASkipThatTheMonitorKnowsBetterIsAFinding) {
   for (const protocol::Skip reason :
        {protocol::Skip::NoMapping, protocol::Skip::TooFewPages, protocol::Skip::NoRoom}) {
