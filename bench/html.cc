@@ -249,17 +249,17 @@ std::string time_sensitivity(const Sensitivity& sensitivity) {
                         : "too small to be asked for",
            std::nullopt, line.good ? "equivalent" : "slower"}}});
   }
-  const std::string html = table("sensitivity-table", "Known costs and what was seen", 3,
-                                 {{"architecture"},
-                                  {"experiment"},
-                                  {"function"},
-                                  {"nops added", true},
-                                  {"take at least", true},
-                                  {"found shift", true},
-                                  {"bound", true},
-                                  {"verdict"},
-                                  {"outcome"}},
-                                 rows, false);
+  std::string html = table("sensitivity-table", "Known costs and what was seen", 3,
+                           {{"architecture"},
+                            {"experiment"},
+                            {"function"},
+                            {"nops added", true},
+                            {"take at least", true},
+                            {"found shift", true},
+                            {"bound", true},
+                            {"verdict"},
+                            {"outcome"}},
+                           rows, false);
   if (is_shown(sensitivity)) return html;
   return html + "<p>No known cost is large enough here: what this run can see is not shown.</p>\n";
 }

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -72,9 +73,7 @@ Result<bool> measure(const fs::path& program, const fs::path& json, const Host& 
   return good && !bench::is_over(whole);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   const std::string_view which = argc > 1 ? argv[1] : "arm64";
   if (argc > 2 || (which != "arm64" && which != "x86_64" && which != "all")) {
     fmt::print(stderr, "usage: kvm_figures [arm64|x86_64|all]\n");
@@ -96,4 +95,15 @@ int main(int argc, char** argv) {
     good = good && measured.value();
   }
   return good ? 0 : static_cast<int>(ExitCode::Failed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kvm_figures: %s\n", error.what());
+    return static_cast<int>(ExitCode::HostLacks);
+  }
 }
