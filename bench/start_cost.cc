@@ -134,7 +134,7 @@ Status once(arch::Arch arch, const fs::path& kernel) {
       plan_for(arch, files.value().image, initramfs.value().path(), ram.value().layout());
   if (!plan) return plan.error();
   step("5 memory and boot plan");
-  const auto loaded = ram.value().load(plan.value(), files.value().image, initramfs.value().path());
+  auto loaded = ram.value().load(plan.value(), files.value().image, initramfs.value().path());
   if (!loaded) return loaded;
   step("6 kernel and initramfs loaded");
   for (const auto which : {engine::kvm::Confined::Io, engine::kvm::Confined::Vcpu}) {

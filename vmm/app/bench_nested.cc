@@ -80,7 +80,7 @@ Result<ExitCode> run_host(const BenchOptions& options, arch::Arch arch, const Pl
   auto plan = nested_plan(options, arch, places, find, folder);
   if (!plan) return plan.error();
   if (::isatty(STDOUT_FILENO) == 0) plan.value().environment.emplace_back("NO_COLOR=1");
-  const auto code = run_in_host(std::move(plan).value());
+  auto code = run_in_host(std::move(plan).value());
   fmt::print(stderr,
              "sealvisor: that host's clock counts a nanosecond for each of its instructions: these "
              "times are of no hardware\n");

@@ -46,7 +46,7 @@ const char* name_of(scenario::Tier tier) {
 
 /// "unmap it (its first page)": what the scenario does, to which part.
 std::string description_of(const Scenario& scenario) {
-  const std::string text(scenario.description);
+  std::string text(scenario.description);
   if (scenario.kind != scenario::Kind::Cells) return text;
   switch (scenario.form) {
     case scenario::Form::Whole:

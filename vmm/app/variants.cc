@@ -78,6 +78,7 @@ Result<std::vector<const Variant*>> choose_variants(const std::vector<std::strin
                                     [&](const Variant& variant) { return variant.name == word; });
     if (found == kVariants.end()) {
       std::vector<std::string_view> names;
+      names.reserve(kVariants.size());
       for (const Variant& variant : kVariants) names.push_back(variant.name);
       return Error{ExitCode::Usage, fmt::format("no variant '{}'; there are {} and all",
                                                 report::printable(word), fmt::join(names, ", "))};
@@ -101,6 +102,7 @@ Result<std::vector<const Variant*>> choose_variants(const std::vector<std::strin
 
 std::string list_variants(std::size_t width) {
   std::vector<report::Row> rows;
+  rows.reserve(kVariants.size());
   for (const Variant& variant : kVariants) {
     rows.push_back(
         {{std::string(variant.name), variant.only ? arch::name_of(*variant.only) : "both",

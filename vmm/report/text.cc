@@ -147,11 +147,11 @@ std::string tried(const std::vector<const Cell*>& cells) {
     }
   }
   std::vector<std::pair<std::string, std::vector<std::string>>> sets;  // forms -> operations
-  for (const auto& [operation, of_it] : forms) {
-    auto found =
-        std::find_if(sets.begin(), sets.end(), [&](const auto& one) { return one.first == of_it; });
-    if (found == sets.end()) found = sets.insert(found, {of_it, {}});
-    found->second.push_back(operation);
+  for (const auto& form : forms) {
+    auto found = std::find_if(sets.begin(), sets.end(),
+                              [&](const auto& one) { return one.first == form.second; });
+    if (found == sets.end()) found = sets.insert(found, {form.second, {}});
+    found->second.push_back(form.first);
   }
   std::string text;
   for (const auto& [of_them, operations] : sets) {

@@ -12,6 +12,8 @@ namespace sealvisor::run {
 
 namespace {
 
+// NOLINTBEGIN(bugprone-suspicious-missing-comma): sentences that are longer than a line.
+
 // What the audited lane can't see (docs/lanes.md).
 std::vector<std::string> audited_blind_spots() {
   return {
@@ -49,6 +51,8 @@ std::vector<std::string> guarded_blind_spots() {
       "one vCPU only",
   };
 }
+
+// NOLINTEND(bugprone-suspicious-missing-comma)
 
 /// One thing that a plan may leave out, and whether a cell is of that thing.
 struct Untried {

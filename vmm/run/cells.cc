@@ -15,7 +15,6 @@
 
 namespace sealvisor::run {
 
-using report::Change;
 using report::Verdict;
 
 namespace {
@@ -314,7 +313,7 @@ void Course::touched(const protocol::Message& message, const model::AddressSpace
   }
 }
 
-report::Observation Course::observation_of(const Active& active) const {
+report::Observation Course::observation_of(const ActiveCell& active) const {
   const auto unobserved = [](const char* why) {
     report::Observation none;
     none.text = std::string("unobserved: ") + why;
@@ -337,7 +336,7 @@ report::Observation Course::observation_of(const Active& active) const {
   return own;
 }
 
-void Course::judge_violations(Active& active, const std::string& what) {
+void Course::judge_violations(ActiveCell& active, const std::string& what) {
   report::Cell& cell = active.cell;
   for (const seal::Violation& violation : active.violations) {
     if (std::find(cell.broken.begin(), cell.broken.end(), violation.invariant) ==
@@ -364,7 +363,7 @@ void Course::judge_violations(Active& active, const std::string& what) {
   }
 }
 
-void Course::judge(Active& active) {
+void Course::judge(ActiveCell& active) {
   report::Cell& cell = active.cell;
   cell.observation = observation_of(active);
   if (request_.expectations) cell.expectation = seal::expectation_of(cell, guest_);

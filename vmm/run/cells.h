@@ -39,6 +39,28 @@ struct Totals {
   std::uint64_t inherited = 0;
 };
 
+/// The cell in progress.
+struct ActiveCell {
+  report::Cell cell;
+  std::uint64_t space = 0;
+  std::optional<std::size_t> mapping;
+  std::optional<seal::Snapshot> before;
+  std::optional<seal::Snapshot> after;
+  std::optional<seal::Snapshot> in_child;  ///< In a child that was forked behind the operation.
+  std::set<std::uint64_t> children;        ///< Their spaces.
+  seal::PageRange target;                  ///< Pages that the operation was asked to change.
+  bool enclosed = false;  ///< Other system mappings lie right in front of it and right behind.
+  bool touched_before = false;
+  bool touched_after = false;
+  std::uint64_t bystander_start = 0;     ///< Where the victim's own pages are; 0: not told yet.
+  std::vector<std::uint64_t> bystander;  ///< Their entries, before.
+  bool bystander_ended = false;
+  std::uint32_t bystander_hits = 0;  ///< Those that were others afterwards.
+  std::vector<seal::Violation> violations;
+  /// Whether anything was done or seen that a skip can't take back.
+  [[nodiscard]] bool begun() const { return before || cell.claim.made || !violations.empty(); }
+};
+
 /// Tracks the cell and scenario in progress and fills their report rows.
 class Course {
  public:
@@ -98,34 +120,14 @@ class Course {
   [[nodiscard]] const std::string& where() const { return where_; }
 
  private:
-  struct Active {
-    report::Cell cell;
-    std::uint64_t space = 0;
-    std::optional<std::size_t> mapping;
-    std::optional<seal::Snapshot> before;
-    std::optional<seal::Snapshot> after;
-    std::optional<seal::Snapshot> in_child;  ///< In a child that was forked behind the operation.
-    std::set<std::uint64_t> children;        ///< Their spaces.
-    seal::PageRange target;                  ///< Pages that the operation was asked to change.
-    bool enclosed = false;  ///< Other system mappings lie right in front of it and right behind.
-    bool touched_before = false;
-    bool touched_after = false;
-    std::uint64_t bystander_start = 0;     ///< Where the victim's own pages are; 0: not told yet.
-    std::vector<std::uint64_t> bystander;  ///< Their entries, before.
-    bool bystander_ended = false;
-    std::uint32_t bystander_hits = 0;  ///< Those that were others afterwards.
-    std::vector<seal::Violation> violations;
-    /// Whether anything was done or seen that a skip can't take back.
-    [[nodiscard]] bool begun() const { return before || cell.claim.made || !violations.empty(); }
-  };
   [[nodiscard]] bool is_active(const protocol::Message& message, const char* what);
   void look_again(const model::AddressSpace& space, std::optional<seal::Snapshot>& to);
   /// What the victim and, where it matters, its child showed.
-  [[nodiscard]] report::Observation observation_of(const Active& active) const;
+  [[nodiscard]] report::Observation observation_of(const ActiveCell& active) const;
   /// Of another mapping of the victim's process, which the operation changes too: its own cell
   /// judges it.
   [[nodiscard]] bool is_expected_elsewhere(const seal::Violation& violation) const;
-  void judge_violations(Active& active, const std::string& what);
+  void judge_violations(ActiveCell& active, const std::string& what);
   /// The pages that the agent says it acts on, if that range fits the form; else a finding.
   void take_target(const protocol::Cell& body, const model::Placement& placement);
   /// Whether each guest of our recipes has it.
@@ -134,13 +136,13 @@ class Course {
   [[nodiscard]] std::string against_skip(protocol::Skip reason) const;
   /// Scenarios of the plan that did not run, or not as often as asked.
   void check_lives();
-  void judge(Active& active);
+  void judge(ActiveCell& active);
   [[nodiscard]] std::string finding_id(const std::string& what, const std::string& invariant) const;
 
   const RunRequest& request_;
   const model::Identities& identities_;
   std::map<std::uint32_t, report::Cell> planned_;  // rows still to come, by cell id
-  std::optional<Active> active_;
+  std::optional<ActiveCell> active_;
   std::optional<report::Life> life_;
   Totals life_start_;
   std::vector<report::Cell> cells_;

@@ -57,8 +57,10 @@ void Counter::on_translate(qemu_plugin_tb* tb) {
     }
     // The doorbell is rung by user mode.
     if (!is_user_address(options_.arch, pc)) continue;
+    // A number, handed back as it is.
+    auto* const data = reinterpret_cast<void*>(pc);  // NOLINT(performance-no-int-to-ptr)
     qemu_plugin_register_vcpu_mem_cb(insn, &Counter::store_callback, QEMU_PLUGIN_CB_R_REGS,
-                                     QEMU_PLUGIN_MEM_W, reinterpret_cast<void*>(pc));
+                                     QEMU_PLUGIN_MEM_W, data);
   }
 }
 
@@ -78,6 +80,7 @@ std::optional<std::uint32_t> Counter::vdso_place(const qemu_plugin_insn* insn) {
   const auto [found, fresh] = vdso_pages_.try_emplace(held & ~kPageMask, kNotVdso);
   if (fresh) {
     const event::CountHeader& header = table_.header();
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the page around an address that QEMU gave.
     const auto* page = reinterpret_cast<const std::byte*>(held & ~kPageMask);
     const std::uint64_t mark =
         event::page_mark(std::span<const std::byte, arch::kPageSize>(page, arch::kPageSize));
