@@ -13,6 +13,7 @@
 #include "guest/agent/console.h"
 #include "guest/agent/entries.h"
 #include "guest/agent/stores.h"
+#include "guest/agent/storms.h"
 #include "guest/agent/tamper.h"
 #include "guest/agent/touch.h"
 #include "guest/agent/vdso_copy.h"
@@ -208,6 +209,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/tamper-code", run_tamper_code},
     {"control/stores-code", run_stores_code},
     {"control/copy-vdso", run_copy},
+    {"control/own-calls", run_own_calls},
     {"control/panic", run_panic},
     {"control/hang", run_hang},
     {"control/flood-console", run_flood_console},

@@ -60,4 +60,18 @@ const char* name_of(Verdict verdict) {
   return "unknown";
 }
 
+const char* name_of(SequenceVerdict verdict) {
+  switch (verdict) {
+    case SequenceVerdict::Works:
+      return "works";
+    case SequenceVerdict::Breaks:
+      return "breaks";
+    case SequenceVerdict::Unexpected:
+      return "unexpected";
+    case SequenceVerdict::Unobserved:
+      return "unobserved";
+  }
+  return "unknown";
+}
+
 }  // namespace sealvisor::report

@@ -14,6 +14,7 @@
 #include "vmm/image/initramfs.h"
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
+#include "vmm/run/real.h"
 #include "vmm/run/session.h"
 
 namespace sealvisor::run {
@@ -27,8 +28,8 @@ constexpr std::size_t kConsoleTail = 8192;
 /// Connects the engine with the session; keeps the console's end and the trace.
 class Bridge final : public engine::Observer {
  public:
-  Bridge(Session& session, std::optional<evidence::TraceWriter>& trace)
-      : session_(session), trace_(trace) {}
+  Bridge(Session& session, std::optional<evidence::TraceWriter>& trace, bool keep_real)
+      : session_(session), trace_(trace), keep_real_(keep_real) {}
 
   void on_events(std::span<const event::Event> events) override {
     if (trace_) trace_->append(events);
@@ -38,22 +39,31 @@ class Bridge final : public engine::Observer {
     if (trace_) trace_->append(std::span(&event, 1));
     session_.on_table_copy(event, table);
   }
+  void on_stack_copy(const event::Event& event, const arch::Table& stack) override {
+    if (trace_) trace_->append(std::span(&event, 1));
+    session_.on_stack_copy(event, stack);
+  }
   engine::StopReply on_stopped(const event::Event& event) override {
     if (event.kind == event::Kind::Doorbell && !first_doorbell_) first_doorbell_ = event.icount;
     Commands commands = session_.on_stopped(event);
     return {std::move(commands.watch_content), std::move(commands.give_up)};
   }
   void on_console(std::span<const char> bytes) override {
+    if (keep_real_) real_.add(bytes);
     console_.append(bytes.data(), bytes.size());
     if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
   }
   [[nodiscard]] const std::string& console() const { return console_; }
+  /// What a real program printed.
+  [[nodiscard]] const RealLines& real() const { return real_; }
   /// When the guest first rang, in instructions where the engine counts them.
   [[nodiscard]] std::optional<std::uint64_t> first_doorbell() const { return first_doorbell_; }
 
  private:
   Session& session_;
   std::optional<evidence::TraceWriter>& trace_;
+  bool keep_real_;
+  RealLines real_;
   std::string console_;
   std::optional<std::uint64_t> first_doorbell_;
 };
@@ -106,6 +116,23 @@ Result<image::Initramfs> initramfs_for(const RunRequest& request) {
     const std::string path = "helpers/" + name;
     items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
   }
+  const bool sequences =
+      std::any_of(request.plan.begin(), request.plan.end(), [](const scenario::PlanItem& item) {
+        return item.scenario->kind == scenario::Kind::Sequence;
+      });
+  if (sequences) {
+    items.push_back(
+        image::InitramfsItem::file_from("helpers/compat", request.agent_dir / "compat", 0755));
+    if (request.arch == arch::Arch::X86_64) {
+      items.push_back(image::InitramfsItem::file_from("helpers/compat-low",
+                                                      request.agent_dir / "compat-low", 0755));
+    }
+  }
+  std::optional<image::Initramfs> inner;
+  if (request.real) {
+    auto added = add_real(request, items, inner);
+    if (!added) return added.error();
+  }
   items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
   return image::Initramfs::build(items);
 }
@@ -142,6 +169,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.plugin_loaded = request.plugin_loaded;
   config.mechanism = request.mechanism;
   config.witness = request.witness;
+  config.stacks = request.lifetime;
   config.drop_store = request.drop_store;
   config.step_check = request.step_check;
   config.leave_return = request.leave_return;
@@ -169,7 +197,7 @@ Result<report::Run> run_one(const RunRequest& request) {
     if (!opened) return opened.error();
     trace.emplace(std::move(opened).value());
   }
-  Bridge bridge(session, trace);
+  Bridge bridge(session, trace, request.real.has_value());
   const double cpu_before = thread_cpu_seconds();
   auto outcome = engine.value()->run(bridge);
   if (!outcome) return outcome.error();
@@ -178,6 +206,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   run.ending.good = how.end == End::GuestReset && session.finished();
   run.lane = how.lane;  // what can't be seen depends on it
   session.finish(run);
+  if (request.real) finish_real(request, bridge.real(), run);
   run.engine_version = how.version;
   run.mechanism = how.mechanism;
   for (const std::string& limit : how.limits) run.blind_spots.push_back(limit);

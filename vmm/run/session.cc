@@ -37,7 +37,8 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
       stores_(mirror_),
-      code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }) {
+      code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }),
+      sequences_(request, identities_) {
   for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
@@ -51,6 +52,10 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
     course_.set_kernel_has(
         [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
   }
+  if (request.lifetime) {
+    call_paths_.emplace(request.arch, kernel_code());
+    lifetimes_.emplace(identities_, *call_paths_);
+  }
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -60,6 +65,41 @@ std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) co
   std::uint32_t differing = 0;
   for (std::size_t i = 0; i < first.size(); ++i) differing += first[i] != second[i] ? 1 : 0;
   return differing;
+}
+
+KernelCode Session::kernel_code() {
+  KernelCode code;
+  code.read = [this](std::uint64_t address, std::span<std::uint8_t> room) -> std::size_t {
+    std::size_t done = 0;
+    while (done < room.size()) {
+      const std::uint64_t at = address + done;
+      const std::uint64_t page = at & ~(arch::kPageSize - 1);
+      const auto [place, fresh] = text_pages_.try_emplace(page);
+      if (fresh && spaces_.format()) {
+        const arch::Walk walk = arch::walk(*spaces_.format(), memory_, text_root_, Gva{page});
+        if (walk.end == arch::WalkEnd::Leaf) place->second = walk.output;
+      }
+      const std::size_t part =
+          std::min<std::size_t>(room.size() - done, page + arch::kPageSize - at);
+      if (!place->second || !memory_.read(Gpa{place->second->value + (at - page)},
+                                          std::as_writable_bytes(room.subspan(done, part)))) {
+        break;
+      }
+      done += part;
+    }
+    return done;
+  };
+  code.function = [this](std::uint64_t address) {
+    return symbols_ == nullptr ? std::nullopt : symbols_->function(address);
+  };
+  return code;
+}
+
+void Session::on_stack_copy(const Event& event, const arch::Table& stack) {
+  ++counts_.events;
+  if (!lifetimes_) return;
+  text_root_ = code_root(event);
+  lifetimes_->on_stack(event, stack);
 }
 
 std::optional<StoreControl::Bytes> Session::code_bytes(Frame frame) const {
@@ -78,6 +118,8 @@ bool Session::asks_for(std::string_view scenario) const {
 
 void Session::judged(const seal::Violation& violation) {
   if (tampering_ && tampering_->takes(violation)) return;
+  if (sequences_.takes(violation)) return;
+  if (lifetimes_ && Lifetimes::takes(violation)) return;
   course_.violation(violation);
 }
 
@@ -130,11 +172,24 @@ void Session::on_event(const Event& original) {
     default:
       break;
   }
-  if (const auto violation = seal::judge_content(identities_, event)) judged(*violation);
-  for (const model::MappingChange& change : spaces_.on_event(event)) {
+  if (const auto violation = seal::judge_content(identities_, event)) {
+    if (lifetimes_) lifetimes_->on_content(event, *violation);
+    judged(*violation);
+  }
+  const auto changes = spaces_.on_event(event);
+  if (lifetimes_ && spaces_.format()) {
+    if (event.kind == Kind::SlotWrite) lifetimes_->on_write(*spaces_.format(), event, changes);
+    if (event.kind == Kind::TableRemoved) {
+      lifetimes_->on_table_removed(arch::frame_of(Gpa{event.gpa}));
+    }
+  }
+  for (const model::MappingChange& change : changes) {
     if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
     if (course_.wants_change(change.space) && spaces_.format()) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
+    }
+    if (spaces_.format() && sequences_.wants_change(change.space)) {
+      sequences_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
   }
   mirror_.apply(event);
@@ -149,6 +204,7 @@ void Session::take_ended() {
     totals_.refaults += end.refaults;
     totals_.unobserved += end.pages_zapped + end.pages_never;
     fork_children_.erase(end.space);
+    if (lifetimes_) lifetimes_->on_end(end.space, end.placements);
     identities_.end_of(end.space);
     std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
   }
@@ -169,11 +225,12 @@ void Session::resolve_transients(std::uint64_t space, const model::Look& look) {
   }
 }
 
-model::AddressSpace* Session::look(Frame root) {
+model::AddressSpace* Session::look(Frame root, bool entry) {
   model::Look seen;
   model::AddressSpace* space = spaces_.look(root, seen);
   if (space == nullptr) return nullptr;
   resolve_transients(space->id, seen);
+  if (lifetimes_) lifetimes_->on_look(*space, seen, entry);
   for (const model::PageTransition& transition : seen.transitions) {
     for (const seal::Violation& violation :
          seal::judge_transition(request_.arch, identities_, *space, transition)) {
@@ -194,7 +251,9 @@ model::AddressSpace* Session::look(Frame root) {
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
     judged(seal::judge_elsewhere(identities_, *space, elsewhere));
     const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, root, elsewhere.gva);
-    if (walk.count != 0) course_.found_at(walk.last().slot, elsewhere.gva);
+    if (walk.count == 0) continue;
+    course_.found_at(walk.last().slot, elsewhere.gva);
+    if (lifetimes_) lifetimes_->on_elsewhere(*space, walk.last().slot);
   }
   return space;
 }
@@ -202,7 +261,7 @@ model::AddressSpace* Session::look(Frame root) {
 void Session::on_user_entry(const Event& event) {
   ++counts_.user_entries;
   if (identities_.empty()) return;
-  if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root))) {
+  if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root), true)) {
     // Roots that user mode never runs on, as the kernel's own, are no address space of anyone's.
     if (space->user_entries++ == 0) ++totals_.spaces;
   }
@@ -343,6 +402,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::ScenarioBegin:
       if (request_.progress) request_.progress(text_of(message.body.scenario.name));
       course_.scenario_begin(message.body.scenario, totals());
+      if (lifetimes_) lifetimes_->set_scenario(course_.where());
       break;
     case Type::ScenarioEnd:
       course_.scenario_end(message.body.scenario, totals());
@@ -402,6 +462,11 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
         course_.finding("monitor", "control/entries", text);
       }
       break;
+    case Type::SequenceBegin:
+    case Type::SequenceCall:
+    case Type::SequenceEnd:
+      on_sequence(message, space);
+      break;
     case Type::Bye:
       bye_ = true;
       break;
@@ -412,6 +477,15 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       course_.finding("monitor", "benchmark",
                       "a message of a benchmark, and this run is none: its agent is not ours");
       break;
+  }
+}
+
+void Session::on_sequence(const protocol::Message& message, const model::AddressSpace& space) {
+  const auto wrong = message.type == Type::SequenceBegin  ? sequences_.begin(message, space)
+                     : message.type == Type::SequenceCall ? sequences_.call(message, space)
+                                                          : sequences_.end(message, space);
+  for (const std::string& text : wrong) {
+    course_.finding("monitor", course_.where() + "/sequence", text);
   }
 }
 
@@ -707,8 +781,23 @@ void Session::finish_controls(const report::Run& run) {
   }
 }
 
+void Session::finish_lifetime(report::Run& run) {
+  if (!lifetimes_) return;
+  for (const auto& [root, space] : spaces_.all()) lifetimes_->on_end(space.id, space.placements);
+  run.lifetime = lifetimes_->finish();
+  if (lifetimes_->incomplete()) {
+    course_.finding("monitor", "lifetime", "more writes, or ways to make them, than are kept");
+  }
+}
+
 void Session::finish(report::Run& run) {
+  finish_lifetime(run);
   finish_controls(run);
+  auto [sequences, wrong] = sequences_.finish();
+  run.sequences = std::move(sequences);
+  for (const Sequences::Finding& one : wrong) {
+    course_.finding(one.invariant, one.scenario, one.text);
+  }
   course_.finish(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(

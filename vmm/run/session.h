@@ -19,10 +19,13 @@
 #include "vmm/model/space.h"
 #include "vmm/model/table_copies.h"
 #include "vmm/run/announcements.h"
+#include "vmm/run/call_paths.h"
 #include "vmm/run/cells.h"
 #include "vmm/run/known.h"
+#include "vmm/run/lifetimes.h"
 #include "vmm/run/narrator.h"
 #include "vmm/run/run.h"
+#include "vmm/run/sequences.h"
 #include "vmm/run/stores.h"
 
 namespace sealvisor::run {
@@ -43,6 +46,8 @@ class Session {
   void on_event(const event::Event& event);
   /// A TableCopy with its content, in order.
   void on_table_copy(const event::Event& event, const arch::Table& table);
+  /// A StackCopy with the stack, in order.
+  void on_stack_copy(const event::Event& event, const arch::Table& stack);
   /// The vCPU waits behind `event` (Doorbell or RunEnd), which on_event has taken already.
   [[nodiscard]] Commands on_stopped(const event::Event& event);
 
@@ -76,7 +81,7 @@ class Session {
   void check_identities(report::Run& run) const;
   void check_inheritance(const model::AddressSpace& space);
   /// Looks at the space of `root` and judges what changed there.
-  model::AddressSpace* look(arch::Frame root);
+  model::AddressSpace* look(arch::Frame root, bool entry = false);
   void rewalk(const arch::TableReader& memory, arch::Frame root, arch::Scope scope);
   /// A search of the guest's tables ran out of its budget, which the report says. No other is made
   /// then, and the guest is ended at its next message: each would take a second, as often as a
@@ -89,9 +94,13 @@ class Session {
   /// Every violation goes through here.
   void judged(const seal::Violation& violation);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
+  void on_sequence(const protocol::Message& message, const model::AddressSpace& space);
   void on_store_block(const protocol::StoreBlock& block);
   /// What a frame holds that is code of a system mapping.
   [[nodiscard]] std::optional<StoreControl::Bytes> code_bytes(arch::Frame frame) const;
+  /// Kernel text as the unwinder reads it.
+  [[nodiscard]] KernelCode kernel_code();
+  void finish_lifetime(report::Run& run);
   void finish_controls(const report::Run& run);
   void find_kernel_range();
   /// Whether `text` is to be read at `address` under `root`. True if there is no address.
@@ -122,6 +131,12 @@ class Session {
   StoreControl code_stores_;
   std::optional<TamperControl> tampering_;
   EntryControl entries_;
+  Sequences sequences_;
+  /// Only where every change is listed.
+  std::optional<CallPaths> call_paths_;
+  std::optional<Lifetimes> lifetimes_;
+  arch::Frame text_root_{};  ///< Under which kernel text is read.
+  std::unordered_map<std::uint64_t, std::optional<arch::Gpa>> text_pages_;
   report::Counts counts_;
   Totals totals_;
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
