@@ -1,6 +1,7 @@
 #include "vmm/report/text.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -375,6 +376,52 @@ std::string counts_text(const Run& run, const TextOptions& options) {
   return paragraph("  counts    ", text, options.width);
 }
 
+/// What was tampered with: a line for each edit, and what came of all.
+std::string campaign_text(const Run& run, const TextOptions& options) {
+  if (!run.campaign) return "";
+  const Campaign& campaign = *run.campaign;
+  struct Line {
+    std::string edit;
+    std::array<std::uint64_t, 3> by{};
+    std::uint64_t at_once = 0;
+    std::uint64_t wrong = 0;
+  };
+  std::vector<Line> lines;
+  for (const Campaign::Row& row : campaign.rows) {
+    if (lines.empty() || lines.back().edit != row.edit) lines.push_back({row.edit, {}, 0, 0});
+    Line& line = lines.back();
+    line.by[row.writer == "user mode" ? 0 : row.writer == "kernel" ? 1 : 2] += row.made;
+    if (row.undone_at_once) line.at_once += row.made;
+    line.wrong += row.made - row.right;
+  }
+  std::vector<Row> rows;
+  for (const Line& line : lines) {
+    rows.push_back({{line.edit, grouped(line.by[0]), grouped(line.by[1]), grouped(line.by[2]),
+                     grouped(line.at_once), grouped(line.wrong)}});
+  }
+  std::string text = table({{"tampering"},
+                            {"user mode", 9, true},
+                            {"kernel", 9, true},
+                            {"/dev/mem", 9, true},
+                            {"undone at once", 14, true},
+                            {"not as it is", 12, true}},
+                           rows, options.width, 2, options.colours);
+  text += paragraph(
+      "  campaign  ",
+      fmt::format(
+          "seed {}: {} of {} tamperings made, {} of them to another process; of {} that user "
+          "mode can see {} were reported, of {} that were undone at once {} were recorded, "
+          "{} were harmless; {} false alarms; store instructions used: {} of {} by user "
+          "mode, {} of {} by the kernel",
+          campaign.seed, grouped(campaign.made), grouped(campaign.asked),
+          grouped(campaign.to_other), grouped(campaign.visible), grouped(campaign.reported),
+          grouped(campaign.transient), grouped(campaign.recorded), grouped(campaign.harmless),
+          grouped(campaign.false_alarms), campaign.user_ways_used, campaign.user_ways,
+          campaign.kernel_ways_used, campaign.kernel_ways),
+      options.width);
+  return text;
+}
+
 std::string costs_text(const Run& run, const TextOptions& options) {
   if (run.costs.empty()) return "";
   std::vector<std::string> parts;
@@ -501,7 +548,8 @@ std::string run_text(const Run& run, const TextOptions& options) {
         forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
-  text += counts_text(run, options) + costs_text(run, options) + lies_text(run);
+  text += campaign_text(run, options) + counts_text(run, options) + costs_text(run, options) +
+          lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);
   return text;
 }

@@ -22,6 +22,8 @@ namespace sealvisor::report::samples {
                               const std::string& form);
 [[nodiscard]] EntryChange entry_change();
 [[nodiscard]] Life life(const std::string& name);
+/// In which one tampering of 12 was not reported as it is.
+[[nodiscard]] Campaign campaign();
 
 /// Runs that came out as they must: `good` and `summary` are still to be filled by conclude().
 [[nodiscard]] Run sealed_run(arch::Arch arch = arch::Arch::X86_64);
