@@ -51,6 +51,7 @@ class SymbolTable {
   [[nodiscard]] std::size_t size() const;
 
  private:
+  friend class SymbolListing;  // Makes one of what a guest lists (symbol_listing.h).
   /// A part of the file.
   struct Part {
     std::uint64_t offset = 0;
