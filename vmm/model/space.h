@@ -142,6 +142,8 @@ class Spaces {
 
   [[nodiscard]] AddressSpace* find(arch::Frame root);
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
+  /// Roots of address spaces in which user mode finds `frame` at `gva`.
+  [[nodiscard]] std::vector<arch::Frame> roots_showing(arch::Gva gva, arch::Frame frame) const;
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.

@@ -10,6 +10,7 @@
 
 #include "vmm/report/conclude.h"
 #include "vmm/report/layout.h"
+#include "vmm/report/program_text.h"
 
 namespace sealvisor::report {
 
@@ -230,13 +231,18 @@ std::string lives_table(const Run& run, const TextOptions& options) {
                               ? "1 violation"
                               : fmt::format("{} violations", grouped(life.violations));
     if (!life.complete) outcome += ", cut off";
-    if (life.status != 0) outcome += fmt::format(", stopped by {}", errno_name(life.status));
-    rows.push_back(
-        {{printable(life.name), grouped(life.count), grouped(life.address_spaces),
-          grouped(life.user_entries), grouped(life.pages_kept), grouped(life.pages_refaulted),
-          grouped(life.pages_unobserved), grouped(life.teardowns), grouped(life.inherited),
-          outcome},
-         life.violations == 0 && life.status == 0 && life.complete ? Colour::Green : Colour::Red});
+    if (life.unsupported) {
+      outcome = "not on this kernel";
+    } else if (life.status != 0) {
+      outcome += fmt::format(", stopped by {}", errno_name(life.status));
+    }
+    rows.push_back({{printable(life.name), grouped(life.count), grouped(life.address_spaces),
+                     grouped(life.user_entries), grouped(life.pages_kept),
+                     grouped(life.pages_refaulted), grouped(life.pages_unobserved),
+                     grouped(life.teardowns), grouped(life.inherited), outcome},
+                    life.unsupported                                            ? Colour::Dim
+                    : life.violations == 0 && life.status == 0 && life.complete ? Colour::Green
+                                                                                : Colour::Red});
   }
   return table({{"scenario", 28},
                 {"done", 9, true},
@@ -490,15 +496,21 @@ std::string run_text(const Run& run, const TextOptions& options) {
   }
   text += ending_text(run, options);
   text += paragraph("  machine   ", printable(machine), options.width);
+  if (!run.kernel_packing.empty()) {
+    text += paragraph("  unpacked  ", printable(run.kernel_packing), options.width);
+  }
   text += start_text(run, options);
   if (!run.mechanism.empty()) {
     text += paragraph("  watch     ", printable(run.mechanism), options.width);
     text += paragraph("  promise   ", promise_text(run), options.width);
   }
   text += mappings_text(run, options);
+  if (!run.symbols.empty() && !run.ours) {
+    text += paragraph("  symbols   ", printable(run.symbols), options.width);
+  }
   for (const std::string& part :
        {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
-        forced_text(run, options), changes_text(run, options)}) {
+        programs_text(run, options), forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += counts_text(run, options) + costs_text(run, options) + lies_text(run);

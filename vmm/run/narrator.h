@@ -19,6 +19,9 @@ class Narrator {
   Narrator(arch::Arch arch, const memory::GuestMemory& memory, const image::SymbolTable* symbols)
       : arch_(arch), memory_(memory), symbols_(symbols) {}
 
+  /// Names of functions from now on.
+  void set_symbols(const image::SymbolTable* symbols) { symbols_ = symbols; }
+
   /// `code_root` translates the writer's pc: the root that it ran on, or arm64's TTBR1 root.
   [[nodiscard]] report::EntryChange tell(const arch::AnyFormat& format,
                                          const model::Identities& identities,

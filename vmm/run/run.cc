@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "guest/scenario/plan_text.h"
+#include "guest/scenario/programs.h"
 #include "vmm/base/cpu_time.h"
 #include "vmm/base/resident.h"
 #include "vmm/engine/engine.h"
@@ -61,6 +62,9 @@ class Bridge final : public engine::Observer {
 /// The caller's words for the kernel, and those that scenarios of the plan need.
 std::string arguments_for(const RunRequest& request) {
   std::string arguments = request.kernel_arguments;
+  if (request.symbols.empty()) {
+    arguments += std::string(arguments.empty() ? "" : " ") + "sealvisor.symbols";
+  }
   if (request.arch != arch::Arch::X86_64) return arguments;
   for (const scenario::PlanItem& item : request.plan) {
     const std::string_view words = item.scenario->x86_boot_words;
@@ -73,7 +77,14 @@ std::string arguments_for(const RunRequest& request) {
 std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
   if (outcome.end == End::GuestReset && finished) return "agent finished";
   if (console.find(kPanicText) != std::string::npos) return "kernel panic";
-  if (outcome.end == End::GuestReset) return "the machine reset before the agent was done";
+  if (outcome.end == End::GuestReset) {
+    // Its last words say why, if it had any.
+    constexpr std::string_view kAgent = "sealvisor-agent: ";
+    const std::size_t said = console.rfind(kAgent);
+    if (said == std::string::npos) return "the machine reset before the agent was done";
+    const std::size_t end = console.find_first_of("\r\n", said);
+    return "the agent gave up: " + console.substr(said + kAgent.size(), end - said - kAgent.size());
+  }
   std::string text = engine::name_of(outcome.end);
   if (!outcome.text.empty()) text += ": " + outcome.text;
   return text;
@@ -92,6 +103,18 @@ std::string last_lines(const std::string& text, std::size_t lines) {
 
 }  // namespace
 
+std::string programs_text(std::span<const ProgramRequest> programs) {
+  std::string text = std::string(scenario::kProgramsHeader) + "\n";
+  for (const ProgramRequest& program : programs) {
+    text += fmt::format("program\nroot {}\nrun {}\n", program.root, program.run);
+    for (const std::string& argument : program.arguments) text += "arg " + argument + "\n";
+    for (const std::string& variable : program.environment) text += "env " + variable + "\n";
+    text += fmt::format("limit {}\noutput {}\n", program.limit_seconds, program.output_bytes);
+    if (!program.traced) text += "untraced\n";
+  }
+  return text;
+}
+
 Result<image::Initramfs> initramfs_for(const RunRequest& request) {
   std::string plan = std::string(scenario::kPlanHeader) + "\n";
   for (const scenario::PlanItem& item : request.plan) plan += scenario::plan_line(item);
@@ -107,13 +130,21 @@ Result<image::Initramfs> initramfs_for(const RunRequest& request) {
     items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
   }
   items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
+  if (!request.programs.empty()) {
+    items.push_back(image::InitramfsItem::text("programs", programs_text(request.programs), 0644));
+  }
+  items.insert(items.end(), request.payload.begin(), request.payload.end());
   return image::Initramfs::build(items);
 }
 
 Result<report::Run> run_one(const RunRequest& request) {
   const double cpu_first = thread_cpu_seconds();
-  auto kernel = image::probe_kernel(request.kernel_image, request.arch);
-  if (!kernel) return kernel.error();
+  std::shared_ptr<const image::KernelFile> kernel = request.kernel_file;
+  if (kernel == nullptr) {
+    auto opened = image::open_kernel(request.kernel_image, request.arch);
+    if (!opened) return opened.error();
+    kernel = std::make_shared<const image::KernelFile>(std::move(opened).value());
+  }
   std::optional<image::SymbolTable> symbols;
   if (!request.symbols.empty()) {
     auto loaded = image::SymbolTable::load(request.symbols);
@@ -133,7 +164,7 @@ Result<report::Run> run_one(const RunRequest& request) {
 
   engine::EngineConfig config;
   config.arch = request.arch;
-  config.kernel = request.kernel_image;
+  config.kernel = kernel->path();
   config.initramfs = initramfs->path();
   config.kernel_arguments = arguments_for(request);
   config.cpu_model = request.cpu_model;
@@ -157,10 +188,20 @@ Result<report::Run> run_one(const RunRequest& request) {
   run.variant = request.variant;
   run.engine = engine::name_of(request.engine);
   run.sealed = request.sealed;
+  run.expectations = request.expectations;
   run.control = request.control;
+  run.ours = request.ours;
   run.kernel_path = request.kernel_image.string();
+  run.kernel_packing = kernel->packing();
 
-  Session session(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
+  std::optional<image::SymbolListing> listing;
+  if (request.symbols.empty()) {
+    auto made = image::SymbolListing::create();
+    if (!made) return made.error();
+    listing.emplace(std::move(made).value());
+  }
+  Session session(request, engine.value()->memory(), symbols ? &*symbols : nullptr,
+                  std::move(listing));
   std::optional<evidence::TraceWriter> trace;
   if (!request.trace_dir.empty()) {
     auto opened = evidence::TraceWriter::create(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "vmm/run/blind_spots.h"
+#include "vmm/run/piece.h"
 #include "vmm/run/protocol_reader.h"
 
 namespace sealvisor::run {
@@ -24,17 +26,21 @@ using protocol::Type;
 namespace {
 constexpr const char* kStores = "control/stores";
 constexpr const char* kStoresCode = "control/stores-code";
+/// Behind what rests on symbols that the guest lists itself.
+constexpr const char* kListed = " by kallsyms";
 }  // namespace
 
 Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
-                 const image::SymbolTable* symbols)
+                 const image::SymbolTable* symbols, std::optional<image::SymbolListing> listing)
     : request_(request),
       memory_(memory),
       symbols_(symbols),
+      listing_(std::move(listing)),
       copies_(memory),
       spaces_(mirror_, identities_),
       announcements_(request.arch, memory, identities_),
       narrator_(request.arch, memory, symbols),
+      programs_(request, identities_, memory, narrator_),
       course_(request, identities_),
       stores_(mirror_),
       code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }) {
@@ -46,11 +52,16 @@ Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
         return item.scenario->kind == scenario::Kind::Control;
       });
   if (controls) announcements_.expect_special();
-  course_.set_compare([this](Frame one, Frame other) { return differing_bytes(one, other); });
-  if (symbols_ != nullptr) {
-    course_.set_kernel_has(
-        [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
-  }
+  const auto compare = [this](Frame one, Frame other) { return differing_bytes(one, other); };
+  course_.set_compare(compare);
+  programs_.set_compare(compare);
+  use_symbols();
+}
+
+void Session::use_symbols() {
+  if (symbols_ == nullptr) return;
+  course_.set_kernel_has(
+      [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -78,6 +89,7 @@ bool Session::asks_for(std::string_view scenario) const {
 
 void Session::judged(const seal::Violation& violation) {
   if (tampering_ && tampering_->takes(violation)) return;
+  if (programs_.takes(violation)) return;
   course_.violation(violation);
 }
 
@@ -133,6 +145,7 @@ void Session::on_event(const Event& original) {
   if (const auto violation = seal::judge_content(identities_, event)) judged(*violation);
   for (const model::MappingChange& change : spaces_.on_event(event)) {
     if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
+    if (programs_.active()) programs_.changed(change, code_root(event));
     if (course_.wants_change(change.space) && spaces_.format()) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
@@ -150,6 +163,7 @@ void Session::take_ended() {
     totals_.unobserved += end.pages_zapped + end.pages_never;
     fork_children_.erase(end.space);
     identities_.end_of(end.space);
+    programs_.ended(end.space);
     std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
   }
 }
@@ -174,6 +188,7 @@ model::AddressSpace* Session::look(Frame root) {
   model::AddressSpace* space = spaces_.look(root, seen);
   if (space == nullptr) return nullptr;
   resolve_transients(space->id, seen);
+  programs_.looked(*space, seen, *spaces_.format(), mirror_);
   for (const model::PageTransition& transition : seen.transitions) {
     for (const seal::Violation& violation :
          seal::judge_transition(request_.arch, identities_, *space, transition)) {
@@ -333,6 +348,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
   switch (message.type) {
     case Type::Hello:
       on_hello(message);
+      programs_.agents(space.id);
       break;
     case Type::Mapping:
       announcements_.add(space, message.body.mapping);
@@ -386,6 +402,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::ForkChild:
       on_fork_child(message, space);
+      programs_.agents(space.id);
       break;
     case Type::Bystander:
       on_bystander(message, space);
@@ -405,6 +422,15 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::Bye:
       bye_ = true;
       break;
+    case Type::Piece:
+      on_piece(message.body.piece, space);
+      break;
+    case Type::ProgramBegin:
+    case Type::ProgramEnd:
+    case Type::ProcessMapping:
+    case Type::Process:
+      on_program(message, space);
+      break;
     case Type::Layout:
     case Type::Experiment:
     case Type::Samples:
@@ -413,6 +439,73 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
                       "a message of a benchmark, and this run is none: its agent is not ours");
       break;
   }
+}
+
+void Session::on_piece(const protocol::Piece& piece, const model::AddressSpace& space) {
+  auto bytes = read_piece(*spaces_.format(), memory_, space.root, piece);
+  if (!bytes) {
+    course_.finding("monitor", course_.where() + "/piece", bytes.error().message);
+    return;
+  }
+  if (piece.content == protocol::Content::Symbols) {
+    on_symbols(piece, bytes.value());
+  } else {
+    programs_.piece(piece.content, std::move(bytes).value());
+  }
+}
+
+void Session::on_symbols(const protocol::Piece& piece, const std::string& text) {
+  // Once, and before anything hostile runs: later ones teach nothing.
+  if (!listing_ || !identities_.empty()) return;
+  auto added = listing_->add(text);
+  if (added && piece.last == 0) return;
+  if (added && piece.status == 0) {
+    auto table = listing_->finish(request_.arch);
+    if (table) {
+      listed_.emplace(std::move(table).value());
+      symbols_ = &*listed_;
+      narrator_.set_symbols(symbols_);
+      use_symbols();
+      announcements_.set_symbols_source(kListed);
+      find_kernel_range();
+    } else {
+      no_symbols_ = table.error().message;
+    }
+  } else {
+    no_symbols_ =
+        added ? fmt::format("the guest has no /proc/kallsyms: {}", std::strerror(piece.status))
+              : added.error().message;
+  }
+  listing_.reset();
+}
+
+void Session::on_program(const protocol::Message& message, const model::AddressSpace& space) {
+  std::string wrong;
+  switch (message.type) {
+    case Type::ProgramBegin:
+      programs_.agents(space.id);
+      wrong = programs_.begin(message.body.program_begin);
+      if (wrong.empty() && request_.progress) {
+        request_.progress(request_.programs[message.body.program_begin.index].name);
+      }
+      break;
+    case Type::ProgramEnd:
+      wrong = programs_.end(message.body.program_end);
+      break;
+    case Type::ProcessMapping:
+      programs_.process_mapping(message.token, message.body.mapping);
+      break;
+    default:
+      on_process(message.body.process);
+      break;
+  }
+  if (!wrong.empty()) course_.finding("monitor", "program", wrong);
+}
+
+void Session::on_process(const protocol::Process& process) {
+  const auto root = programs_.process(process, spaces_, isolated_.has_value());
+  if (!root) return;
+  if (const model::AddressSpace* space = look(*root)) programs_.touched(*space);
 }
 
 void Session::on_store_block(const protocol::StoreBlock& block) {
@@ -665,7 +758,7 @@ void Session::check_inheritance(const model::AddressSpace& space) {
 
 void Session::check_identities(report::Run& run) const {
   // Of a kernel that we built we know where these are; else it is said beside the mapping only.
-  if (!run.ending.good || !request_.expectations || symbols_ == nullptr) return;
+  if (!run.ending.good || !request_.expectations || !request_.ours || symbols_ == nullptr) return;
   for (const char* name : {"[vdso]", "[vvar]"}) {
     const auto index = identities_.named(name);
     const bool backed = index && identities_.all()[*index].identified_by.size() > 1;
@@ -710,6 +803,14 @@ void Session::finish_controls(const report::Run& run) {
 void Session::finish(report::Run& run) {
   finish_controls(run);
   course_.finish(run);
+  programs_.finish(run);
+  const bool from_image =
+      request_.kernel_file != nullptr && request_.kernel_file->path() == request_.symbols;
+  run.symbols =
+      listed_ ? fmt::format("{} functions that the guest lists in /proc/kallsyms", listed_->size())
+      : symbols_ == nullptr ? no_symbols_
+      : from_image          ? std::string("of the image itself")
+                            : request_.symbols.string();
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(
         {fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "vmm/event/event.h"
+#include "vmm/image/symbol_listing.h"
 #include "vmm/image/symbols.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/model/mirror.h"
@@ -22,6 +23,7 @@
 #include "vmm/run/cells.h"
 #include "vmm/run/known.h"
 #include "vmm/run/narrator.h"
+#include "vmm/run/programs.h"
 #include "vmm/run/run.h"
 #include "vmm/run/stores.h"
 
@@ -36,8 +38,10 @@ struct Commands {
 class Session {
  public:
   /// `memory` and `symbols` (nullptr: none) must outlive the session.
+  /// `listing`: where symbols go that the guest lists itself; nullopt: it is not asked for them.
   Session(const RunRequest& request, const memory::GuestMemory& memory,
-          const image::SymbolTable* symbols);
+          const image::SymbolTable* symbols,
+          std::optional<image::SymbolListing> listing = std::nullopt);
 
   /// One event, in order. The vCPU may be running.
   void on_event(const event::Event& event);
@@ -86,8 +90,15 @@ class Session {
   void rewalk_copies(arch::Frame root);
   void take_ended();
   [[nodiscard]] bool asks_for(std::string_view scenario) const;
+  /// What the kernel has is known once its symbols are.
+  void use_symbols();
   /// Every violation goes through here.
   void judged(const seal::Violation& violation);
+  void on_piece(const protocol::Piece& piece, const model::AddressSpace& space);
+  void on_symbols(const protocol::Piece& piece, const std::string& text);
+  void on_process(const protocol::Process& process);
+  /// Messages about the user's programs.
+  void on_program(const protocol::Message& message, const model::AddressSpace& space);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
   void on_store_block(const protocol::StoreBlock& block);
   /// What a frame holds that is code of a system mapping.
@@ -111,12 +122,15 @@ class Session {
   const RunRequest& request_;
   const memory::GuestMemory& memory_;
   const image::SymbolTable* symbols_;
+  std::optional<image::SymbolListing> listing_;
+  std::optional<image::SymbolTable> listed_;  ///< What came of it.
   model::Mirror mirror_;
   model::TableCopies copies_;
   model::Identities identities_;
   model::Spaces spaces_;
   Announcements announcements_;
   Narrator narrator_;
+  Programs programs_;
   Course course_;
   StoreControl stores_;
   StoreControl code_stores_;
@@ -140,6 +154,7 @@ class Session {
   std::string first_mismatch_;
   bool rewalk_exhausted_ = false;
   std::string paging_refused_;
+  std::string no_symbols_ = "none: functions are addresses";
   std::optional<std::chrono::steady_clock::time_point> first_message_;
   std::optional<event::Event> run_end_;
   std::set<event::Limit> limits_;
