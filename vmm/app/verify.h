@@ -10,6 +10,7 @@
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/progress.h"
+#include "vmm/image/kernel_image.h"
 #include "vmm/report/findings.h"
 #include "vmm/report/report.h"
 #include "vmm/run/run.h"
@@ -32,6 +33,11 @@ struct Prepared {
   std::vector<report::NotRun> not_run;
 };
 
+/// Opens the user's own image, for the architecture that was asked for if one was. In the tcg lane
+/// with its own CPU model a bzImage is unpacked as far as it can be.
+[[nodiscard]] Result<image::KernelFile> open_image(const MachineOptions& machine,
+                                                   const std::vector<arch::Arch>& archs);
+
 /// Finds kernels and makes plans. A kernel that is not built is a run that can't start. Errors
 /// (Usage): no such recipe, no such scenario, a kernel image that is none.
 [[nodiscard]] Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
@@ -42,6 +48,10 @@ struct Prepared {
 [[nodiscard]] report::Report run_all(Prepared prepared, const VerifyTools& tools,
                                      std::span<const report::KnownFinding> known,
                                      Progress& progress);
+
+/// Makes the folder of --trace; an empty path: nothing. Errors (HostLacks): it can't be made or
+/// written to.
+[[nodiscard]] Status make_trace_dir(const std::filesystem::path& path);
 
 /// The whole command: report to standard output, progress and problems to standard error. Returns
 /// the exit code.

@@ -15,6 +15,7 @@
 #include "vmm/app/doctor.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/nested.h"
+#include "vmm/app/observe.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
@@ -64,6 +65,9 @@ struct Run {
     return apart([&] {
       return options.machine.nested ? app::verify_nested(options) : app::verify(options);
     });
+  }
+  int operator()(const app::ObserveOptions& options) const {
+    return apart([&] { return app::observe(options); });
   }
   int operator()(const app::BootOptions& options) const {
     return apart([&] { return app::boot(options); });
