@@ -28,7 +28,10 @@ EventPump::Drained EventPump::drain() {
     std::size_t done = 0;
     while (done < ready.size() && room_ > 0 && in_time) {
       const auto records = ready.subspan(done, std::min({ready.size() - done, room_, kAtOnce}));
-      if (!pass_on(records)) return Drained::Broken;
+      if (!pass_on(records)) {
+        ring_.consume(done);  // What was passed on is not passed on again.
+        return Drained::Broken;
+      }
       newest_ = records.back();
       seen_any_ = true;
       room_ -= records.size();
