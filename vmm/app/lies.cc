@@ -42,10 +42,8 @@ bool documented_lie(const report::Cell& cell, seal::Guest guest) {
     return false;
   }
   guest.sealed = true;
-  const auto sealed = seal::expectation_of(cell, guest);
-  guest.sealed = false;
-  const auto open = seal::expectation_of(cell, guest);
-  return sealed && open && (sealed->errnos != open->errnos || sealed->change != open->change);
+  const auto expected = seal::expectation_of(cell, guest);
+  return expected && expected->by_seal;
 }
 
 }  // namespace sealvisor::app

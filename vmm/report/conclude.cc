@@ -83,11 +83,7 @@ std::size_t count_unknown(const Run& run) {
       }));
 }
 
-std::size_t count_forced(const Run& run) {
-  return static_cast<std::size_t>(
-      std::count_if(run.cells.begin(), run.cells.end(),
-                    [](const Cell& cell) { return cell.verdict == Verdict::Forced; }));
-}
+std::size_t count_forced(const Run& run) { return count_verdict(run, Verdict::Forced); }
 
 std::string forced_text(std::size_t count) {
   return count == 0 ? "nothing forced"
