@@ -10,6 +10,7 @@ std::size_t Identities::add(SystemMapping mapping) {
       std::find_if(mappings_.begin(), mappings_.end(),
                    [&](const SystemMapping& old) { return old.ended && old.name == mapping.name; });
   const auto index = static_cast<std::size_t>(ended - mappings_.begin());
+  mapping.turn = ++turns_;
   if (mapping.owner != 0) mapping.code = false;  // What it holds changes by design.
   for (std::uint32_t page = 0; page < mapping.frames.size(); ++page) {
     auto& frame = mapping.frames[page];
@@ -36,9 +37,13 @@ std::optional<MappingPage> Identities::find(arch::Frame frame) const {
 }
 
 std::optional<std::size_t> Identities::named(const std::string& name) const {
-  for (std::size_t i = mappings_.size(); i-- > 0;) {
-    if (mappings_[i].name == name && !mappings_[i].ended) return i;
+  std::optional<std::size_t> newest;
+  for (std::size_t i = 0; i < mappings_.size(); ++i) {
+    const SystemMapping& mapping = mappings_[i];
+    if (mapping.name != name || mapping.ended) continue;
+    if (!newest || mapping.turn > mappings_[*newest].turn) newest = i;
   }
+  if (newest) return newest;
   const auto other = other_names_.find(name);
   if (other == other_names_.end()) return std::nullopt;
   return other->second;

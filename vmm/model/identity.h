@@ -25,7 +25,8 @@ struct SystemMapping {
   /// Address space (AddressSpace::id) whose process has it for itself, as [uprobes], whose frames
   /// the kernel allocates for each; 0: all processes show the same frames.
   std::uint64_t owner = 0;
-  bool ended = false;  ///< Its owner is gone: no frame is its any more.
+  bool ended = false;      ///< Its owner is gone: no frame is its any more.
+  std::uint64_t turn = 0;  ///< Set by Identities::add: later ones have higher ones.
 };
 
 /// A page of a system mapping.
@@ -53,7 +54,7 @@ class Identities {
 
   [[nodiscard]] const std::vector<SystemMapping>& all() const { return mappings_; }
   [[nodiscard]] std::optional<MappingPage> find(arch::Frame frame) const;
-  /// The index of the mapping called `name`; of several, whose owners had one each, the last.
+  /// The index of the mapping called `name`; of several, whose owners have one each, the newest.
   [[nodiscard]] std::optional<std::size_t> named(const std::string& name) const;
   /// Whether [gpa, gpa + size) holds a frame of any system mapping. O(frames), for large leaves;
   /// O(1) for one page.
@@ -68,6 +69,7 @@ class Identities {
 
  private:
   std::vector<SystemMapping> mappings_;
+  std::uint64_t turns_ = 0;
   std::unordered_map<std::string, std::size_t> other_names_;
   std::unordered_map<arch::Frame, MappingPage> by_frame_;
 };

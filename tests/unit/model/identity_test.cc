@@ -31,6 +31,20 @@ TEST(Identities, WhatAProcessHasForItselfEndsWithIt) {
   EXPECT_TRUE(identities.named("[vdso]").has_value());
 }
 
+TEST(Identities, WhatEndedMakesRoomAndTheNewestIsMeant) {
+  Identities identities;
+  const std::size_t first = identities.add(mapping("[uprobes]", 2, 7));
+  const std::size_t second = identities.add(mapping("[uprobes]", 3, 8));
+  identities.end_of(7);
+  const std::size_t third = identities.add(mapping("[uprobes]", 4, 9));
+  EXPECT_EQ(third, first) << "however many processes there are, it does not grow";
+  EXPECT_EQ(identities.all().size(), 2U);
+  EXPECT_EQ(identities.named("[uprobes]"), third) << "although another one stands behind it";
+  EXPECT_FALSE(identities.find(arch::Frame{2}).has_value());
+  EXPECT_EQ(identities.find(arch::Frame{4})->mapping, third);
+  EXPECT_EQ(identities.find(arch::Frame{3})->mapping, second);
+}
+
 TEST(Identities, AMappingMayHaveASecondName) {
   Identities identities;
   const std::size_t data = identities.add(mapping("[vvar]", 1));
