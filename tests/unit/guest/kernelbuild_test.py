@@ -233,6 +233,18 @@ class FromNothing(KernelBuild):
         self.assertEqual(self.path(), first)
 
 
+    def test_assembler_files_are_not_taken_from_ccache(self):
+        # In them ccache overlooks .incbin, by which arm64's kernel has its vdso.
+        self.write("bin/ccache", f'#!/bin/sh\necho "$@" >> {self.home}/cached\nexec "$@"\n', 0o755)
+        compiler = self.write("bin/stand-in", f'#!/bin/sh\necho "$@" >> {self.home}/called\n', 0o755)
+        self.build()
+        for source in ("one.c", "a folder/two.S"):
+            subprocess.run([self.cache / "tools/ccache-of-c", compiler, "-c", "-o", "x.o", source],
+                           env=self.environment(), check=True)
+        self.assertEqual((self.home / "called").read_text(), "-c -o x.o one.c\n-c -o x.o a folder/two.S\n")
+        self.assertEqual((self.home / "cached").read_text(), f"{compiler} -c -o x.o one.c\n")
+
+
 class Key(KernelBuild):
     """A finished build counts only for the source, patches, configuration and compiler it is of."""
 
@@ -250,7 +262,7 @@ class Key(KernelBuild):
             json.dumps({"package": "linux-source-9.1", "version": "9.1.1-2", "tree": str(t.tree())})),
         "way of building": lambda t: t.write(
             "kernel/kernelbuild/recipe.py",
-            (t.kernel / "kernelbuild/recipe.py").read_text().replace("FORMAT = 2", "FORMAT = 2000")),
+            (t.kernel / "kernelbuild/recipe.py").read_text().replace("FORMAT = ", "FORMAT = 2000")),
     }
     SAME = {
         "comment": lambda t: t.write("kernel/recipes/small",
