@@ -83,6 +83,27 @@ def locked():
         yield lock
 
 
+# In depend mode ccache does not see what .incbin takes in: on arm64 the vdso (arch/arm64/kernel/
+# vdso-wrap.S), of which another recipe's object would be taken.
+CCACHE_OF_C = """#!/bin/sh
+for last; do :; done
+case $last in
+  *.S) exec "$@" ;;
+esac
+exec ccache "$@"
+"""
+
+
+def ccache_of_c():
+    """The compiler's wrapper: ccache, but for assembler files. Of one name for all checkouts."""
+    path = rc.cache_dir() / "tools" / "ccache-of-c"
+    if not path.exists() or path.read_text() != CCACHE_OF_C:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rc.write_atomically(path, CCACHE_OF_C)
+        path.chmod(0o755)
+    return path
+
+
 class Tree:
     """The output folder of one source and architecture; recipes that name no other share it."""
 
@@ -91,7 +112,7 @@ class Tree:
         self.out = home / (f"{arch}-{name}" if name else arch)
         self.out.mkdir(exist_ok=True)
         compiler = rc.cross_prefix(arch) + "gcc"
-        wrap = "ccache " if shutil.which("ccache") else ""
+        wrap = f"{ccache_of_c()} " if shutil.which("ccache") else ""
         # It ends when this process does; until it has, it holds the lock, and no other make starts.
         self.command = ["setpriv", "--pdeathsig", "TERM", "make", "-C", str(self.source),
                         f"O={self.out}", f"ARCH={arch}", f"CROSS_COMPILE={rc.cross_prefix(arch)}",
