@@ -99,8 +99,10 @@ def ccache_of_c():
     path = rc.cache_dir() / "tools" / "ccache-of-c"
     if not path.exists() or path.read_text() != CCACHE_OF_C:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rc.write_atomically(path, CCACHE_OF_C)
-        path.chmod(0o755)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(CCACHE_OF_C)
+        temporary.chmod(0o755)  # before anybody can find it
+        os.replace(temporary, path)
     return path
 
 
