@@ -83,8 +83,9 @@ def locked():
         yield lock
 
 
-# In depend mode ccache does not see what .incbin takes in: on arm64 the vdso (arch/arm64/kernel/
-# vdso-wrap.S), of which another recipe's object would be taken.
+# In depend mode ccache does not see what .incbin takes in, and gives another recipe's object: of the
+# vdso on arm64 (arch/arm64/kernel/vdso-wrap.S), of the unpacked kernel in a bzImage (piggy.S). The C
+# files that have one, kernel/configs.c and kernel/kheaders.c, are in none of our configurations.
 CCACHE_OF_C = """#!/bin/sh
 for last; do :; done
 case $last in

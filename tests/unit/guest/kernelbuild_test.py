@@ -232,7 +232,6 @@ class FromNothing(KernelBuild):
         self.check_whole(second)
         self.assertEqual(self.path(), first)
 
-
     def test_assembler_files_are_not_taken_from_ccache(self):
         # In them ccache overlooks .incbin, by which arm64's kernel has its vdso.
         self.write("bin/ccache", f'#!/bin/sh\necho "$@" >> {self.home}/cached\nexec "$@"\n', 0o755)
