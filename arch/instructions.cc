@@ -81,4 +81,11 @@ std::string disassemble(Arch arch, std::span<const std::uint8_t> bytes, std::uin
   return text;
 }
 
+std::string disassembler_version() {
+  int major = 0;
+  int minor = 0;
+  static_cast<void>(cs_version(&major, &minor));
+  return fmt::format("{}.{}", major, minor);
+}
+
 }  // namespace sealvisor::arch

@@ -99,18 +99,19 @@ const Row kRows[] = {
      kUsage,
      {"--json {dir}/none/x.json", "No such file"}},
     {"JsonIsAFolder", {"{verify}", "--json", "{dir}"}, kUsage, {"--json {dir}", "is a directory"}},
-    {"TraceCannotBeMade",
-     {"{verify}", "{small}", "--trace", "{dir}/text/trace"},
+    {"BundleCannotBeMade",
+     {"{verify}", "{small}", "--bundle", "{dir}/text/bundle"},
      kHostLacks,
-     {"--trace {dir}/text/trace", "Not a directory"}},
+     {"--bundle: {dir}/text/bundle", "Not a directory"}},
+    {"BundleIsThereAlready",
+     {"{verify}", "{small}", "--bundle", "{dir}/old"},
+     kUsage,
+     {"--bundle {dir}/old: expected a folder that is new or empty"}},
+    {"BundleIsNone", {"sh", "-c", "exec {program} audit {dir}"}, kUsage, {"{dir}: no bundle"}},
     {"JsonFindsNoRoom",
      {"{verify}", "{small}", "--json", "/dev/full"},
      kHostLacks,
      {"writing /dev/full", "No space left on device", "held"}},
-    {"TraceFindsNoRoom",
-     {"{verify}", "{small}", "--trace", "{dir}/full"},
-     kHostLacks,
-     {"No space left on device", "held"}},
     {"ReportFindsNoRoom",
      {"sh", "-c", "exec {verify} {small} > /dev/full"},
      kHostLacks,
@@ -146,9 +147,6 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
     make_program(dir / "old" / qemu_, fmt::format(fmt::runtime(asked), "7.2.0") + "exit 0; fi\n");
     make_program(dir / "broken" / qemu_, fmt::format(fmt::runtime(asked), "10.0.2") +
                                              "exit 0; fi\necho 'no such machine' >&2\nexit 1\n");
-    fs::create_directory(dir / "full");
-    fs::create_symlink("/dev/full",
-                       dir / "full" / fmt::format("{}-lts-sealed.events.gz", arch::name_of(arch_)));
   }
 
   /// `text` with the paths of this test in it.
@@ -156,7 +154,7 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
     return fmt::format(
         fmt::runtime(text), fmt::arg("dir", folder_.path().string()),
         fmt::arg("kernel", kernel_.string()), fmt::arg("other", other_.string()),
-        fmt::arg("qemu", qemu_),
+        fmt::arg("qemu", qemu_), fmt::arg("program", program_path()),
         fmt::arg("verify",
                  fmt::format("{} verify --arch {}", program_path(), arch::name_of(arch_))),
         fmt::arg("small", "--recipe lts-sealed --scenario munmap/whole"),

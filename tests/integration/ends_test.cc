@@ -102,7 +102,7 @@ TEST_P(Ends, HasItsExitCodeItsWordsAndItsEvidence) {
                                     "--scenario",   "munmap/whole",
                                     "--scenario",   row.last,
                                     "--json",       json.string(),
-                                    "--trace",      folder.path().string()};
+                                    "--bundle",     (folder.path() / "bundle").string()};
   words.insert(words.end(), row.more.begin(), row.more.end());
   Child verify(words, Child::Errors::Terminal);
   // Scenarios run in the order of the list: the cells come first.
@@ -132,7 +132,7 @@ TEST_P(Ends, HasItsExitCodeItsWordsAndItsEvidence) {
   EXPECT_TRUE(verify.output().ends_with("\n" + conclusion + "\n")) << verify.output();
 
   std::vector<event::Event> events;
-  read_trace(folder.path() / (name + "-lts-sealed.events.gz"), events);
+  read_trace(folder.path() / "bundle/runs" / (name + "-lts-sealed"), events);
   // Nothing was judged of which there is no record.
   EXPECT_GE(events.size(), run["counts"]["table_writes"].get<std::size_t>());
 }

@@ -1,19 +1,16 @@
 #include "tests/integration/guest.h"
 
-#include <zlib.h>
-
-#include <array>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <memory>
+#include <utility>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "tests/integration/program.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
+#include "vmm/evidence/manifest.h"
+#include "vmm/evidence/trace_reader.h"
 
 namespace sealvisor::test {
 
@@ -70,39 +67,30 @@ void run_guest(const run::RunRequest& request, report::Run& run) {
   run = std::move(result).value();
 }
 
-void read_trace(const std::filesystem::path& path, std::vector<event::Event>& events) {
-  struct Close {
-    void operator()(gzFile file) const { gzclose(file); }
-  };
-  const std::unique_ptr<gzFile_s, Close> file(gzopen(path.c_str(), "rb"));
-  ASSERT_NE(file, nullptr) << path;
-  std::array<char, 16> head{};
-  ASSERT_EQ(gzread(file.get(), head.data(), head.size()), static_cast<int>(head.size()));
-  ASSERT_EQ(std::string(head.data(), 8), "SLVTRACE");
-  std::uint32_t size = 0;
-  std::memcpy(&size, head.data() + 12, sizeof size);
-  ASSERT_EQ(size, sizeof(event::Event));
-  event::Event event{};
-  int got = 0;
-  while ((got = gzread(file.get(), &event, sizeof event)) == static_cast<int>(sizeof event)) {
-    events.push_back(event);
+void read_trace(const std::filesystem::path& folder, std::vector<event::Event>& events) {
+  const auto description = evidence::read_whole(folder / evidence::kRunName);
+  ASSERT_TRUE(description.ok()) << description.error().message;
+  auto source = evidence::FileSource::open(folder / evidence::kTraceName,
+                                           evidence::digest_of(description.value()));
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  evidence::TraceReader reader(source.value());
+  for (;;) {
+    const auto step = reader.next();
+    ASSERT_TRUE(step.ok()) << step.error().message;
+    using Kind = evidence::Step::Kind;
+    if (step.value().kind == Kind::Ended) return;
+    if (step.value().kind != Kind::Stopped) events.push_back(step.value().event);
   }
-  ASSERT_EQ(got, 0) << path << " ends within a record, or is cut off";
 }
 
 void trace_guest(run::RunRequest request, std::vector<event::Event>& events) {
-  std::string folder = (std::filesystem::temp_directory_path() / "sealvisor-trace-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  request.trace_dir = folder;
+  const Folder folder;
+  request.evidence_dir = folder.path();
   report::Run run;
   run_guest(request, run);
-  if (!testing::Test::HasFatalFailure()) {
-    EXPECT_TRUE(run.ending.good) << run.ending.text;
-    read_trace(request.trace_dir /
-                   fmt::format("{}-{}.events.gz", arch::name_of(request.arch), request.recipe),
-               events);
-  }
-  std::filesystem::remove_all(folder);
+  if (testing::Test::HasFatalFailure()) return;
+  EXPECT_TRUE(run.ending.good) << run.ending.text;
+  read_trace(request.evidence_dir, events);
 }
 
 const report::Cell* find_cell(const report::Run& run, const std::string& mapping,

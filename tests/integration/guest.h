@@ -24,9 +24,9 @@ namespace sealvisor::test {
 /// Runs it; fails the test if no guest ran. `run` gets what it found.
 void run_guest(const run::RunRequest& request, report::Run& run);
 
-/// Appends the events of a trace (docs/how-it-works.md, "Evidence"). Fails the test if it is none,
-/// or is not whole.
-void read_trace(const std::filesystem::path& path, std::vector<event::Event>& events);
+/// Appends the events of the trace in `folder`, of a run's evidence (docs/evidence.md). Fails the
+/// test if there is none, or it is not whole.
+void read_trace(const std::filesystem::path& folder, std::vector<event::Event>& events);
 
 /// Runs it with a trace, and reads that: all of its events, in order. Fails the test if no guest
 /// ran or the trace is not one.

@@ -27,6 +27,10 @@ struct RecipeTraits {
 [[nodiscard]] Result<std::filesystem::path> kernel_dir(const Places& places,
                                                        const std::string& recipe, arch::Arch arch);
 
+/// Beside them: the kernel's configuration, and what it was made of.
+inline constexpr const char* kKernelConfig = "config";
+inline constexpr const char* kKernelBuild = "build.json";
+
 struct KernelFiles {
   std::filesystem::path image;    ///< The one that boots fastest.
   std::filesystem::path symbols;  ///< vmlinux.

@@ -46,4 +46,14 @@ bool documented_lie(const report::Cell& cell, seal::Guest guest) {
   return expected && expected->by_seal;
 }
 
+void annotate(report::Run& run, const run::RunRequest& request) {
+  run.expectations = request.expectations;
+  if (!request.control) return;
+  seal::Guest guest;
+  guest.arch = request.arch;
+  guest.protection_keys = run.protection_keys;
+  guest.force = seal::force_of(request.kernel_arguments);
+  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, guest);
+}
+
 }  // namespace sealvisor::app

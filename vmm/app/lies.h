@@ -2,6 +2,7 @@
 #pragma once
 
 #include "vmm/report/report.h"
+#include "vmm/run/run.h"
 #include "vmm/seal/guest.h"
 
 namespace sealvisor::app {
@@ -12,5 +13,7 @@ namespace sealvisor::app {
 ///         or lets something change that a seal keeps.
 ///   0002  munmap of exactly the whole [vdso] answers EPERM and does it all the same.
 [[nodiscard]] bool documented_lie(const report::Cell& cell, seal::Guest guest);
+/// Adds to a run what it can't know by itself: what its recipe is documented to be.
+void annotate(report::Run& run, const run::RunRequest& request);
 
 }  // namespace sealvisor::app

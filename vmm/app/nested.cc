@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/app/bundle.h"
 #include "vmm/app/kernels.h"
 #include "vmm/engine/engine.h"
 #include "vmm/engine/nested/command_line.h"
@@ -30,6 +31,7 @@ namespace {
 /// Recipe that emulated hosts boot.
 constexpr const char* kHostRecipe = "host";
 constexpr const char* kReportName = "report.json";
+constexpr const char* kBundleName = "bundle";
 constexpr std::uint64_t kMiB = 1ULL << 20;
 /// Folders of the host for an image of the user's and its symbols, which may have the same name.
 constexpr std::string_view kImageFolder = "image";
@@ -83,6 +85,9 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
     words.insert(words.end(), {"--leave-return", std::to_string(options.leave_return)});
   }
   words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
+  if (!options.bundle.empty()) {
+    words.insert(words.end(), {"--bundle", std::string("/out/") + kBundleName});
+  }
   return words;
 }
 
@@ -121,9 +126,25 @@ Status add_recipes(const VerifyOptions& options, arch::Arch arch, const VerifyTo
     if (kernel.image != kernel.symbols) {
       plan.files.push_back({place_of(to, kernel.image), kernel.image, false});
     }
+    // What a bundle keeps of it.
+    for (const char* name : {kKernelConfig, kKernelBuild}) {
+      const fs::path fact = built.value() / name;
+      std::error_code error;
+      if (fs::is_regular_file(fact, error)) plan.files.push_back({place_of(to, fact), fact, false});
+    }
   }
   plan.environment = {"SEALVISOR_KERNELS=/kernels"};
   return {};
+}
+
+/// The bundle that the program left in `from`; nothing if `to` is empty, or there is none.
+Status hand_over_bundle(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  // One that failed before its guests ran made none.
+  if (to.empty() || !fs::is_directory(from, error)) return {};
+  fs::copy(from, to, fs::copy_options::recursive, error);
+  if (!error) return {};
+  return Error{ExitCode::HostLacks, fmt::format("--bundle {}: {}", to.string(), error.message())};
 }
 
 Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const Places& places,
@@ -134,7 +155,11 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
   if (!plan) return plan.error();
   const auto code = run_in_host(std::move(plan).value());
   if (!code) return code.error();
-  if (auto handed = hand_over(out.value().path(), kReportName, "--json", options.json); !handed) {
+  const fs::path& from = out.value().path();
+  if (auto handed = hand_over(from, kReportName, "--json", options.json); !handed) {
+    return handed.error();
+  }
+  if (auto handed = hand_over_bundle(from / kBundleName, options.bundle); !handed) {
     return handed.error();
   }
   return code.value();
@@ -269,6 +294,9 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
 int verify_nested(const VerifyOptions& options) {
   const auto places = find_places();
   if (!places) return fail(places.error());
+  // The program in the host makes it; here it is only seen to that it can be put there.
+  const auto bundle = Bundle::create(options.bundle, "");
+  if (!bundle) return fail(bundle.error());
   VerifyTools tools;
   tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
     return kernel_dir(places.value(), recipe, arch);

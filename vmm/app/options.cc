@@ -86,6 +86,14 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
       ->type_name("MECHANISM");
 }
 
+/// Of each command that runs guests and judges them.
+void add_bundle(CLI::App& app, std::filesystem::path& bundle) {
+  app.add_option("--bundle", bundle,
+                 "keep the evidence in this folder, new or empty, for `sealvisor audit` and "
+                 "`sealvisor trace`")
+      ->type_name("DIR");
+}
+
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   CLI::App* sub = app.add_subcommand("verify", "Boot guests, watch them from outside, judge them");
   sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
@@ -106,8 +114,7 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
       ->type_name("NAME")
       ->excludes(sub->get_option("--kernel"));
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
-  sub->add_option("--trace", verify.trace, "keep the events of each run in this folder")
-      ->type_name("DIR");
+  add_bundle(*sub, verify.bundle);
   static constexpr int kLongest = 86'400;
   sub->add_option_function<int>(
          "--deadline",
@@ -237,6 +244,65 @@ CLI::App* add_bench(CLI::App& app, BenchOptions& bench, ArchWord& arch) {
   return sub;
 }
 
+CLI::App* add_audit(CLI::App& app, AuditOptions& audit) {
+  CLI::App* sub = app.add_subcommand(
+      "audit", "Compute the verdicts of a bundle again from its traces, and find what was changed");
+  sub->add_option("folder", audit.folder, "what --bundle made")->type_name("DIR")->required();
+  sub->add_option("--seal", audit.seal, "the seal that it must have, as it was printed")
+      ->type_name("HEX");
+  return sub;
+}
+
+/// A number, decimal or with 0x in front.
+CLI::Option* add_number(CLI::App& app, const char* name, std::uint64_t& to,
+                        const char* description) {
+  return app.add_option(name, to, description)->type_name("N");
+}
+
+void add_filter(CLI::App& app, TraceFilter& filter) {
+  add_list(app, "--run", filter.runs, "runs by pattern, as \"x86_64 lts-*\"")->type_name("GLOB");
+  app.add_option("--process", filter.processes,
+                 "address spaces by number, as the column `process` has them")
+      ->allow_extra_args(false)
+      ->type_name("N");
+  add_list(app, "--mapping", filter.mappings, "what has to do with this system mapping: \"[vdso]\"")
+      ->type_name("NAME");
+  app.add_option("--frame", filter.frames, "what is stored to this frame, or maps it")
+      ->allow_extra_args(false)
+      ->type_name("GPA");
+  add_list(app, "--function", filter.functions, "what this function of the kernel stored")
+      ->type_name("GLOB");
+  add_list(app, "--kind", filter.kinds, "events of this kind, as the column `kind` has them")
+      ->type_name("GLOB");
+  add_number(app, "--from", filter.from, "from this instruction on");
+  add_number(app, "--to", filter.to, "up to this instruction");
+}
+
+CLI::App* add_trace(CLI::App& app, TraceOptions& trace) {
+  CLI::App* sub = app.add_subcommand("trace", "List the events of a bundle");
+  sub->require_subcommand(1);
+  CLI::App* query = sub->add_subcommand("query", "For people, a line an event");
+  CLI::App* to_file = sub->add_subcommand("export", "For programs: JSON Lines, or CSV");
+  to_file
+      ->add_option_function<std::string>(
+          "--format",
+          [&trace](const std::string& word) {
+            trace.format =
+                word == "csv" ? TraceOptions::Format::Csv : TraceOptions::Format::JsonLines;
+          },
+          "jsonl (the default) or csv")
+      ->check(CLI::IsMember({"jsonl", "csv"}))
+      ->type_name("FORMAT");
+  to_file->add_option("--out", trace.out, "instead of standard output")->type_name("FILE");
+  for (CLI::App* one : {query, to_file}) {
+    one->add_option("folder", trace.folder, "what --bundle made")->type_name("DIR")->required();
+    add_filter(*one, trace.filter);
+  }
+  to_file->preparse_callback(
+      [&trace](std::size_t) { trace.format = TraceOptions::Format::JsonLines; });
+  return sub;
+}
+
 struct KernelWords {
   std::string recipe;
   std::string arch;
@@ -335,6 +401,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   VerifyOptions verify;
   BootOptions boot;
   BenchOptions bench;
+  AuditOptions audit;
+  TraceOptions trace;
   ScenariosOptions scenarios;
   KernelWords words;
   ArchWord verify_arch;
@@ -343,6 +411,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   CLI::App* const verify_app = add_verify(app, verify, verify_arch);
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
   CLI::App* const bench_app = add_bench(app, bench, bench_arch);
+  CLI::App* const audit_app = add_audit(app, audit);
+  CLI::App* const trace_app = add_trace(app, trace);
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
   CLI::Option* const as_json = scenarios_app->add_flag("--json", scenarios.json, "for programs");
   scenarios_app
@@ -359,8 +429,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   });
   if (!arguments.empty() && !arguments.front().starts_with('-') && !known) {
     return Error{ExitCode::Usage,
-                 fmt::format("no command '{}', expected verify, boot, bench, scenarios, doctor or "
-                             "kernel; see `sealvisor --help`",
+                 fmt::format("no command '{}', expected verify, boot, bench, audit, trace, "
+                             "scenarios, doctor or kernel; see `sealvisor --help`",
                              arguments.front())};
   }
   try {
@@ -394,16 +464,12 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                    "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
                    "`sealvisor verify --help`"};
     }
-    if (verify.machine.nested && !verify.trace.empty()) {
-      return Error{ExitCode::Usage,
-                   "--engine kvm-nested keeps no trace; see `sealvisor verify --help`"};
-    }
     if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&
-        !verify.json.empty()) {
-      return Error{
-          ExitCode::Usage,
-          "--json with --engine kvm-nested needs one --arch: each host writes a report; see "
-          "`sealvisor verify --help`"};
+        !(verify.json.empty() && verify.bundle.empty())) {
+      return Error{ExitCode::Usage,
+                   fmt::format("--{} with --engine kvm-nested needs one --arch: each host writes a "
+                               "report; see `sealvisor verify --help`",
+                               verify.json.empty() ? "bundle" : "json")};
     }
     if (verify.archs.empty() && verify.machine.kernel.empty() &&
         verify.machine.engine == engine::Kind::Kvm && !verify.machine.nested) {
@@ -454,6 +520,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     }
     return Command(std::move(bench));
   }
+  if (*audit_app) return Command(std::move(audit));
+  if (*trace_app) return Command(std::move(trace));
   if (*scenarios_app) return Command(scenarios);
   if (*doctor_app) return Command(DoctorOptions{});
   if (!*kernel_app) {

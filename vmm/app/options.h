@@ -13,6 +13,7 @@
 #include "bench/baseline.h"
 #include "bench/result.h"
 #include "bench/samples.h"
+#include "vmm/app/trace_filter.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/engine.h"
 
@@ -44,7 +45,7 @@ struct VerifyOptions {
   std::vector<std::string> recipes;
   std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
   std::filesystem::path json;         ///< Empty: none is written.
-  std::filesystem::path trace;        ///< Empty: none is kept.
+  std::filesystem::path bundle;       ///< Empty: no evidence is kept.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;
@@ -81,6 +82,21 @@ struct BenchOptions {
   bool cross_check = false;  ///< Tools of others are run too, and the slowed kernel.
 };
 
+/// `audit`.
+struct AuditOptions {
+  std::filesystem::path folder;
+  std::string seal;  ///< The one that it must have; empty: any.
+};
+
+/// `trace query` and `trace export`.
+struct TraceOptions {
+  enum class Format : std::uint8_t { Text, JsonLines, Csv };
+  std::filesystem::path folder;
+  Format format = Format::Text;
+  std::filesystem::path out;  ///< Empty: standard output.
+  TraceFilter filter;
+};
+
 struct ScenariosOptions {
   bool json = false;
   bool variants = false;  ///< List variants instead.
@@ -98,8 +114,8 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, ScenariosOptions,
-                             DoctorOptions, KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, AuditOptions, TraceOptions,
+                             ScenariosOptions, DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};

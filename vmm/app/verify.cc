@@ -4,17 +4,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <optional>
 #include <sstream>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "vmm/app/bundle.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
@@ -48,7 +47,6 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.deadline = options.deadline;
   request.memory_bytes = options.machine.memory_mib << 20;
   request.cpu_model = options.machine.cpu_model;
-  request.trace_dir = options.trace;
   request.witness = options.witness;
   request.step_check = options.step_check;
   request.leave_return = options.leave_return;
@@ -162,17 +160,6 @@ std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& req
   return indices;
 }
 
-/// What the run itself can't know: what its recipe is documented to be.
-void annotate(report::Run& run, const run::RunRequest& request) {
-  run.expectations = request.expectations;
-  if (!request.control) return;
-  seal::Guest guest;
-  guest.arch = request.arch;
-  guest.protection_keys = run.protection_keys;
-  guest.force = seal::force_of(request.kernel_arguments);
-  for (report::Cell& cell : run.cells) cell.lie = documented_lie(cell, guest);
-}
-
 Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& tools,
                                 Progress& progress) {
   const std::string name = label(request.arch, request.recipe);
@@ -194,29 +181,17 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
   return result;
 }
 
-Result<std::vector<report::KnownFinding>> load_known(const fs::path& path) {
+Result<std::string> read_text(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return errno_error(ExitCode::HostLacks, "reading " + path.string());
   std::stringstream text;
   text << file.rdbuf();
-  return report::parse_known_findings(text.str(), path.string());
+  return text.str();
 }
 
 int fail(const Error& error) {
   fmt::print(stderr, "sealvisor: {}\n", error.message);
   return static_cast<int>(error.code);
-}
-
-Status make_trace_dir(const fs::path& path) {
-  if (path.empty()) return {};
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (!error && ::access(path.c_str(), W_OK | X_OK) != 0) {
-    error.assign(errno, std::generic_category());
-  }
-  if (!error) return {};
-  return Error{ExitCode::HostLacks, fmt::format("--trace {}: {}", path.string(), error.message()),
-               error.value()};
 }
 
 }  // namespace
@@ -284,10 +259,13 @@ report::Report run_all(Prepared prepared, const VerifyTools& tools,
   return report::conclude(std::move(runs), std::move(prepared.not_run), known);
 }
 
-int verify(const VerifyOptions& options) {
+int verify(const VerifyOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
-  const auto known = load_known(places.value().known_findings());
+  const fs::path known_path = places.value().known_findings();
+  const auto known_text = read_text(known_path);
+  if (!known_text) return fail(known_text.error());
+  const auto known = report::parse_known_findings(known_text.value(), known_path.string());
   if (!known) return fail(known.error());
 
   Interrupts interrupts;
@@ -304,8 +282,12 @@ int verify(const VerifyOptions& options) {
   for (run::RunRequest& request : prepared.value().requests) {
     request.shared_cpu_seconds = shared_cpu;
   }
-  if (auto made = make_trace_dir(options.trace); !made) return fail(made.error());
   if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
+  auto bundle = Bundle::create(options.bundle, command);
+  if (!bundle) return fail(bundle.error());
+  if (auto attached = bundle.value().attach(prepared.value().requests); !attached) {
+    return fail(attached.error());
+  }
 
   std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
   const report::Report report =
@@ -319,6 +301,11 @@ int verify(const VerifyOptions& options) {
       code = report::worse(code, written.error().code);
     }
   }
+  if (auto sealed = bundle.value().finish(report, known_text.value()); !sealed) {
+    fmt::print(stderr, "sealvisor: {}\n", sealed.error().message);
+    code = report::worse(code, sealed.error().code);
+  }
+  std::fputs(text_of(bundle.value(), report).c_str(), stderr);
   const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     const Error problem = errno_error(ExitCode::HostLacks, "writing the report to standard output");

@@ -44,7 +44,7 @@ struct Prepared {
                                      Progress& progress);
 
 /// The whole command: report to standard output, progress and problems to standard error. Returns
-/// the exit code.
-[[nodiscard]] int verify(const VerifyOptions& options);
+/// the exit code. `command`: as it was typed.
+[[nodiscard]] int verify(const VerifyOptions& options, const std::string& command);
 
 }  // namespace sealvisor::app

@@ -56,6 +56,43 @@ enum class Kind : std::uint8_t {
   Count = 15,
 };
 
+/// "slot-write", for people and for programs; "unknown" of a kind that there is not.
+[[nodiscard]] constexpr const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::Registers:
+      return "registers";
+    case Kind::RootLoad:
+      return "root-load";
+    case Kind::TableAdded:
+      return "table-added";
+    case Kind::EntryFound:
+      return "entry-found";
+    case Kind::TableRemoved:
+      return "table-removed";
+    case Kind::SlotWrite:
+      return "slot-write";
+    case Kind::ContentWrite:
+      return "content-write";
+    case Kind::UserEntry:
+      return "user-entry";
+    case Kind::Doorbell:
+      return "doorbell";
+    case Kind::Sync:
+      return "sync";
+    case Kind::Limit:
+      return "limit";
+    case Kind::RunEnd:
+      return "run-end";
+    case Kind::TableCopy:
+      return "table-copy";
+    case Kind::Sample:
+      return "sample";
+    case Kind::Count:
+      return "count";
+  }
+  return "unknown";
+}
+
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.
 inline constexpr std::uint8_t kUpperHalf = 1;
 inline constexpr std::uint8_t kUserMode = 2;  ///< SlotWrite, ContentWrite: user mode stored.

@@ -291,8 +291,4 @@ std::vector<std::optional<std::uint64_t>> SymbolTable::addresses_of(
   return addresses;
 }
 
-std::optional<std::uint64_t> SymbolTable::address_of(std::string_view name) const {
-  return addresses_of({&name, 1}).front();
-}
-
 }  // namespace sealvisor::image

@@ -15,29 +15,49 @@
 
 namespace sealvisor::image {
 
-/// The symbol table of a 64-bit little-endian ELF file (vmlinux). Addresses are link-time ones:
-/// right for a guest that boots with nokaslr.
+/// What the monitor asks of a kernel's symbols. Addresses are link-time ones: right for a guest
+/// that boots with nokaslr.
+class Symbols {
+ public:
+  virtual ~Symbols() = default;
+  /// "function+0x12" for an address inside a known function; nullopt elsewhere.
+  [[nodiscard]] virtual std::optional<std::string> describe(std::uint64_t address) const = 0;
+  /// Of each of `names` its address; of several symbols of a name the first one's. Names that are
+  /// empty, or of no symbol, have none.
+  [[nodiscard]] virtual std::vector<std::optional<std::uint64_t>> addresses_of(
+      std::span<const std::string_view> names) const = 0;
+  /// The same of one name.
+  [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const {
+    return addresses_of({&name, 1}).front();
+  }
+
+ protected:
+  Symbols() = default;
+  Symbols(const Symbols&) = default;
+  Symbols(Symbols&&) = default;
+  Symbols& operator=(const Symbols&) = default;
+  Symbols& operator=(Symbols&&) = default;
+};
+
+/// The symbol table of a 64-bit little-endian ELF file (vmlinux).
 ///
 /// load() looks at headers only, with libelf, which has no way to read a table but as a whole. What
 /// is asked for is read then, through the file that stays open, with lseek(2) and read(2) alone:
 /// that is what a confined thread may do. Names are never kept: a kernel has megabytes of them, and
 /// few are asked for. A file that can't be read any more has no symbols. Not for two threads at
 /// once.
-class SymbolTable {
+class SymbolTable final : public Symbols {
  public:
   /// Errors: unreadable, no ELF file of that kind, truncated, no symbol table with functions (exit
   /// code Usage, the path is named).
   [[nodiscard]] static Result<SymbolTable> load(const std::filesystem::path& vmlinux);
 
-  /// "function+0x12" for an address inside a known function; nullopt elsewhere.
-  [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const;
+  [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const override;
   /// The name of the function that holds `address`.
   [[nodiscard]] std::optional<std::string> function(std::uint64_t address) const;
-  /// Of each of `names` its address, in one pass over the table; of several symbols of a name the
-  /// first one's. Names that are empty, or of no symbol, have none.
+  /// In one pass over the table.
   [[nodiscard]] std::vector<std::optional<std::uint64_t>> addresses_of(
-      std::span<const std::string_view> names) const;
-  [[nodiscard]] std::optional<std::uint64_t> address_of(std::string_view name) const;
+      std::span<const std::string_view> names) const override;
   /// Where functions lie, in address order, none in another. One that has no size reaches to the
   /// next; names are function()'s to tell.
   struct Extent {

@@ -38,12 +38,6 @@ bool GuestMemory::read_entry(arch::Gpa slot, std::uint64_t& value) const {
   return true;
 }
 
-std::optional<std::uint64_t> GuestMemory::read_u64(arch::Gpa gpa) const {
-  std::uint64_t value = 0;
-  if (!read_entry(gpa, value)) return std::nullopt;
-  return value;
-}
-
 bool GuestMemory::read_table(arch::Frame frame, arch::Table& copy) const {
   const std::uint64_t index = frame.number - arch::frame_of(base_).number;
   if (index >= size() >> arch::kPageShift) return false;

@@ -1,14 +1,13 @@
-// The one checked way to guest-physical memory.
+// Guest RAM.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "arch/arch.h"
-#include "arch/walk.h"
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"
+#include "vmm/memory/memory.h"
 
 namespace sealvisor::memory {
 
@@ -21,7 +20,7 @@ inline constexpr const char* kRamFile = "sealvisor-ram";
 
 /// Guest RAM: one shared memory file, mapped read-only here. The guest changes it while it is read;
 /// an aligned 8-byte word never tears.
-class GuestMemory final : public arch::TableReader {
+class GuestMemory final : public Memory {
  public:
   /// Makes `bytes` of zeroed RAM. Precondition of the machines: a multiple of 2 MiB, at least
   /// 64 MiB, at most 2 GiB (one piece below the x86 device hole); else an error (Usage).
@@ -32,10 +31,10 @@ class GuestMemory final : public arch::TableReader {
   [[nodiscard]] arch::Gpa base() const { return base_; }
   [[nodiscard]] std::uint64_t size() const { return mapping_.size(); }
 
-  /// Copies out.size() bytes from `gpa`. False, and `out` unspecified, unless all are RAM.
-  [[nodiscard]] bool read(arch::Gpa gpa, std::span<std::byte> out) const;
-  [[nodiscard]] std::optional<std::uint64_t> read_u64(arch::Gpa gpa) const;
+  [[nodiscard]] RamBounds bounds() const { return {base_, size()}; }
 
+  [[nodiscard]] bool is_ram(arch::Frame frame) const override { return bounds().holds(frame); }
+  [[nodiscard]] bool read(arch::Gpa gpa, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
   [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
   [[nodiscard]] bool holds(arch::Frame frame, const arch::Table& known) const override;

@@ -31,7 +31,12 @@ AddressSpace* Spaces::find(Frame root) {
   return found == spaces_.end() ? nullptr : &found->second;
 }
 
-const AddressSpace* Spaces::running() {
+const AddressSpace* Spaces::find(Frame root) const {
+  const auto found = spaces_.find(root);
+  return found == spaces_.end() ? nullptr : &found->second;
+}
+
+const AddressSpace* Spaces::running() const {
   if (!current_) return nullptr;
   const AddressSpace* space = find(*current_);
   if (arch_ != arch::Arch::X86_64 || (space != nullptr && !space->placements.empty())) return space;

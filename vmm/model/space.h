@@ -141,6 +141,9 @@ class Spaces {
   static void inherit(AddressSpace& child, const AddressSpace& parent);
 
   [[nodiscard]] AddressSpace* find(arch::Frame root);
+  [[nodiscard]] const AddressSpace* find(arch::Frame root) const;
+  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
+  [[nodiscard]] const AddressSpace* running() const;
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
@@ -161,8 +164,6 @@ class Spaces {
     unsigned level;
   };
 
-  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
-  [[nodiscard]] const AddressSpace* running();
   void search(AddressSpace& space, Look& look);
   /// A place for the mapping of `found`, which has none in `space` yet.
   void place(AddressSpace& space, const Elsewhere& found) const;

@@ -10,8 +10,7 @@ void TableCopies::clear() {
 const arch::Table* TableCopies::find(arch::Frame frame) const {
   const auto found = tables_.find(frame);
   if (found != tables_.end()) return &found->second;
-  std::uint64_t ignored = 0;
-  if (!missing_ && memory_.read_entry(frame.gpa(), ignored)) missing_ = frame;
+  if (!missing_ && is_ram_(frame)) missing_ = frame;
   return nullptr;
 }
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "arch/walk.h"
 
@@ -12,8 +14,8 @@ namespace sealvisor::model {
 /// What the re-walk reads where the vCPU does not wait for it. Reads as memory does.
 class TableCopies final : public arch::TableReader {
  public:
-  /// `memory` tells what is RAM at all, and must outlive this.
-  explicit TableCopies(const arch::TableReader& memory) : memory_(memory) {}
+  /// `is_ram` tells what is RAM at all.
+  explicit TableCopies(std::function<bool(arch::Frame)> is_ram) : is_ram_(std::move(is_ram)) {}
 
   void add(arch::Frame frame, const arch::Table& table) { tables_[frame] = table; }
   /// Forgets everything: the next moment begins.
@@ -27,7 +29,7 @@ class TableCopies final : public arch::TableReader {
  private:
   [[nodiscard]] const arch::Table* find(arch::Frame frame) const;
 
-  const arch::TableReader& memory_;
+  std::function<bool(arch::Frame)> is_ram_;
   std::unordered_map<arch::Frame, arch::Table> tables_;
   mutable std::optional<arch::Frame> missing_;
 };

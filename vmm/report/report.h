@@ -228,6 +228,14 @@ struct Start {
   std::optional<std::uint64_t> instructions;
 };
 
+/// The trace that was kept of a run.
+struct Evidence {
+  std::uint64_t events = 0;
+  std::uint64_t trace_bytes = 0;
+  std::uint64_t trace_blocks = 0;
+  std::string trace_end;  ///< Digest of its last block, hexadecimal.
+};
+
 struct Run {
   arch::Arch arch{};
   std::string recipe;     ///< Or the path of the user's image.
@@ -261,8 +269,9 @@ struct Run {
   /// guest of kvm runs, so that this is its peak. What earlier guests of the process left, and
   /// others that run beside it, is in it. nullopt: can't be told.
   std::optional<std::uint64_t> resident_bytes;
-  bool good = false;    ///< This run came out as its recipe says it must.
-  std::string summary;  ///< One line.
+  std::optional<Evidence> evidence;  ///< nullopt: none was asked for, or it could not be kept.
+  bool good = false;                 ///< This run came out as its recipe says it must.
+  std::string summary;               ///< One line.
 };
 
 /// A run that was asked for and could not start: no guest ran, nothing is said about it.

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "guest/protocol/doorbell.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory.h"
 #include "vmm/model/identity.h"
 #include "vmm/model/space.h"
 
@@ -46,7 +46,7 @@ struct IdentityDoubt {
 /// changes it.
 class Announcements {
  public:
-  Announcements(arch::Arch arch, const memory::GuestMemory& memory, model::Identities& identities)
+  Announcements(arch::Arch arch, const memory::Memory& memory, model::Identities& identities)
       : arch_(arch), memory_(memory), identities_(identities) {}
 
   /// Processes of this run map RAM through /dev/mem: entries that are special are no news.
@@ -99,7 +99,7 @@ class Announcements {
   void name_again(const std::string& name, const Seen& seen);
 
   arch::Arch arch_;
-  const memory::GuestMemory& memory_;
+  const memory::Memory& memory_;
   model::Identities& identities_;
   bool expect_special_ = false;
   std::map<std::string, bool> unreachable_;

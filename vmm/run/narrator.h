@@ -7,7 +7,7 @@
 #include "arch/any_format.h"
 #include "arch/arch.h"
 #include "vmm/image/symbols.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory.h"
 #include "vmm/model/space.h"
 #include "vmm/report/report.h"
 
@@ -16,7 +16,7 @@ namespace sealvisor::run {
 class Narrator {
  public:
   /// `symbols` may be nullptr: functions are then addresses.
-  Narrator(arch::Arch arch, const memory::GuestMemory& memory, const image::SymbolTable* symbols)
+  Narrator(arch::Arch arch, const memory::Memory& memory, const image::Symbols* symbols)
       : arch_(arch), memory_(memory), symbols_(symbols) {}
 
   /// `code_root` translates the writer's pc: the root that it ran on, or arm64's TTBR1 root.
@@ -32,8 +32,8 @@ class Narrator {
                                                   arch::Frame code_root);
 
   arch::Arch arch_;
-  const memory::GuestMemory& memory_;
-  const image::SymbolTable* symbols_;
+  const memory::Memory& memory_;
+  const image::Symbols* symbols_;
   std::unordered_map<std::uint64_t, std::string> instructions_;  // kernel text does not change
 };
 

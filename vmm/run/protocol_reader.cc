@@ -175,7 +175,7 @@ Status check_message(const Message& message) {
   return check_bounds(message);
 }
 
-Result<Message> read_message(const arch::AnyFormat& format, const memory::GuestMemory& memory,
+Result<Message> read_message(const arch::AnyFormat& format, const memory::Memory& memory,
                              arch::Frame root, arch::Gva gva) {
   if (gva.value % protocol::kMessageSize != 0) {
     return bad(

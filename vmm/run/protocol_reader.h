@@ -7,7 +7,7 @@
 #include "arch/any_format.h"
 #include "guest/protocol/doorbell.h"
 #include "vmm/base/result.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory.h"
 
 namespace sealvisor::run {
 
@@ -16,8 +16,8 @@ namespace sealvisor::run {
 /// type, names that end, counts within the protocol's bounds. An error says which of these failed,
 /// with the value (exit code GuestFailed).
 [[nodiscard]] Result<protocol::Message> read_message(const arch::AnyFormat& format,
-                                                     const memory::GuestMemory& memory,
-                                                     arch::Frame root, arch::Gva gva);
+                                                     const memory::Memory& memory, arch::Frame root,
+                                                     arch::Gva gva);
 
 /// The checks on a copy alone; pure.
 [[nodiscard]] Status check_message(const protocol::Message& message);

@@ -1,7 +1,8 @@
 #include "vmm/run/run.h"
 
-#include <algorithm>
+#include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,51 +11,71 @@
 #include "vmm/base/cpu_time.h"
 #include "vmm/base/resident.h"
 #include "vmm/engine/engine.h"
-#include "vmm/evidence/trace_writer.h"
 #include "vmm/image/initramfs.h"
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/run/outcome.h"
+#include "vmm/run/recorder.h"
 #include "vmm/run/session.h"
 
 namespace sealvisor::run {
 
 namespace {
 
-using engine::End;
-
-constexpr std::size_t kConsoleTail = 8192;
-
-/// Connects the engine with the session; keeps the console's end and the trace.
+/// Connects the engine with the session, and with the evidence if it is kept.
 class Bridge final : public engine::Observer {
  public:
-  Bridge(Session& session, std::optional<evidence::TraceWriter>& trace)
-      : session_(session), trace_(trace) {}
+  /// `recorder` may be nullptr.
+  Bridge(Session& session, Recorder* recorder, const RunRequest& request)
+      : session_(session), recorder_(recorder), request_(request) {}
 
   void on_events(std::span<const event::Event> events) override {
-    if (trace_) trace_->append(events);
-    for (const event::Event& event : events) session_.on_event(event);
+    if (!request_.mutate) {
+      pass_on(events);
+      return;
+    }
+    for (event::Event event : events) {
+      request_.mutate(event);
+      pass_on(std::span(&event, 1));
+    }
   }
   void on_table_copy(const event::Event& event, const arch::Table& table) override {
-    if (trace_) trace_->append(std::span(&event, 1));
+    if (recorder_ != nullptr) recorder_->on_table_copy(event, table);
     session_.on_table_copy(event, table);
   }
   engine::StopReply on_stopped(const event::Event& event) override {
     if (event.kind == event::Kind::Doorbell && !first_doorbell_) first_doorbell_ = event.icount;
+    if (recorder_ != nullptr) recorder_->on_stopped();
     Commands commands = session_.on_stopped(event);
+    if (recorder_ != nullptr) recorder_->on_answered();
     return {std::move(commands.watch_content), std::move(commands.give_up)};
   }
   void on_console(std::span<const char> bytes) override {
-    console_.append(bytes.data(), bytes.size());
-    if (console_.size() > 2 * kConsoleTail) console_.erase(0, console_.size() - kConsoleTail);
+    if (recorder_ != nullptr) recorder_->on_console(bytes);
+    console_.add({bytes.data(), bytes.size()});
   }
-  [[nodiscard]] const std::string& console() const { return console_; }
+  [[nodiscard]] const ConsoleTail& console() const { return console_; }
   /// When the guest first rang, in instructions where the engine counts them.
   [[nodiscard]] std::optional<std::uint64_t> first_doorbell() const { return first_doorbell_; }
 
  private:
+  void pass_on(std::span<const event::Event> events) {
+    if (recorder_ == nullptr) {
+      for (const event::Event& event : events) session_.on_event(event);
+      return;
+    }
+    // One at a time: what the session reads of memory belongs behind the event.
+    for (const event::Event& event : events) {
+      recorder_->on_events(std::span(&event, 1));
+      session_.on_event(event);
+    }
+  }
+
   Session& session_;
-  std::optional<evidence::TraceWriter>& trace_;
-  std::string console_;
+  Recorder* recorder_;
+  const RunRequest& request_;
+  ConsoleTail console_;
   std::optional<std::uint64_t> first_doorbell_;
 };
 
@@ -68,26 +89,6 @@ std::string arguments_for(const RunRequest& request) {
     arguments.append(" ").append(words);
   }
   return arguments;
-}
-
-std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
-  if (outcome.end == End::GuestReset && finished) return "agent finished";
-  if (console.find(kPanicText) != std::string::npos) return "kernel panic";
-  if (outcome.end == End::GuestReset) return "the machine reset before the agent was done";
-  std::string text = engine::name_of(outcome.end);
-  if (!outcome.text.empty()) text += ": " + outcome.text;
-  return text;
-}
-
-std::string last_lines(const std::string& text, std::size_t lines) {
-  std::size_t start = text.size();
-  while (start > 0 && lines > 0) {
-    const std::size_t newline = text.rfind('\n', start - 1);
-    if (newline == std::string::npos) return text;
-    start = newline;
-    --lines;
-  }
-  return text.substr(std::min(start + 1, text.size()));
 }
 
 }  // namespace
@@ -151,45 +152,26 @@ Result<report::Run> run_one(const RunRequest& request) {
                     : engine::make_tcg_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
 
-  report::Run run;
-  run.arch = request.arch;
-  run.recipe = request.recipe;
-  run.variant = request.variant;
-  run.engine = engine::name_of(request.engine);
-  run.sealed = request.sealed;
-  run.control = request.control;
-  run.kernel_path = request.kernel_image.string();
-
-  Session session(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
-  std::optional<evidence::TraceWriter> trace;
-  if (!request.trace_dir.empty()) {
-    auto opened = evidence::TraceWriter::create(
-        request.trace_dir / fmt::format("{}-{}.events.gz", arch::name_of(request.arch),
-                                        std::filesystem::path(request.recipe).filename().string()));
-    if (!opened) return opened.error();
-    trace.emplace(std::move(opened).value());
+  std::unique_ptr<Recorder> recorder;
+  if (!request.evidence_dir.empty()) {
+    auto made = Recorder::create(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
+    if (!made) return made.error();
+    recorder = std::move(made).value();
   }
-  Bridge bridge(session, trace);
+  Session session(request, recorder ? recorder->memory() : engine.value()->memory(),
+                  recorder  ? recorder->symbols()
+                  : symbols ? &*symbols
+                            : nullptr);
+  Bridge bridge(session, recorder.get(), request);
   const double cpu_before = thread_cpu_seconds();
   auto outcome = engine.value()->run(bridge);
   if (!outcome) return outcome.error();
 
   const engine::Outcome& how = outcome.value();
-  run.ending.good = how.end == End::GuestReset && session.finished();
-  run.lane = how.lane;  // what can't be seen depends on it
-  session.finish(run);
-  run.engine_version = how.version;
-  run.mechanism = how.mechanism;
-  for (const std::string& limit : how.limits) run.blind_spots.push_back(limit);
+  report::Run run = report_of(request, session, how, bridge.console());
   for (const engine::Cost& cost : how.costs) {
     run.costs.push_back({cost.name, cost.count, cost.microseconds});
   }
-  if (how.stepped) {
-    run.counts.stepped_instructions = how.stepped->instructions;
-    run.counts.stepped_entries = how.stepped->entries;
-    run.counts.stepped_untrapped = how.stepped->untrapped;
-  }
-  run.cpu_model = how.cpu_model;
   run.seconds = how.wall_seconds;
   run.cpu_seconds = how.engine_cpu_seconds + thread_cpu_seconds() - cpu_before;
   if (const auto first = session.first_message()) {
@@ -206,14 +188,13 @@ Result<report::Run> run_one(const RunRequest& request) {
   run.start.instructions =
       request.engine == engine::Kind::Tcg ? bridge.first_doorbell() : how.start.instructions;
   run.resident_bytes = resident_bytes(memory::kRamFile);
-  run.ending.text = ending_text(how, session.finished(), bridge.console());
-  run.ending.interrupted = !run.ending.good && how.end == End::Interrupted;
-  if (!run.ending.good) run.ending.console_tail = last_lines(bridge.console(), 20);
-  if (trace) {
-    if (auto closed = trace->close(); !closed) {
+  if (recorder) {
+    if (auto kept = recorder->close(how, session.code())) {
+      run.evidence = std::move(kept).value();
+    } else {
       run.findings.push_back(
           {fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch), request.recipe),
-           "evidence", closed.error().message, false, ""});
+           "evidence", kept.error().message, false, ""});
     }
   }
   return run;

@@ -44,7 +44,9 @@ struct RunRequest {
   std::string cpu_model;         ///< Empty: the default of the architecture.
   std::string kernel_arguments;  ///< Appended to the command line.
   std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
-  std::filesystem::path trace_dir;                        ///< Empty: no trace is kept.
+  /// Folder of this run's evidence (docs/evidence.md), which is there and empty; empty: none is
+  /// kept.
+  std::filesystem::path evidence_dir;
   /// CPU of the process before it prepared its first guest, in report::Start::cpu_ms too.
   double shared_cpu_seconds = 0;
   bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
@@ -56,7 +58,7 @@ struct RunRequest {
   /// kvm: the return to user mode of this number, counted from 1, gets no trap. A negative control
   /// only; 0 in every real run.
   std::uint32_t leave_return = 0;
-  /// Called for each event before it is applied; may change it. A negative control only: the
+  /// Called for each event before anyone else sees it; may change it. A negative control only: the
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;
   std::function<void(std::string_view)> progress;  ///< One line at a time; may be empty.

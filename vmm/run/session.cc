@@ -26,12 +26,12 @@ constexpr const char* kStores = "control/stores";
 constexpr const char* kStoresCode = "control/stores-code";
 }  // namespace
 
-Session::Session(const RunRequest& request, const memory::GuestMemory& memory,
-                 const image::SymbolTable* symbols)
+Session::Session(const RunRequest& request, const memory::Memory& memory,
+                 const image::Symbols* symbols)
     : request_(request),
       memory_(memory),
       symbols_(symbols),
-      copies_(memory),
+      copies_([&memory](Frame frame) { return memory.is_ram(frame); }),
       spaces_(mirror_, identities_),
       announcements_(request.arch, memory, identities_),
       narrator_(request.arch, memory, symbols),
@@ -90,9 +90,7 @@ Frame Session::code_root(const Event& event) const {
   return model::root_of(request_.arch, event.root);
 }
 
-void Session::on_event(const Event& original) {
-  Event event = original;
-  if (request_.mutate) request_.mutate(event);
+void Session::on_event(const Event& event) {
   ++counts_.events;
   switch (event.kind) {
     case Kind::Registers: {
@@ -113,6 +111,7 @@ void Session::on_event(const Event& original) {
     case Kind::ContentWrite:
       if (event.part == 0) ++counts_.content_writes;
       code_stores_.on_write(event);
+      code_.on_write(event);
       if (tampering_) tampering_->on_write(event);
       break;
     case Kind::Limit:
@@ -131,7 +130,8 @@ void Session::on_event(const Event& original) {
       break;
   }
   if (const auto violation = seal::judge_content(identities_, event)) judged(*violation);
-  for (const model::MappingChange& change : spaces_.on_event(event)) {
+  const std::vector<model::MappingChange> changes = spaces_.on_event(event);
+  for (const model::MappingChange& change : changes) {
     if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
     if (course_.wants_change(change.space) && spaces_.format()) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
@@ -140,6 +140,7 @@ void Session::on_event(const Event& original) {
   mirror_.apply(event);
   take_ended();
   if (event.kind == Kind::UserEntry) on_user_entry(event);
+  if (listener_) listener_(event, changes);
 }
 
 void Session::take_ended() {
@@ -299,6 +300,7 @@ Commands Session::on_stopped(const Event& event) {
         "what it does next";
   }
   commands.watch_content = identities_.code_frames();
+  code_.on_stopped(memory_, commands.watch_content);
   return commands;
 }
 
@@ -721,6 +723,12 @@ void Session::finish(report::Run& run) {
         fmt::format("{} difference(s) between guest memory and the event stream; the first: {}",
                     counts_.mismatches,
                     first_mismatch_.empty() ? mirror_.first_broken() : first_mismatch_));
+  }
+  code_.on_end(memory_);
+  if (run.ending.good) {
+    if (std::string text = code_.difference(); !text.empty()) {
+      add("monitor", "code", "of the code of system mappings " + text);
+    }
   }
   std::vector<std::string_view> reached;
   for (const event::Limit limit : limits_) reached.emplace_back(event::text_of(limit));

@@ -3,23 +3,27 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "vmm/event/event.h"
 #include "vmm/image/symbols.h"
-#include "vmm/memory/guest_memory.h"
+#include "vmm/memory/memory.h"
 #include "vmm/model/mirror.h"
 #include "vmm/model/paging.h"
 #include "vmm/model/space.h"
 #include "vmm/model/table_copies.h"
 #include "vmm/run/announcements.h"
 #include "vmm/run/cells.h"
+#include "vmm/run/code_watch.h"
 #include "vmm/run/known.h"
 #include "vmm/run/narrator.h"
 #include "vmm/run/run.h"
@@ -36,8 +40,7 @@ struct Commands {
 class Session {
  public:
   /// `memory` and `symbols` (nullptr: none) must outlive the session.
-  Session(const RunRequest& request, const memory::GuestMemory& memory,
-          const image::SymbolTable* symbols);
+  Session(const RunRequest& request, const memory::Memory& memory, const image::Symbols* symbols);
 
   /// One event, in order. The vCPU may be running.
   void on_event(const event::Event& event);
@@ -46,7 +49,18 @@ class Session {
   /// The vCPU waits behind `event` (Doorbell or RunEnd), which on_event has taken already.
   [[nodiscard]] Commands on_stopped(const event::Event& event);
 
-  /// Fills everything that the session knows into `run`.
+  /// Told of each event behind on_event(), with the changes that it made to system mappings: for
+  /// who lists events with what they mean.
+  using Listener = std::function<void(const event::Event&, std::span<const model::MappingChange>)>;
+  void listen(Listener listener) { listener_ = std::move(listener); }
+  [[nodiscard]] const model::Spaces& spaces() const { return spaces_; }
+  [[nodiscard]] const model::Identities& identities() const { return identities_; }
+  [[nodiscard]] const CodeWatch& code() const { return code_; }
+  /// The scenario that runs.
+  [[nodiscard]] const std::string& where() const { return course_.where(); }
+
+  /// Fills everything that the session knows into `run`. Precondition: the guest is gone, and
+  /// run.ending.good, run.lane are set.
   void finish(report::Run& run);
 
   /// Whether the agent said goodbye.
@@ -109,8 +123,8 @@ class Session {
   [[nodiscard]] arch::Frame code_root(const event::Event& event) const;
 
   const RunRequest& request_;
-  const memory::GuestMemory& memory_;
-  const image::SymbolTable* symbols_;
+  const memory::Memory& memory_;
+  const image::Symbols* symbols_;
   model::Mirror mirror_;
   model::TableCopies copies_;
   model::Identities identities_;
@@ -120,6 +134,7 @@ class Session {
   Course course_;
   StoreControl stores_;
   StoreControl code_stores_;
+  CodeWatch code_;
   std::optional<TamperControl> tampering_;
   EntryControl entries_;
   report::Counts counts_;
@@ -144,6 +159,7 @@ class Session {
   std::optional<event::Event> run_end_;
   std::set<event::Limit> limits_;
   bool bye_ = false;
+  Listener listener_;
 };
 
 }  // namespace sealvisor::run

@@ -1,9 +1,9 @@
 // The program with each guest: exit code, message, evidence.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -20,6 +20,8 @@
 #include "tests/nested/faults/child.h"
 #include "tests/nested/faults/guests.h"
 #include "vmm/engine/kvm/host.h"
+#include "vmm/evidence/manifest.h"
+#include "vmm/evidence/trace_reader.h"
 
 namespace sealvisor::test {
 
@@ -116,19 +118,24 @@ void try_inherited(Checks& checks) {
   checks.result("boot with an inherited file", "open:" + open, why);
 }
 
-/// Bytes of events in a trace; -1: it is not whole.
-long trace_bytes(const fs::path& path) {
-  gzFile file = ::gzopen(path.c_str(), "rb");
-  if (file == nullptr) return -1;
-  std::array<char, 65536> block{};
-  long total = 0;
-  int got = 0;
-  while ((got = ::gzread(file, block.data(), block.size())) > 0) total += got;
-  return ::gzclose(file) == Z_OK && got == 0 ? total : -1;
+/// Events of a trace; -1: it is not whole.
+long trace_events(const fs::path& folder) {
+  const auto description = evidence::read_whole(folder / evidence::kRunName);
+  if (!description) return -1;
+  auto source = evidence::FileSource::open(folder / evidence::kTraceName,
+                                           evidence::digest_of(description.value()));
+  if (!source) return -1;
+  evidence::TraceReader reader(source.value());
+  for (long events = 0;;) {
+    const auto step = reader.next();
+    if (!step) return -1;
+    if (step.value().kind == evidence::Step::Kind::Ended) return events;
+    if (step.value().kind == evidence::Step::Kind::Event) ++events;
+  }
 }
 
-/// What the report and the trace lack; empty: nothing.
-std::string judge_evidence(const fs::path& json, const fs::path& traces, std::string_view words,
+/// What the report and the bundle lack; empty: nothing.
+std::string judge_evidence(const fs::path& json, const fs::path& bundle, std::string_view words,
                            std::string_view finding) {
   std::ifstream in(json);
   const auto report = nlohmann::json::parse(in, nullptr, false);
@@ -142,31 +149,35 @@ std::string judge_evidence(const fs::path& json, const fs::path& traces, std::st
   if (report["runs"][0].dump().find(finding) == std::string::npos) {
     return fmt::format("no '{}' in the report", finding);
   }
-  const fs::path trace =
-      traces / fmt::format("{}-guest.events.gz", arch::name_of(engine::kvm::native_arch().value()));
-  const long bytes = trace_bytes(trace);
-  if (bytes < 0) return trace.string() + " is not there or not whole";
-  if (!finding.empty() && bytes < 100) return trace.string() + " is empty";
+  const fs::path folder =
+      bundle / fmt::format("runs/{}-guest", arch::name_of(engine::kvm::native_arch().value()));
+  const long events = trace_events(folder);
+  if (events < 0) return folder.string() + " has no trace that is whole";
+  if (!finding.empty() && events < 2) return folder.string() + " has an empty trace";
+  const auto checked = evidence::check_bundle(bundle);
+  if (!checked) return checked.error().message;
+  if (!checked.value().faults.empty()) return checked.value().faults.front().text;
   return "";
 }
 
 struct Verify {
   fs::path json = "/tmp/report.json";
-  fs::path traces = "/tmp/traces";
+  fs::path bundle = "/tmp/bundle";
   std::unique_ptr<Child> child;
 };
 
-Verify start_verify(const char* deadline, const fs::path& traces = "") {
+/// `bundle`: a folder that is there and empty; none: one of its own.
+Verify start_verify(const char* deadline, const fs::path& bundle = "") {
   Verify verify;
   fs::remove(verify.json);
-  if (!traces.empty()) {
-    verify.traces = traces;
+  if (!bundle.empty()) {
+    verify.bundle = bundle;
   } else {
-    fs::remove_all(verify.traces);
+    fs::remove_all(verify.bundle);
   }
   verify.child = std::make_unique<Child>(std::vector<std::string>{
       kProgram, "verify", "--engine", "kvm", "--memory", "64", "--kernel", kImage, "--scenario",
-      "munmap/whole", "--json", verify.json, "--trace", verify.traces, "--deadline", deadline});
+      "munmap/whole", "--json", verify.json, "--bundle", verify.bundle, "--deadline", deadline});
   return verify;
 }
 
@@ -178,30 +189,37 @@ void try_verify(Checks& checks, const Guest& guest) {
                       : guest.end == End::GuestReset ? "the machine reset before the agent was done"
                                                      : guest.words;
   std::string why = judge(*verify.child, code, 4, "");
-  if (why.empty()) why = judge_evidence(verify.json, verify.traces, words, guest.finding);
+  if (why.empty()) why = judge_evidence(verify.json, verify.bundle, words, guest.finding);
   checks.result(name, fmt::format("exit code {}, {}", code, words), why);
 }
 
-/// A disk that is full while the trace is written: it is said, and the run is whole all the same.
+/// A disk that gets full while the evidence is written: it is said, and the run is whole all the
+/// same. It has room for two pages, and they are of the first two files that are written to: the
+/// head of the trace, and what was asked for. The console, where the guest says something, has
+/// none.
 void try_full_disk(Checks& checks) {
+  constexpr const char* kName = "verify with a full disk";
   write_image(guest_named("doorbell-flood"));
   const fs::path full = "/tmp/full";
   fs::create_directory(full);
-  fs::create_symlink(
-      "/dev/full",
-      full / fmt::format("{}-guest.events.gz", arch::name_of(engine::kvm::native_arch().value())));
+  if (::mount("tmpfs", full.c_str(), "tmpfs", 0, "size=8k") != 0) {
+    return checks.fail(kName, fmt::format("mounting {}: errno {}", full.string(), errno));
+  }
   const Verify verify = start_verify("2", full);
   const int code = verify.child->finish();
-  std::string why = judge(*verify.child, code, 4, "No space left on device");
+  std::string why = judge(*verify.child, code, 4, "--bundle: /tmp/full is not sealed");
   std::ifstream in(verify.json);
   const auto report = nlohmann::json::parse(in, nullptr, false);
   if (why.empty() && report.is_discarded()) why = "no JSON report";
-  if (why.empty() &&
-      report["runs"][0].dump().find("had not ended after 2 s") == std::string::npos) {
-    why = "the report does not say how the guest ended";
+  for (const char* words : {"had not ended after 2 s", "No space left on device"}) {
+    if (why.empty() && report["runs"][0].dump().find(words) == std::string::npos) {
+      why = fmt::format("no '{}' in the report", words);
+    }
   }
+  if (why.empty() && fs::exists(full / "seal")) why = "a bundle that is not whole has a seal";
+  if (::umount(full.c_str()) != 0 && why.empty()) why = "the disk is still in use";
   fs::remove_all(full);
-  checks.result("verify with a full disk", "exit code 4, No space left on device", why);
+  checks.result(kName, "exit code 4, No space left on device, no seal", why);
 }
 
 /// MiB, of a line of /proc/meminfo.
@@ -310,7 +328,7 @@ void try_kill(Checks& checks) {
   const int code = verify.child->await_end(took);
   std::string why = judge(*verify.child, code, 4, "interrupted");
   if (why.empty()) {
-    why = judge_evidence(verify.json, verify.traces, "interrupted: signal 15 (Terminated)",
+    why = judge_evidence(verify.json, verify.bundle, "interrupted: signal 15 (Terminated)",
                          "doorbell");
   }
   if (!runs) why = "ended by itself: " + one_line(verify.child->text());

@@ -125,6 +125,23 @@ TEST_F(NestedPlan, HasTheKernelsOfItsRecipes) {
       << "later than those of the guests, whose report is to be written";
 }
 
+TEST_F(NestedPlan, HasWhatABundleKeepsOfItsKernels) {
+  options_.recipes = {"lts-sealed"};
+  tree_.file("kernel/config", "CONFIG_MSEAL_SYSTEM_MAPPINGS=y\n");
+  tree_.file("kernel/build.json", "{}\n");
+  auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(words(made.value()), Not(HasSubstr("--bundle")));
+  options_.bundle = "mine";
+  made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(words(made.value()), HasSubstr("--bundle /out/bundle "));
+  EXPECT_THAT(
+      kernels(made.value()),
+      ElementsAre("kernels/lts-sealed/arm64/vmlinux", "kernels/lts-sealed/arm64/Image",
+                  "kernels/lts-sealed/arm64/config", "kernels/lts-sealed/arm64/build.json"));
+}
+
 TEST_F(NestedPlan, HasAnImageOfTheUsersInTheirPlace) {
   options_.machine.kernel = tree_.file("mine/kernel", arm64_image());
   options_.machine.symbols = tree_.file("mine/symbols/kernel", std::string(3 << 20, 's'));

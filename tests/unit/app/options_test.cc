@@ -45,12 +45,12 @@ TEST(Options, VerifyByDefaultIsTheMainJob) {
 TEST(Options, VerifyTakesAllItsOptions) {
   const auto verify = parsed<VerifyOptions>(
       "verify --arch arm64 --recipe a --recipe b --scenario munmap/* --scenario life/fork "
-      "--json out.json --trace dir --deadline 5 --memory 512 --cpu max --witness");
+      "--json out.json --bundle dir --deadline 5 --memory 512 --cpu max --witness");
   EXPECT_THAT(verify.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(verify.recipes, ElementsAre("a", "b"));
   EXPECT_THAT(verify.machine.scenarios, ElementsAre("munmap/*", "life/fork"));
   EXPECT_EQ(verify.json, "out.json");
-  EXPECT_EQ(verify.trace, "dir");
+  EXPECT_EQ(verify.bundle, "dir");
   EXPECT_EQ(verify.deadline.count(), 5);
   EXPECT_EQ(verify.machine.memory_mib, 512U);
   EXPECT_EQ(verify.machine.cpu_model, "max");
@@ -63,6 +63,35 @@ TEST(Options, AGuestInAnEmulatedHostHasMoreTime) {
   EXPECT_EQ(parsed<VerifyOptions>("verify --engine kvm-nested --deadline 120").deadline.count(),
             120);
   EXPECT_EQ(parsed<VerifyOptions>("verify --engine tcg").deadline.count(), 120);
+}
+
+TEST(Options, AnAuditTakesAFolderAndASeal) {
+  EXPECT_EQ(parsed<AuditOptions>("audit b").folder, "b");
+  EXPECT_EQ(parsed<AuditOptions>("audit b").seal, "");
+  EXPECT_EQ(parsed<AuditOptions>("audit b --seal abc").seal, "abc");
+}
+
+TEST(Options, ATraceIsListedForPeopleOrForPrograms) {
+  using Format = TraceOptions::Format;
+  EXPECT_EQ(parsed<TraceOptions>("trace query b").format, Format::Text);
+  EXPECT_EQ(parsed<TraceOptions>("trace export b").format, Format::JsonLines);
+  const auto csv = parsed<TraceOptions>("trace export b --format csv --out o.csv");
+  EXPECT_EQ(csv.format, Format::Csv);
+  EXPECT_EQ(csv.folder, "b");
+  EXPECT_EQ(csv.out, "o.csv");
+  const TraceFilter filter =
+      parsed<TraceOptions>(
+          "trace query b --run x86* --process 7 --process 8 --mapping [vdso] --frame 0x400000 "
+          "--function zap_* --kind slot-write --from 10 --to 20")
+          .filter;
+  EXPECT_THAT(filter.runs, ElementsAre("x86*"));
+  EXPECT_THAT(filter.processes, ElementsAre(7U, 8U));
+  EXPECT_THAT(filter.mappings, ElementsAre("[vdso]"));
+  EXPECT_THAT(filter.frames, ElementsAre(0x400000U));
+  EXPECT_THAT(filter.functions, ElementsAre("zap_*"));
+  EXPECT_THAT(filter.kinds, ElementsAre("slot-write"));
+  EXPECT_EQ(filter.from, 10U);
+  EXPECT_EQ(filter.to, 20U);
 }
 
 TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
@@ -204,7 +233,8 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --memory 129", "129 is not even"},
       {"verify --step-check", "--engine kvm"},
       {"verify --leave-return 2", "--engine kvm"},
-      {"verify --engine kvm-nested --trace t", "keeps no trace"},
+      {"verify --engine kvm-nested --bundle b",
+       "--bundle with --engine kvm-nested needs one --arch"},
       {"verify --engine kvm-nested --json r", "needs one --arch"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
@@ -234,6 +264,13 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"kernel build", "recipe"},
       {"kernel build a riscv", "riscv"},
       {"scenarios --yaml", "--yaml"},
+      {"audit", "folder"},
+      {"audit a b", "b"},
+      {"trace", "subcommand"},
+      {"trace query", "folder"},
+      {"trace query b --format csv", "--format"},
+      {"trace export b --format xml", "xml not in {jsonl,csv}"},
+      {"trace query b --from soon", "soon"},
   };
   for (const Case& one : cases) {
     const auto command = parse_options(words(one.line));

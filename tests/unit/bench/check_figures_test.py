@@ -137,7 +137,7 @@ class Micro(unittest.TestCase):
         report = json.loads(micro())
         next(row for row in report["benchmarks"] if row["name"] == "trace")["error_occurred"] = True
         self.assertEqual(broken(check_figures.judge_micro, json.dumps(report)),
-                         ["trace / trace_zlib"])
+                         ["trace / trace_zstd"])
 
     def test_a_row_that_is_gone_is_missing(self):
         report = json.loads(micro())

@@ -35,7 +35,7 @@ TEST_P(Mirror, RewalkFindsAStoreWithoutAnEvent) {
 
 TEST_P(Mirror, ReadsCopiesAsItReadsMemory) {
   const Frame root = guest.new_process();
-  model::TableCopies copies(guest.memory);
+  model::TableCopies copies([&](Frame frame) { return guest.memory.ram.contains(frame); });
   const auto compare = [&] {
     return model::rewalk(guest.format, copies, guest.mirror, root, arch::Half::Lower,
                          arch::Scope::UserHalf);

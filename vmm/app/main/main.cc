@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/app/audit.h"
 #include "vmm/app/bench.h"
 #include "vmm/app/bench_nested.h"
 #include "vmm/app/boot.h"
@@ -19,6 +20,7 @@
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
+#include "vmm/app/trace.h"
 #include "vmm/app/variants.h"
 #include "vmm/app/verify.h"
 #include "vmm/base/fd.h"
@@ -62,7 +64,7 @@ struct Run {
 
   int operator()(const app::VerifyOptions& options) const {
     return apart([&] {
-      return options.machine.nested ? app::verify_nested(options) : app::verify(options);
+      return options.machine.nested ? app::verify_nested(options) : app::verify(options, command);
     });
   }
   int operator()(const app::BootOptions& options) const {
@@ -72,6 +74,8 @@ struct Run {
     return apart(
         [&] { return options.nested ? app::bench_nested(options) : app::bench(options, command); });
   }
+  int operator()(const app::AuditOptions& options) const { return app::audit(options); }
+  int operator()(const app::TraceOptions& options) const { return app::trace(options); }
   int operator()(const app::ScenariosOptions& options) const { return scenarios(options); }
   int operator()(const app::DoctorOptions& /*options*/) const { return app::doctor(); }
   int operator()(const app::KernelOptions& options) const { return kernel(options); }

@@ -1,0 +1,89 @@
+#include "vmm/app/bundle.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/app/temporary.h"
+#include "tests/unit/support/scripted_run.h"
+
+namespace sealvisor::app {
+namespace {
+
+using test::ScriptedRun;
+using testing::HasSubstr;
+
+TEST(Bundle, TakesAFolderThatIsNewOrEmpty) {
+  const Temporary folder;
+  EXPECT_TRUE(Bundle::create(folder.path(), "").ok());
+  EXPECT_TRUE(Bundle::create(folder.path() / "a/b", "").ok());
+  const auto full = Bundle::create(folder.path(), "");
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ExitCode::Usage);
+  EXPECT_THAT(full.error().message, HasSubstr("expected a folder that is new or empty"));
+  folder.file("file", "");
+  const auto none = Bundle::create(folder.path() / "file/b", "");
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().code, ExitCode::HostLacks);
+}
+
+TEST(Bundle, DoesNothingWithoutAFolder) {
+  auto bundle = Bundle::create({}, "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests(1);
+  EXPECT_TRUE(bundle.value().attach(requests).ok());
+  EXPECT_TRUE(requests[0].evidence_dir.empty());
+  EXPECT_TRUE(bundle.value().finish({}, "").ok());
+  EXPECT_FALSE(bundle.value().seal().has_value());
+  EXPECT_EQ(text_of(bundle.value(), {}), "");
+}
+
+TEST(Bundle, GivesEachRunAFolderOfItsOwn) {
+  const Temporary folder;
+  const Temporary inputs;
+  auto bundle = Bundle::create(folder.path(), "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests(5, ScriptedRun::request(inputs.path()));
+  requests[2].recipe = "my image.bz";
+  requests[3].recipe = "../..";
+  requests[4].recipe = "lts-sealed:pti";
+  ASSERT_TRUE(bundle.value().attach(requests).ok());
+  EXPECT_EQ(requests[0].evidence_dir, folder.path() / "runs/x86_64-lts-sealed");
+  EXPECT_EQ(requests[1].evidence_dir, folder.path() / "runs/x86_64-lts-sealed-2");
+  EXPECT_EQ(requests[2].evidence_dir, folder.path() / "runs/x86_64-my_image.bz");
+  EXPECT_EQ(requests[3].evidence_dir, folder.path() / "runs/x86_64-.._..");
+  EXPECT_EQ(requests[4].evidence_dir, folder.path() / "runs/x86_64-lts-sealed_pti");
+}
+
+TEST(Bundle, WhatDidNotRunLeavesNothing) {
+  const Temporary folder;
+  const Temporary inputs;
+  auto bundle = Bundle::create(folder.path(), "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs.path())};
+  ASSERT_TRUE(bundle.value().attach(requests).ok());
+  ASSERT_TRUE(bundle.value().finish({}, "{}").ok());
+  EXPECT_FALSE(std::filesystem::exists(requests[0].evidence_dir));
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "seal"));
+}
+
+TEST(Bundle, OneThatIsNotWholeIsNotSealed) {
+  const Temporary folder;
+  const Temporary inputs;
+  auto bundle = Bundle::create(folder.path(), "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs.path())};
+  ASSERT_TRUE(bundle.value().attach(requests).ok());
+  // A disk that was full: the run is in the report, and has no evidence.
+  report::Report report;
+  report.runs.emplace_back();
+  report.runs[0].arch = requests[0].arch;
+  report.runs[0].recipe = requests[0].recipe;
+  const auto sealed = bundle.value().finish(report, "{}");
+  ASSERT_FALSE(sealed.ok());
+  EXPECT_EQ(sealed.error().code, ExitCode::HostLacks);
+  EXPECT_THAT(sealed.error().message, HasSubstr("x86_64 lts-sealed is not whole"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "seal"));
+}
+
+}  // namespace
+}  // namespace sealvisor::app

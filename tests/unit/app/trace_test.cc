@@ -1,0 +1,178 @@
+#include "vmm/app/trace.h"
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/unit/support/test_bundle.h"
+
+namespace sealvisor::test {
+namespace {
+
+using app::TraceFilter;
+using app::TraceOptions;
+using app::TraceRow;
+using testing::HasSubstr;
+
+TraceRow row() {
+  TraceRow row;
+  row.run = "x86_64 lts-sealed";
+  row.event.kind = event::Kind::SlotWrite;
+  row.event.level = 1;
+  row.event.size = 8;
+  row.event.parts = 1;
+  row.event.icount = 1000;
+  row.event.pc = 0xffffffff81000000;
+  row.event.gpa = 0x3008;
+  row.event.old_value = 0x400025;
+  row.process = 7;
+  row.function = "zap_pte_range+0x12";
+  row.scenario = "munmap/whole";
+  row.mappings = {"[vdso]"};
+  row.gva = 0x7ffff7fd0000;
+  row.frames = {0x3000, 0x400000};
+  return row;
+}
+
+TEST(TraceFilter, AsksForNothingByItself) { EXPECT_TRUE(app::matches({}, row())); }
+
+TEST(TraceFilter, AsksForEachThing) {
+  const auto both = [](const TraceFilter& fits, const TraceFilter& does_not) {
+    EXPECT_TRUE(app::matches(fits, row()));
+    EXPECT_FALSE(app::matches(does_not, row()));
+  };
+  both({.runs = {"arm64 *", "x86_64 *"}}, {.runs = {"arm64 *"}});
+  both({.processes = {1, 7}}, {.processes = {1}});
+  both({.mappings = {"[vvar]", "[vdso]"}}, {.mappings = {"[vvar]"}});
+  both({.frames = {0x400010}}, {.frames = {0x401000}});
+  both({.functions = {"zap_*"}}, {.functions = {"zap"}});
+  both({.kinds = {"slot-*"}}, {.kinds = {"root-load"}});
+  both({.from = 1000}, {.from = 1001});
+  both({.to = 1000}, {.to = 999});
+  // All of them at once.
+  both({.processes = {7}, .mappings = {"[vdso]"}}, {.processes = {7}, .mappings = {"[vvar]"}});
+}
+
+TEST(TraceFilter, WhatHasNoFunctionOrProcessIsOfNone) {
+  TraceRow other = row();
+  other.function.clear();
+  other.process.reset();
+  EXPECT_FALSE(app::matches({.functions = {"*"}}, other));
+  EXPECT_FALSE(app::matches({.processes = {7}}, other));
+}
+
+TEST(TraceLines, AreJsonLines) {
+  const std::string line = app::render(row(), TraceOptions::Format::JsonLines);
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+  const auto json = nlohmann::json::parse(line);
+  EXPECT_EQ(json["icount"], 1000);
+  EXPECT_EQ(json["kind"], "slot-write");
+  EXPECT_EQ(json["process"], 7);
+  EXPECT_EQ(json["old"], "0x400025");
+  EXPECT_EQ(json["new"], "0x0");
+  EXPECT_EQ(json["function"], "zap_pte_range+0x12");
+  EXPECT_EQ(json["mappings"], nlohmann::json({"[vdso]"}));
+  EXPECT_EQ(json["gva"], "0x7ffff7fd0000");
+}
+
+TEST(TraceLines, AreCsvWithAHead) {
+  TraceRow one = row();
+  one.scenario = "a \"b\", c";
+  const std::string head = app::head_of(TraceOptions::Format::Csv);
+  const std::string line = app::render(one, TraceOptions::Format::Csv);
+  EXPECT_THAT(line, HasSubstr("x86_64 lts-sealed,1000,slot-write,7,\"a \"\"b\"\", c\",0x3008,1,"));
+  // As many columns, but for the two commas... the one within quotes.
+  EXPECT_EQ(std::count(head.begin(), head.end(), ',') + 1,
+            std::count(line.begin(), line.end(), ','));
+  EXPECT_EQ(app::head_of(TraceOptions::Format::JsonLines), "");
+}
+
+TEST(TraceLines, AreForPeople) {
+  EXPECT_THAT(
+      app::render(row(), TraceOptions::Format::Text),
+      HasSubstr("process    7 0x3008 level 1 0x400025 -> 0x0 by zap_pte_range+0x12 [vdso] at "
+                "0x7ffff7fd0000 in munmap/whole\n"));
+}
+
+class TraceCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    bundle_.make(ScriptedRun::Kernel::Obeys);
+    options_.folder = bundle_.folder();
+  }
+  /// The lines that come.
+  std::vector<std::string> list(int expected = 0) {
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(app::trace(options_), expected);
+    said_ = testing::internal::GetCapturedStderr();
+    std::istringstream stream(testing::internal::GetCapturedStdout());
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+  }
+  TestBundle bundle_;
+  TraceOptions options_;
+  std::string said_;
+};
+
+TEST_F(TraceCommand, ListsAllEvents) {
+  // Copies of tables are no events that a session applies.
+  const auto lines = list();
+  EXPECT_GT(lines.size(), 20U);
+  EXPECT_THAT(said_, HasSubstr(" events"));
+}
+
+TEST_F(TraceCommand, FindsWhoUnmappedTheVdso) {
+  options_.format = TraceOptions::Format::JsonLines;
+  options_.filter.mappings = {"[vdso]"};
+  options_.filter.functions = {"zap_*"};
+  options_.filter.kinds = {"slot-write"};
+  std::size_t cleared = 0;
+  for (const std::string& line : list()) {
+    const auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json["mappings"][0], "[vdso]");
+    if (json["new"] != "0x0") continue;
+    ++cleared;
+    EXPECT_EQ(json["scenario"], "munmap/whole");
+    EXPECT_EQ(json["process"], 1);
+  }
+  EXPECT_EQ(cleared, 2U);
+}
+
+TEST_F(TraceCommand, FindsByFrameAndTime) {
+  options_.format = TraceOptions::Format::JsonLines;
+  options_.filter.frames = {FakeGuest::kVdso.gpa().value};
+  const auto lines = list();
+  ASSERT_FALSE(lines.empty());
+  const auto last = nlohmann::json::parse(lines.back())["icount"].get<std::uint64_t>();
+  options_.filter.from = last;
+  EXPECT_FALSE(list().empty());
+  options_.filter.from = last + 1;
+  EXPECT_TRUE(list().empty());
+}
+
+TEST_F(TraceCommand, WritesToAFile) {
+  const app::Temporary folder;
+  options_.format = TraceOptions::Format::Csv;
+  options_.out = folder.path() / "events.csv";
+  EXPECT_TRUE(list().empty());
+  EXPECT_TRUE(app::Temporary::read(options_.out).starts_with("run,icount,kind,"));
+  options_.out = folder.path() / "none/events.csv";
+  EXPECT_TRUE(list(2).empty());
+  EXPECT_THAT(said_, HasSubstr("--out"));
+}
+
+TEST_F(TraceCommand, ListsNothingOfABundleThatWasChanged) {
+  bundle_.write(evidence::kReportName, "{}");
+  EXPECT_TRUE(list(1).empty());
+  EXPECT_THAT(said_, HasSubstr("report.json"));
+}
+
+}  // namespace
+}  // namespace sealvisor::test

@@ -1,0 +1,155 @@
+#include "vmm/run/description.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/app/temporary.h"
+#include "tests/unit/support/scripted_run.h"
+#include "vmm/run/outcome.h"
+
+namespace sealvisor::test {
+namespace {
+
+using testing::HasSubstr;
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return at == std::string::npos ? text : text.replace(at, from.size(), to);
+}
+
+TEST(Description, ComesBack) {
+  const app::Temporary folder;
+  run::RunRequest request = ScriptedRun::request(folder.path());
+  request.arch = Arch::Arm64;
+  request.engine = engine::Kind::Kvm;
+  request.mechanism = engine::Mechanism::Audited;
+  request.control = true;
+  request.recipe = "lying:force-never";
+  request.variant = "force-never";
+  request.kernel_arguments = "proc_mem.force_override=never";
+  request.cpu_model = "host";
+  request.step_check = true;
+  request.leave_return = 3;
+  scenario::PlanItem life;
+  life.scenario = scenario::find("life/fork");
+  life.count = 5;
+  request.plan.push_back(life);
+  scenario::PlanItem compat;
+  compat.scenario = scenario::find("procmem/self");
+  ASSERT_NE(compat.scenario, nullptr);
+  compat.cell = 2;
+  compat.mapping = scenario::mapping_named("[vdso] (32-bit)");
+  request.plan.push_back(compat);
+  const auto text = run::describe_run(request);
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  const auto again = run::parse_description(text.value());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  const run::RunRequest& back = again.value();
+  EXPECT_EQ(back.arch, request.arch);
+  EXPECT_EQ(back.recipe, request.recipe);
+  EXPECT_EQ(back.variant, request.variant);
+  EXPECT_EQ(back.kernel_arguments, request.kernel_arguments);
+  EXPECT_EQ(back.engine, request.engine);
+  EXPECT_EQ(back.mechanism, request.mechanism);
+  EXPECT_TRUE(back.expectations && back.sealed && back.control && back.step_check);
+  EXPECT_EQ(back.cpu_model, request.cpu_model);
+  EXPECT_EQ(back.memory_bytes, request.memory_bytes);
+  EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);
+  EXPECT_EQ(back.leave_return, request.leave_return);
+  ASSERT_EQ(back.plan.size(), 3U);
+  EXPECT_EQ(back.plan[0].scenario, request.plan[0].scenario);
+  EXPECT_EQ(back.plan[0].mapping, request.plan[0].mapping);
+  EXPECT_EQ(back.plan[1].count, 5U);
+  EXPECT_EQ(back.plan[2].scenario, compat.scenario);
+  EXPECT_EQ(back.plan[2].mapping, compat.mapping);
+}
+
+TEST(Description, HasNothingOfTheHostsFolders) {
+  const app::Temporary one;
+  const app::Temporary other;
+  const auto first = run::describe_run(ScriptedRun::request(one.path()));
+  const auto second = run::describe_run(ScriptedRun::request(other.path()));
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first.value(), second.value());
+  const run::RunRequest request = ScriptedRun::request(other.path());
+  other.file("vmlinux", "another kernel");
+  const auto third = run::describe_run(request);
+  ASSERT_TRUE(third.ok());
+  EXPECT_NE(third.value(), first.value());
+}
+
+TEST(Description, NamesAFileThatIsNotThere) {
+  const app::Temporary folder;
+  run::RunRequest request = ScriptedRun::request(folder.path());
+  request.kernel_image = folder.path() / "none";
+  const auto text = run::describe_run(request);
+  ASSERT_FALSE(text.ok());
+  EXPECT_EQ(text.error().code, ExitCode::HostLacks);
+  EXPECT_THAT(text.error().message, HasSubstr("none: No such file"));
+}
+
+TEST(Description, RefusesWhatItIsNot) {
+  const app::Temporary folder;
+  const std::string text = run::describe_run(ScriptedRun::request(folder.path())).value();
+  const auto why = [](const std::string& edited) {
+    const auto request = run::parse_description(edited);
+    return request ? std::string() : request.error().message;
+  };
+  EXPECT_EQ(why(text), "");
+  EXPECT_THAT(why("no JSON"), HasSubstr("run: no JSON"));
+  EXPECT_THAT(why("[]"), HasSubstr("expected an object"));
+  EXPECT_THAT(why(replaced(text, "sealvisor-run-1", "sealvisor-run-9")), HasSubstr("\"schema\""));
+  EXPECT_THAT(why(replaced(text, "\"x86_64\"", "\"vax\"")), HasSubstr("\"arch\""));
+  EXPECT_THAT(why(replaced(text, "\"tcg\"", "\"xen\"")), HasSubstr("\"engine\""));
+  EXPECT_THAT(why(replaced(text, "\"best\"", "\"worst\"")), HasSubstr("\"mechanism\""));
+  EXPECT_THAT(why(replaced(text, "67108864", "67108865")), HasSubstr("\"memory_bytes\""));
+  EXPECT_THAT(why(replaced(text, "67108864", "999999999999")), HasSubstr("\"memory_bytes\""));
+  EXPECT_THAT(why(replaced(text, "67108864", "-1")), HasSubstr("\"memory_bytes\""));
+  EXPECT_THAT(why(replaced(text, "cell 1 [vdso]", "cell 1 [heap]")),
+              HasSubstr("line 1, 'cell 1 [heap] munmap whole': no such mapping"));
+  EXPECT_THAT(why(replaced(text, "\"witness\": false", "\"witness\": 0")),
+              HasSubstr("\"witness\""));
+  EXPECT_THAT(why(replaced(text, "\"event_version\": ", "\"event_version\": 1")),
+              HasSubstr("\"event_version\""));
+}
+
+TEST(Outcome, ComesBack) {
+  engine::Outcome outcome;
+  outcome.end = engine::End::GuestCrashed;
+  outcome.text = "triple fault";
+  outcome.version = "QEMU 10.0.2";
+  outcome.cpu_model = "max";
+  outcome.lane = "audited";
+  outcome.mechanism = "traps";
+  outcome.limits = {"one", "two"};
+  outcome.stepped = engine::StepCount{1, 2, 3};
+  const std::string text = run::render_outcome(outcome);
+  const auto again = run::parse_outcome(text);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(run::render_outcome(again.value()), text);
+  EXPECT_EQ(again.value().end, outcome.end);
+  EXPECT_FALSE(run::parse_outcome("{}").ok());
+  EXPECT_FALSE(run::parse_outcome(replaced(text, "guest crashed", "happily")).ok());
+  EXPECT_FALSE(run::parse_outcome(replaced(text, "\"entries\":2", "\"entries\":-2")).ok());
+}
+
+TEST(ConsoleTail, DoesNotDependOnHowTheBytesCame) {
+  std::string all;
+  run::ConsoleTail one;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string line = "line " + std::to_string(i) + "\n";
+    all += line;
+    one.add(line);
+  }
+  run::ConsoleTail whole;
+  whole.add(all);
+  EXPECT_EQ(one.text(), whole.text());
+  EXPECT_EQ(one.text(), all.substr(all.size() - one.text().size()));
+  EXPECT_EQ(one.text().size(), 8192U);
+}
+
+}  // namespace
+}  // namespace sealvisor::test

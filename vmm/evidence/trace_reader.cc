@@ -1,0 +1,116 @@
+#include "vmm/evidence/trace_reader.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace sealvisor::evidence {
+
+using arch::Gpa;
+using event::Kind;
+
+Result<FileSource> FileSource::open(const std::filesystem::path& file, const Digest& seed) {
+  auto blocks = BlockReader::open(file, seed);
+  if (!blocks) return blocks.error();
+  return FileSource(file.string(), std::move(blocks).value());
+}
+
+std::string FileSource::place() const {
+  return fmt::format("{}: block {}, at byte {}", name_, blocks_.block(), blocks_.offset());
+}
+
+Error TraceReader::fail(const std::string& text) const {
+  return Error{ExitCode::Failed,
+               fmt::format("{}: behind step {}: {}", source_.place(), steps_, text)};
+}
+
+Result<std::optional<Record>> TraceReader::record() {
+  if (peeked_) return std::exchange(peeked_, std::nullopt);
+  while (!done_ && wire_.empty()) {
+    auto block = source_.next();
+    if (!block) return block.error();
+    done_ = block.value().empty();
+    wire_ = WireReader(block.value());
+  }
+  if (done_) return std::optional<Record>();
+  auto next = decoder_.next(wire_);
+  if (!next) return fail(next.error().message);
+  return std::optional<Record>(std::move(next).value());
+}
+
+Result<const Record*> TraceReader::peek() {
+  if (!peeked_) {
+    auto next = record();
+    if (!next) return next.error();
+    peeked_ = std::move(next).value();
+  }
+  return peeked_ ? &*peeked_ : nullptr;
+}
+
+Status TraceReader::absorb() {
+  for (;;) {
+    const auto next = peek();
+    if (!next) return next.error();
+    if (next.value() == nullptr || next.value()->kind != Record::Kind::Memory) return {};
+    peeked_.reset();
+  }
+}
+
+Result<Step> TraceReader::next() {
+  Step step;
+  auto next = record();
+  if (!next) return next.error();
+  if (!next.value()) return fail("the trace ends without its last record");
+  ++steps_;
+  if (next.value()->kind == Record::Kind::Memory) {
+    // Behind the last stop: what was looked at once the guest was gone.
+    if (auto read = absorb(); !read) return read.error();
+    next = record();
+    if (!next) return next.error();
+    if (!next.value() || next.value()->kind != Record::Kind::Reads) {
+      return fail("memory that was read, and the run goes on");
+    }
+  }
+  Record& first = *next.value();
+  if (first.kind == Record::Kind::Event) {
+    if (auto read = absorb(); !read) return read.error();
+    step.event = last_ = first.event;
+    if (step.event.kind != Kind::TableCopy) return step;
+    step.kind = Step::Kind::Copy;
+    const ShadowFrame* const frame = shadow().find(arch::frame_of(Gpa{step.event.gpa}));
+    if (frame == nullptr || !frame->known.all())
+      return fail("a table was copied that is not there");
+    step.table = &frame->words;
+    return step;
+  }
+  if (first.kind == Record::Kind::Stopped) {
+    if (last_.kind != Kind::Doorbell && last_.kind != Kind::RunEnd) {
+      return fail("the vCPU stood still behind an event at which it does not");
+    }
+    last_ = {};
+    step.kind = Step::Kind::Stopped;
+    if (auto read = absorb(); !read) return read.error();
+    next = record();
+    if (!next) return next.error();
+    if (!next.value() || next.value()->kind != Record::Kind::Reads) {
+      return fail("a stop without what was read in it");
+    }
+    step.reads = next.value()->reads;
+    return step;
+  }
+  if (first.kind != Record::Kind::Reads) return fail("an end without what was read before it");
+  step.kind = Step::Kind::Ended;
+  step.reads = first.reads;
+  next = record();
+  if (!next) return next.error();
+  if (!next.value() || next.value()->kind != Record::Kind::Ended) {
+    return fail("what was read, and neither a stop before it nor the end behind it");
+  }
+  step.ended = std::move(next.value()->ended);
+  const auto behind = peek();
+  if (!behind) return behind.error();
+  if (behind.value() != nullptr) return fail("records behind the last one");
+  return step;
+}
+
+}  // namespace sealvisor::evidence

@@ -1,0 +1,166 @@
+#include "vmm/report/compare.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "vmm/report/json.h"
+
+namespace sealvisor::report {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/// Of a run: what its host measured, or where it kept things.
+constexpr const char* kOfTheHost[] = {"seconds", "cpu_seconds",    "start_to_init", "start",
+                                      "costs",   "resident_bytes", "kernel_path"};
+constexpr std::size_t kMostText = 200;
+constexpr std::size_t kMostNotRun = 1000;
+
+Result<Json> parse(std::string_view text) {
+  Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object() || json.value("schema", Json()) != kReportSchema) {
+    return Error{ExitCode::Failed,
+                 fmt::format("the report: no JSON with schema \"{}\"", kReportSchema)};
+  }
+  for (const char* member : {"runs", "not_run"}) {
+    if (json.value(member, Json()).is_array()) continue;
+    return Error{ExitCode::Failed, fmt::format("the report: \"{}\": expected an array", member)};
+  }
+  return json;
+}
+
+std::string text_of(const Json& json) {
+  std::string text = json.is_string() ? json.get<std::string>()
+                                      : json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  if (text.size() > kMostText) text.resize(kMostText);
+  return text;
+}
+
+std::string member(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "?";
+}
+
+/// What an item of an array is called.
+std::string name_of_item(const std::string& list, std::size_t index, const Json& item) {
+  if (item.is_object()) {
+    if (list == "runs") return fmt::format("{} {}", member(item, "arch"), member(item, "recipe"));
+    if (list == "cells") {
+      return fmt::format("{} {}/{}", member(item, "mapping"), member(item, "operation"),
+                         member(item, "form"));
+    }
+    if (list == "findings") return "finding " + member(item, "id");
+    if (item.contains("name")) return member(item, "name");
+  }
+  return fmt::format("{} {}", list, index + 1);
+}
+
+/// Walks both at once, as deep as the computed one goes.
+class Walk {
+ public:
+  Walk(Comparison& result, bool told) : result_(result), told_(told) {}
+
+  void both(const std::string& where, const std::string& name, const Json& recorded,
+            const Json& computed) {
+    if (computed.is_object() && recorded.is_object()) {
+      objects(where, recorded, computed);
+    } else if (computed.is_array() && recorded.is_array()) {
+      arrays(where, name, recorded, computed);
+    } else if (recorded != computed) {
+      add(where, text_of(recorded), text_of(computed));
+    }
+  }
+
+ private:
+  void add(const std::string& where, std::string recorded, std::string computed) {
+    result_.differences.push_back({where, std::move(recorded), std::move(computed)});
+  }
+  static std::string below(const std::string& where, const std::string& name) {
+    return where.empty() ? name : where + ": " + name;
+  }
+  void objects(const std::string& where, const Json& recorded, const Json& computed) {
+    for (const auto& [name, value] : computed.items()) {
+      if (name == "instruction" && !told_) continue;
+      const auto other = recorded.find(name);
+      if (other == recorded.end()) {
+        add(below(where, name), "nothing", text_of(value));
+      } else if (value.is_array()) {
+        // Its items say what they are.
+        both(where, name, *other, value);
+      } else {
+        both(below(where, name), name, *other, value);
+      }
+    }
+    for (const auto& [name, value] : recorded.items()) {
+      if (!computed.contains(name)) add(below(where, name), text_of(value), "nothing");
+    }
+  }
+  void arrays(const std::string& where, const std::string& name, const Json& recorded,
+              const Json& computed) {
+    const std::size_t common = std::min(recorded.size(), computed.size());
+    for (std::size_t i = 0; i < common; ++i) {
+      both(below(where, name_of_item(name, i, computed[i])), "", recorded[i], computed[i]);
+    }
+    for (std::size_t i = common; i < recorded.size(); ++i) {
+      add(below(where, name_of_item(name, i, recorded[i])), text_of(recorded[i]), "nothing");
+    }
+    for (std::size_t i = common; i < computed.size(); ++i) {
+      add(below(where, name_of_item(name, i, computed[i])), "nothing", text_of(computed[i]));
+    }
+  }
+
+  Comparison& result_;
+  bool told_;
+};
+
+void leave_out_the_host(Json& report) {
+  for (Json& run : report["runs"]) {
+    if (!run.is_object()) continue;
+    for (const char* name : kOfTheHost) run.erase(name);
+  }
+}
+
+}  // namespace
+
+Result<Comparison> compare(std::string_view recorded, const Report& computed, bool told) {
+  auto then = parse(recorded);
+  if (!then) return then.error();
+  Json now = Json::parse(render_json(computed));
+  leave_out_the_host(then.value());
+  leave_out_the_host(now);
+  Comparison result;
+  for (const Run& run : computed.runs) {
+    result.cells += run.cells.size();
+    result.lives += run.lives.size();
+  }
+  Walk(result, told).both("", "", then.value(), now);
+  return result;
+}
+
+Result<std::vector<NotRun>> not_run_of(std::string_view recorded) {
+  auto json = parse(recorded);
+  if (!json) return json.error();
+  std::vector<NotRun> not_run;
+  const Json& list = json.value()["not_run"];
+  const auto bad = [] {
+    return Error{ExitCode::Failed, "the report: \"not_run\": expected runs that could not start"};
+  };
+  if (list.size() > kMostNotRun) return bad();
+  for (const Json& one : list) {
+    if (!one.is_object()) return bad();
+    const auto arch = arch::parse_arch(member(one, "arch"));
+    const Json code = one.value("exit_code", Json());
+    if (!arch || !code.is_number_unsigned() || code.get<std::uint64_t>() > 4) return bad();
+    not_run.push_back({*arch, member(one, "recipe"),
+                       Error{static_cast<ExitCode>(code.get<int>()), member(one, "message")}});
+  }
+  return not_run;
+}
+
+}  // namespace sealvisor::report

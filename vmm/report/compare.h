@@ -1,0 +1,37 @@
+// A report that was kept, beside the same one computed again.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/base/result.h"
+#include "vmm/report/report.h"
+
+namespace sealvisor::report {
+
+/// One thing that is not the same.
+struct Difference {
+  std::string what;      ///< "x86_64 lts-sealed: [vdso] munmap/whole: verdict".
+  std::string recorded;  ///< As JSON, cut to a line; "nothing" if it is not there.
+  std::string computed;
+};
+
+struct Comparison {
+  std::vector<Difference> differences;
+  std::size_t cells = 0;  ///< That were compared.
+  std::size_t lives = 0;
+};
+
+/// Compares all that was judged. What the host measured (times, memory, exits) or had (paths) is
+/// left out, and with `told` false the text of instructions, which another disassembler may put
+/// otherwise. Errors (Failed): `recorded` is no report of this version.
+[[nodiscard]] Result<Comparison> compare(std::string_view recorded, const Report& computed,
+                                         bool told);
+
+/// Runs of a report that could not start: nothing is known of them but what it says. Errors as
+/// above.
+[[nodiscard]] Result<std::vector<NotRun>> not_run_of(std::string_view recorded);
+
+}  // namespace sealvisor::report
