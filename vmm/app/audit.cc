@@ -59,7 +59,7 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   const RunEvidence& evidence = opened.value();
   result.name = fmt::format("{} {}", arch::name_of(evidence.request.arch), evidence.request.recipe);
   evidence::TraceReader trace(*evidence.source);
-  auto replayed = run::replay(evidence.request, trace, &evidence.symbols, evidence.console);
+  auto replayed = run::replay(evidence.request, trace, evidence.names(), evidence.console);
   if (!replayed) return replayed.error();
   result.events = replayed.value().events;
   result.divergence = replayed.value().divergence;

@@ -27,6 +27,10 @@ struct RunEvidence {
   evidence::RecordedSymbols symbols;
   std::string console;
   std::unique_ptr<evidence::FileSource> source;  ///< Of the trace, at its start.
+  /// For the session: nullptr if the run had no symbols, which is not the same as none of a name.
+  [[nodiscard]] const image::Symbols* names() const {
+    return request.symbols.empty() ? nullptr : &symbols;
+  }
 };
 /// Precondition: `bundle` was checked, and nothing of `run` has a fault. Errors name the file.
 [[nodiscard]] Result<RunEvidence> open_run(const std::filesystem::path& bundle,

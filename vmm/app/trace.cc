@@ -189,7 +189,7 @@ Result<std::uint64_t> list_run(const TraceOptions& options, const evidence::RunE
       if (matches(options.filter, row) && output.add(render(row, options.format))) ++listed;
     });
   };
-  auto done = run::replay(evidence.request, trace, &evidence.symbols, evidence.console, prepare);
+  auto done = run::replay(evidence.request, trace, evidence.names(), evidence.console, prepare);
   if (!done) return done.error();
   return listed;
 }

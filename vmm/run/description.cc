@@ -74,6 +74,19 @@ Result<std::vector<scenario::PlanItem>> plan_from(const std::vector<std::string>
   return std::vector<scenario::PlanItem>(plan->items.begin(), plan->items.begin() + plan->size);
 }
 
+/// The name of the file of symbols; empty if the run had none.
+Result<std::string> symbols_from(const Json& run) {
+  const Json files = run.value("files", Json());
+  evidence::Members of_files(files, "run: \"files\"");
+  if (auto good = of_files.status(); !good) return good.error();
+  const Json symbols = files.value("symbols", Json());
+  if (symbols.is_null()) return std::string();
+  evidence::Members file(symbols, "run: \"symbols\"");
+  std::string name = file.text("name");
+  if (auto good = file.status(); !good) return good.error();
+  return name;
+}
+
 template <typename Value, std::size_t N>
 Value named(evidence::Members& members, const char* member, const std::array<Value, N>& values) {
   const std::string word = members.text(member);
@@ -161,6 +174,9 @@ Result<RunRequest> parse_description(std::string_view text) {
   auto plan = plan_from(lines);
   if (!plan) return plan.error();
   request.plan = std::move(plan).value();
+  auto symbols = symbols_from(json.value());
+  if (!symbols) return symbols.error();
+  request.symbols = std::move(symbols).value();
   return request;
 }
 

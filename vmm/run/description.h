@@ -16,8 +16,9 @@ inline constexpr const char* kDescriptionSchema = "sealvisor-run-1";
 /// Errors (HostLacks): a file can't be read.
 [[nodiscard]] Result<std::string> describe_run(const RunRequest& request);
 
-/// The request again: what a session and a report need of it; paths are left out. Errors (Failed)
-/// name the member and what was expected.
+/// The request again: what a session and a report need of it. Paths are left out; `symbols` is the
+/// name of their file, empty if the run had none. Errors (Failed) name the member and what was
+/// expected.
 [[nodiscard]] Result<RunRequest> parse_description(std::string_view text);
 
 }  // namespace sealvisor::run

@@ -37,6 +37,13 @@ TEST(AuditOfABundle, ConfirmsWhatIsAsItWas) {
   }
 }
 
+TEST(AuditOfABundle, ConfirmsARunThatHadNoSymbols) {
+  TestBundle bundle;
+  bundle.make(Kernel::Obeys, false);
+  const Said said = audit(bundle);
+  EXPECT_TRUE(said.confirmed) << said.text;
+}
+
 TEST(AuditOfABundle, NamesAnEditedFileAndDoesNotJudgeByIt) {
   TestBundle bundle;
   bundle.make(Kernel::Refuses);

@@ -59,12 +59,25 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.memory_bytes, request.memory_bytes);
   EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);
   EXPECT_EQ(back.leave_return, request.leave_return);
+  EXPECT_EQ(back.symbols, "vmlinux");
   ASSERT_EQ(back.plan.size(), 3U);
   EXPECT_EQ(back.plan[0].scenario, request.plan[0].scenario);
   EXPECT_EQ(back.plan[0].mapping, request.plan[0].mapping);
   EXPECT_EQ(back.plan[1].count, 5U);
   EXPECT_EQ(back.plan[2].scenario, compat.scenario);
   EXPECT_EQ(back.plan[2].mapping, compat.mapping);
+}
+
+TEST(Description, SaysWhetherThereAreSymbols) {
+  const app::Temporary folder;
+  run::RunRequest request = ScriptedRun::request(folder.path());
+  request.symbols.clear();
+  const auto text = run::describe_run(request);
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  const auto again = run::parse_description(text.value());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_TRUE(again.value().symbols.empty());
+  EXPECT_THAT(text.value(), HasSubstr("\"symbols\": null"));
 }
 
 TEST(Description, HasNothingOfTheHostsFolders) {

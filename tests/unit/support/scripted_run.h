@@ -91,7 +91,8 @@ class ScriptedRun {
 
   /// Plays it. `run` gets the report.
   void play(report::Run& run) {
-    auto made = run::Recorder::create(request_, ram_, &symbols_);
+    auto made =
+        run::Recorder::create(request_, ram_, request_.symbols.empty() ? nullptr : &symbols_);
     ASSERT_TRUE(made.ok()) << made.error().message;
     recorder_ = std::move(made).value();
     session_ = std::make_unique<run::Session>(request_, recorder_->memory(), recorder_->symbols());

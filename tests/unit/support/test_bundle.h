@@ -25,8 +25,9 @@ class TestBundle {
   static constexpr const char* kNoKnown =
       R"({"schema": "sealvisor-known-findings-1", "findings": []})";
 
-  void make(ScriptedRun::Kernel kernel) {
+  void make(ScriptedRun::Kernel kernel, bool symbols = true) {
     std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs_.path())};
+    if (!symbols) requests[0].symbols.clear();
     inputs_.file("config", "CONFIG_MSEAL_SYSTEM_MAPPINGS=y\n");
     inputs_.file("build.json", "{}\n");
     auto bundle = app::Bundle::create(folder(), "sealvisor verify --bundle b");
