@@ -49,7 +49,7 @@ TEST(Wire, NothingIsReadPastTheEnd) {
   out.word(1);
   out.text("text");
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    WireReader in(std::span(bytes).first(size));
+    WireReader in{std::span(bytes).first(size)};
     in.number();
     in.word();
     in.text(100);

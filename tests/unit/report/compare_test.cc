@@ -27,8 +27,8 @@ std::string differences(const Report& recorded, const Report& computed, bool tol
 }
 
 TEST(CompareReports, FindsNothingInTheSame) {
-  for (const Run& run : {samples::sealed_run(), samples::unsealed_run(), samples::lying_run(),
-                         samples::failed_run()}) {
+  for (const report::Run& run : {samples::sealed_run(), samples::unsealed_run(),
+                                 samples::lying_run(), samples::failed_run()}) {
     EXPECT_EQ(differences(report_of(run), report_of(run)), "");
   }
   const auto comparison = compare(render_json(report_of(samples::sealed_run())),
@@ -38,7 +38,7 @@ TEST(CompareReports, FindsNothingInTheSame) {
 }
 
 TEST(CompareReports, LeavesOutWhatTheHostMeasured) {
-  Run other = samples::sealed_run();
+  report::Run other = samples::sealed_run();
   other.seconds += 1;
   other.cpu_seconds += 1;
   other.start_to_init += 1;
@@ -50,7 +50,7 @@ TEST(CompareReports, LeavesOutWhatTheHostMeasured) {
 }
 
 TEST(CompareReports, NamesTheCellAndWhatOfItDiffers) {
-  Run other = samples::sealed_run();
+  report::Run other = samples::sealed_run();
   const Cell& cell = other.cells.front();
   const std::string name =
       "x86_64 lts-sealed: " + cell.mapping + " " + cell.operation + "/" + cell.form;
@@ -61,7 +61,7 @@ TEST(CompareReports, NamesTheCellAndWhatOfItDiffers) {
 }
 
 TEST(CompareReports, NamesWhatIsThereOnceOnly) {
-  Run other = samples::sealed_run();
+  report::Run other = samples::sealed_run();
   other.cells.pop_back();
   EXPECT_THAT(differences(report_of(samples::sealed_run()), report_of(other)),
               HasSubstr(" / nothing\n"));
@@ -70,14 +70,14 @@ TEST(CompareReports, NamesWhatIsThereOnceOnly) {
 }
 
 TEST(CompareReports, ACountIsAVerdictToo) {
-  Run other = samples::sealed_run();
+  report::Run other = samples::sealed_run();
   ++other.counts.rewalks;
   EXPECT_THAT(differences(report_of(samples::sealed_run()), report_of(other)),
               HasSubstr("x86_64 lts-sealed: counts: rewalks: "));
 }
 
 TEST(CompareReports, InstructionsAreToldByTheSameDisassemblerOnly) {
-  Run run = samples::unsealed_run();
+  report::Run run = samples::unsealed_run();
   Cell* changed = nullptr;
   for (Cell& cell : run.cells) {
     if (!cell.changes.empty()) changed = &cell;

@@ -26,21 +26,26 @@
 
 namespace sealvisor::test {
 
-/// The frames of a FakeMemory as bytes.
+/// The frames of a FakeMemory as bytes, in RAM without holes: what holds no table is zeroes, as a
+/// guest that was just started has them.
 class FakeRam final : public memory::Memory {
  public:
-  explicit FakeRam(const FakeMemory& memory) : memory_(memory) {}
-  bool is_ram(Frame frame) const override { return memory_.ram.contains(frame); }
+  FakeRam(const FakeMemory& memory, std::uint64_t bytes) : memory_(memory), bytes_(bytes) {}
+  bool is_ram(Frame frame) const override { return frame.gpa().value < bytes_; }
   bool read_entry(Gpa slot, std::uint64_t& value) const override {
-    return slot.value % 8 == 0 && memory_.read_entry(slot, value);
+    if (slot.value % 8 != 0 || !is_ram(arch::frame_of(slot))) return false;
+    if (!memory_.read_entry(slot, value)) value = 0;
+    return true;
   }
   bool read_table(Frame frame, arch::Table& copy) const override {
-    return memory_.read_table(frame, copy);
+    if (!is_ram(frame)) return false;
+    if (!memory_.read_table(frame, copy)) copy = {};
+    return true;
   }
   bool read(Gpa gpa, std::span<std::byte> out) const override {
     for (std::byte& byte : out) {
       arch::Table words;
-      if (!memory_.read_table(arch::frame_of(gpa), words)) return false;
+      if (!read_table(arch::frame_of(gpa), words)) return false;
       byte = reinterpret_cast<const std::byte*>(words.data())[gpa.value % arch::kPageSize];
       ++gpa.value;
     }
@@ -49,6 +54,7 @@ class FakeRam final : public memory::Memory {
 
  private:
   const FakeMemory& memory_;
+  std::uint64_t bytes_;
 };
 
 class ScriptedRun {
@@ -84,7 +90,7 @@ class ScriptedRun {
   }
 
   ScriptedRun(const run::RunRequest& request, Kernel kernel)
-      : request_(request), kernel_(kernel), ram_(guest_.memory) {
+      : request_(request), kernel_(kernel), ram_(guest_.memory, request.memory_bytes) {
     symbols_.code[guest_.source().pc] = "zap_pte_range+0x12";
     symbols_.places["linux_banner"] = std::nullopt;
   }
