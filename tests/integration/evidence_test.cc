@@ -234,7 +234,8 @@ TEST_P(Evidence, ChangedBytesAreNamed) {
       edited[at] = static_cast<char>(edited[at] ^ 0x10);
       std::ofstream(entry.path(), std::ios::binary) << edited;
       const std::string name = entry.path().lexically_relative(bundle()).generic_string();
-      EXPECT_THAT(audit(bundle(), 1), HasSubstr("CHANGED " + name + ": block "));
+      EXPECT_THAT(audit(bundle(), 1),
+                  AllOf(HasSubstr("CHANGED " + name + ": "), HasSubstr("block ")));
     }
     std::ofstream(entry.path(), std::ios::binary) << was;
   }
@@ -277,20 +278,21 @@ TEST_P(Evidence, AForgedReportIsNotWhatTheTraceGives) {
                         "gives as-expected"));
 }
 
-/// Drops the first entry write that unmaps in a cell: what a run records whose watch is broken.
+/// Changes some entry writes: what a run records whose watch is broken.
 TEST_P(Evidence, ARunWithABrokenWatchIsAuditedToThatVerdict) {
   run::RunRequest request = request_for(GetParam(), "lts-unsealed", {"munmap/whole"});
   request.evidence_dir = bundle();
   fs::create_directories(request.evidence_dir);
-  bool dropped = false;
+  // Several: the kernel may write one of them again before memory is looked at.
+  int changed = 0;
   request.mutate = [&](event::Event& event) {
-    if (dropped || event.kind != event::Kind::SlotWrite || event.icount < 20'000'000) return;
-    dropped = true;
+    if (changed == 16 || event.kind != event::Kind::SlotWrite || event.icount < 20'000'000) return;
+    ++changed;
     event.new_value ^= 0x1000;
   };
   report::Run run;
   run_guest(request, run);
-  ASSERT_TRUE(dropped);
+  ASSERT_EQ(changed, 16);
   EXPECT_GT(run.counts.mismatches, 0U);
   ASSERT_TRUE(run.evidence.has_value());
   auto opened = app::open_run(folder_.path(), {"bundle", 0, 0, {}});
@@ -352,7 +354,7 @@ TEST_P(Evidence, EventsAreListed) {
   ASSERT_EQ(all.finish(), 0) << all.text();
   const std::string lines = bytes_of(csv);
   EXPECT_TRUE(lines.starts_with("run,icount,kind,process,"));
-  EXPECT_GT(std::count(lines.begin(), lines.end(), '\n'), 10'000);
+  EXPECT_GT(std::count(lines.begin(), lines.end(), '\n'), 5'000);
 }
 
 /// The main job, kept and audited: all six guests.
