@@ -41,7 +41,5 @@ struct InstructionFacts {
 /// Capstone does not know comes as ".inst 0x.." or ".byte ..".
 [[nodiscard]] std::string disassemble(Arch arch, std::span<const std::uint8_t> bytes,
                                       std::uint64_t address);
-/// Which Capstone that is: "4.0". Another one may put the same instruction otherwise.
-[[nodiscard]] std::string disassembler_version();
 
 }  // namespace sealvisor::arch

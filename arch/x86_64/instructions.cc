@@ -191,7 +191,7 @@ InstructionFacts classify(std::span<const std::uint8_t> bytes) {
   }
 }
 
-std::string_view describe_system(std::span<const std::uint8_t> bytes) {
+SystemName describe_system(std::span<const std::uint8_t> bytes) {
   struct Named {
     std::array<std::uint8_t, 4> bytes;
     std::size_t size;
@@ -209,7 +209,7 @@ std::string_view describe_system(std::span<const std::uint8_t> bytes) {
     if (bytes.size() < named.size) continue;
     bool same = true;
     for (std::size_t i = 0; i < named.size; ++i) same = same && bytes[i] == named.bytes[i];
-    if (same) return named.name;
+    if (same) return {named.size, named.name};
   }
   return {};
 }

@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "arch/instructions.h"
+#include "arch/disassembler.h"
 #include "vmm/app/lies.h"
 #include "vmm/evidence/digest.h"
 #include "vmm/report/conclude.h"

@@ -13,7 +13,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include "arch/instructions.h"
+#include "arch/disassembler.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/write_file.h"
 #include "vmm/evidence/block_file.h"
