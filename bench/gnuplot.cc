@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "bench/html.h"
+#include "vmm/report/html/markup.h"
 
 namespace sealvisor::bench {
 
@@ -117,8 +117,8 @@ Result<std::string> inline_svg(std::string_view svg, const std::string& prefix, 
       "xmlns:xlink=\"http://www.w3.org/1999/xlink\" role=\"img\" "
       "aria-labelledby=\"{}title {}desc\">\n<title id=\"{}title\">{}</title>\n"
       "<desc id=\"{}desc\">{}</desc>{}</svg>",
-      plot.width, plot.height, prefix, prefix, prefix, html_text(plot.title), prefix,
-      html_text(plot.description), body);
+      plot.width, plot.height, prefix, prefix, prefix, report::html::escape(plot.title), prefix,
+      report::html::escape(plot.description), body);
 }
 
 Result<std::vector<Drawing>> draw(const std::vector<Plot>& plots, const RunProgram& run) {

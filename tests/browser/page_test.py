@@ -7,20 +7,16 @@
 Chromium runs each page with a script of this test behind it, which writes what it finds into the
 document; the document is then read from --dump-dom, and the console from standard error.
 """
-import html.parser
-import json
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
+
+from chromium import DEADLINE, Browser
 
 MAKE_PAGE = None
 FOLDER = None
-DEADLINE = 90
 
 # Looks at what only a browser knows, after the page's own script has run.
 PROBE = r"""
@@ -88,79 +84,6 @@ PROBE = r"""
 })();
 </script>
 """
-
-
-class Document(html.parser.HTMLParser):
-    """What a dumped document has: ids, headings, counts of elements, links."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.ids, self.tags, self.links, self.headings = [], {}, [], []
-        self.probe = ""
-        self._open = None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.tags[tag] = self.tags.get(tag, 0) + 1
-        if "id" in attributes:
-            self.ids.append(attributes["id"])
-        for name in ("href", "src", "xlink:href"):
-            if name in attributes:
-                self.links.append(attributes[name])
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append([int(tag[1]), ""])
-            self._open = "heading"
-        elif attributes.get("id") == "probe-result":
-            self._open = "probe"
-
-    def handle_endtag(self, tag):
-        self._open = None
-
-    def handle_data(self, data):
-        if self._open == "heading":
-            self.headings[-1][1] += data
-        elif self._open == "probe":
-            self.probe += data
-
-    def result(self):
-        return json.loads(self.probe)
-
-
-class Browser:
-    def __init__(self):
-        self.program = shutil.which("chromium")
-        if self.program is None:
-            raise RuntimeError("chromium is missing (./bootstrap test installs it)")
-        self.profile = tempfile.mkdtemp(prefix="sealvisor-browser-")
-
-    def close(self):
-        shutil.rmtree(self.profile, ignore_errors=True)
-
-    def run(self, page, *arguments, dark=False, width=1200, height=1000):
-        command = [
-            self.program, "--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update",
-            "--enable-logging=stderr", "--virtual-time-budget=10000",
-            f"--user-data-dir={self.profile}", f"--window-size={width},{height}",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}", *arguments,
-        ]
-        if os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")
-        done = subprocess.run(command + [page.as_uri()], capture_output=True, text=True,
-                              timeout=DEADLINE, check=True)
-        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return done.stdout, console
-
-    def look(self, page, **how):
-        """The document as it is after its script and ours; the console."""
-        text, console = self.run(page, "--dump-dom", **how)
-        return Document(text), console
-
-    def picture(self, page, name, **how):
-        target = FOLDER / name
-        self.run(page, f"--screenshot={target}", **how)
-        return target
 
 
 class PageTest(unittest.TestCase):
@@ -245,7 +168,7 @@ class PageTest(unittest.TestCase):
         plain, _ = self.page("whole")
         for name, how in (("light.png", {}), ("dark.png", {"dark": True}),
                           ("phone.png", {"width": 390})):
-            target = self.browser.picture(plain, name, **{"height": 6000, **how})
+            target = self.browser.picture(plain, FOLDER / name, **{"height": 6000, **how})
             self.assertGreater(target.stat().st_size, 50_000)
             self.assertEqual(target.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
 

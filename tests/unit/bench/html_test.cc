@@ -39,28 +39,6 @@ std::size_t count(const std::string& text, const std::string& part) {
   return times;
 }
 
-// --- text ---
-
-TEST(Html, TextIsNoMarkup) {
-  EXPECT_EQ(html_text("a<b>&\"'c"), "a&lt;b&gt;&amp;&quot;&#39;c");
-  EXPECT_EQ(html_text("&amp;"), "&amp;amp;");
-  EXPECT_EQ(html_text("one\ntwo\tthree"), "one two three");
-  EXPECT_EQ(html_text("\x1b[31m"), "\xEF\xBF\xBD[31m");
-  EXPECT_EQ(html_text("\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xa7"),
-            "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xa7");
-}
-
-TEST(Html, BytesThatAreNoTextAreReplaced) {
-  const std::string one = "\xEF\xBF\xBD";
-  EXPECT_EQ(html_text("\xff"), one);
-  EXPECT_EQ(html_text("\xc3"), one);                                // cut off
-  EXPECT_EQ(html_text("\xc3<"), one + "&lt;");                      // and does not swallow the next
-  EXPECT_EQ(html_text("\xc0\xbc"), one + one);                      // "<", overlong
-  EXPECT_EQ(html_text("\xe0\x80\xbc"), one + one + one);            // the same
-  EXPECT_EQ(html_text("\xed\xa0\x80"), one + one + one);            // half of a pair
-  EXPECT_EQ(html_text("\xf4\x90\x80\x80"), one + one + one + one);  // past U+10FFFF
-}
-
 TEST(Html, NamesOfAGuestCannotLeaveAScript) {
   EXPECT_EQ(gnuplot_text("exec/fork-exec_static.2 (a) [b]"), "exec/fork-exec_static.2 (a) [b]");
   EXPECT_EQ(gnuplot_text("x' ; system(\"id\") `id` $a\n\\"), "x? ? system(?id?) ?id? ?a??");
@@ -296,7 +274,7 @@ TEST(Html, SaysThatARunIsVoid) {
       concluded(generate::collect({.control_adds = {{"mmap/brk", 60}}, .only = {"mmap/brk"}})), {});
   EXPECT_THAT(page, HasSubstr("<strong>the run is void</strong>"));
   EXPECT_THAT(page, HasSubstr("x86_64 mmap/brk total: A/A slower"));
-  EXPECT_THAT(page, HasSubstr("class=\"conclusion bad\""));
+  EXPECT_THAT(page, HasSubstr("class=\"conclusion failed\""));
 }
 
 TEST(Html, AProfileSumsUp) {

@@ -1,6 +1,6 @@
-#include "bench/page.h"
+#include "vmm/report/html/style.h"
 
-namespace sealvisor::bench {
+namespace sealvisor::report::html {
 
 const char* const kPageStyle = R"css(
 :root {
@@ -31,7 +31,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-s
   padding: .75rem 1rem; background: var(--raised); border-left: .4rem solid var(--good);
   font-weight: 600;
 }
-.conclusion.bad { border-color: var(--bad); }
+.conclusion.failed { border-color: var(--bad); }
 .note { color: var(--soft); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 1rem 0; }
 dt { color: var(--soft); }
@@ -56,8 +56,8 @@ th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " \2191"; }
 th[aria-sort=descending] button::after { content: " \2193"; }
-.equivalent { color: var(--good); } .slower { color: var(--bad); font-weight: 700; }
-.faster { color: var(--other); font-weight: 600; } .undecided { color: var(--open); font-weight: 600; }
+.good { color: var(--good); } .bad { color: var(--bad); font-weight: 700; }
+.other { color: var(--other); font-weight: 600; } .open { color: var(--open); font-weight: 600; }
 ul.plain { padding-left: 1.2rem; }
 figure { margin: 1rem 0 2rem; }
 figcaption { font-weight: 600; margin-bottom: .4rem; }
@@ -112,31 +112,35 @@ const char* const kPageScript = R"js(
       cell.appendChild(button);
     });
   });
-  var table = document.getElementById("cost-table");
-  if (!table) { return; }
-  var find = document.getElementById("find");
-  var verdict = document.getElementById("verdict");
-  var parts = document.getElementById("parts");
-  var shown = document.getElementById("shown");
-  function update() {
-    var words = find.value.toLowerCase(), count = 0;
-    Array.prototype.forEach.call(table.tBodies[0].rows, function (row) {
-      var is = row.dataset.verdict;
-      var show = row.textContent.toLowerCase().indexOf(words) >= 0 &&
-        (verdict.value === "" || verdict.value === is ||
-          (verdict.value === "other" && is !== "equivalent")) &&
-        (parts.checked || row.dataset.part === undefined || is !== "equivalent");
-      row.hidden = !show;
-      count += show ? 1 : 0;
-    });
-    shown.textContent = count + " of " + table.tBodies[0].rows.length + " metrics shown";
+  function keeps(row, field) {
+    var what = field.dataset.filter, wanted = field.value;
+    if (what === "text") { return row.textContent.toLowerCase().indexOf(wanted.toLowerCase()) >= 0; }
+    if (what === "minor") { return field.checked || row.dataset.minor === undefined; }
+    if (wanted.charAt(0) === "!") { return row.dataset[what] !== wanted.slice(1); }
+    return wanted === "" || row.dataset[what] === wanted;
   }
-  find.addEventListener("input", update);
-  verdict.addEventListener("change", update);
-  parts.addEventListener("change", update);
-  document.getElementById("cost-controls").hidden = false;
-  update();
+  document.querySelectorAll("form.controls").forEach(function (form) {
+    var table = document.getElementById(form.dataset.for);
+    if (!table) { return; }
+    var fields = Array.prototype.slice.call(form.querySelectorAll("[data-filter]"));
+    var shown = form.querySelector("[role=status]");
+    function update() {
+      var rows = Array.prototype.slice.call(table.tBodies[0].rows), count = 0;
+      rows.forEach(function (row) {
+        row.hidden = !fields.every(function (field) { return keeps(row, field); });
+        count += row.hidden ? 0 : 1;
+      });
+      shown.textContent = count + " of " + rows.length + " " + form.dataset.noun + " shown";
+      table.dispatchEvent(new Event("filtered"));
+    }
+    fields.forEach(function (field) {
+      field.addEventListener(field.type === "search" ? "input" : "change", update);
+    });
+    form.addEventListener("submit", function (event) { event.preventDefault(); });
+    form.hidden = false;
+    update();
+  });
 })();
 )js";
 
-}  // namespace sealvisor::bench
+}  // namespace sealvisor::report::html
