@@ -12,7 +12,6 @@
 #include <functional>
 #include <iterator>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -295,31 +294,6 @@ bench::BootRequest request_for(const Prepared& prepared, const Places& places,
   return request;
 }
 
-/// Says after each guest how many are left, and for how long.
-class Clock {
- public:
-  Clock(Progress& progress, std::size_t all) : progress_(progress), all_(all) {}
-  void done(const bench::Turn& turn, const bench::BootResult& result) {
-    const std::lock_guard lock(mutex_);
-    ++done_;
-    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - started_;
-    const double left =
-        passed.count() / static_cast<double>(done_) * static_cast<double>(all_ - done_);
-    progress_.note(fmt::format("{} of {} guests, {:.0f} s left: {} {}, layout {}: {} in {:.1f} s",
-                               done_, all_, left, arch::name_of(turn.arch),
-                               bench::name_of(turn.side), turn.seed, result.ending,
-                               result.seconds));
-    for (const std::string& line : result.said) progress_.note("it says: " + line);
-  }
-
- private:
-  std::mutex mutex_;
-  Progress& progress_;
-  std::size_t all_;
-  std::size_t done_ = 0;
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-};
-
 /// "max, cortex-a72": what the guests of either architecture had.
 void add_once(std::string& list, const std::string& item) {
   if (list.find(item) != std::string::npos) return;
@@ -348,7 +322,9 @@ void take(bench::Campaign campaign, bench::Collected& collected,
 void measure(Prepared& prepared, const Places& places) {
   Interrupts interrupts;
   Progress progress(stderr, ::isatty(STDERR_FILENO) != 0);
-  Clock clock(progress, prepared.turns.size() + prepared.repeats.size() + prepared.watched.size());
+  const std::size_t guests =
+      prepared.turns.size() + prepared.repeats.size() + prepared.watched.size();
+  progress.expect("guests", guests, static_cast<double>(guests));
   bench::Collected& collected = prepared.collected;
   // Guests that are timed run alone.
   const bool alone = collected.context.lane == bench::Lane::Time;
@@ -361,7 +337,11 @@ void measure(Prepared& prepared, const Places& places) {
         },
         [&] { return interrupts.seen(); },
         [&](const bench::Turn& turn, const bench::BootResult& result) {
-          clock.done(turn, result);
+          progress.advance(
+              1, 1,
+              fmt::format("{} {}, layout {}: {} in {:.1f} s", arch::name_of(turn.arch),
+                          bench::name_of(turn.side), turn.seed, result.ending, result.seconds));
+          for (const std::string& line : result.said) progress.note("it says: " + line);
         });
   };
   take(play(prepared.turns, false), collected,
