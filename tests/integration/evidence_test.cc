@@ -116,8 +116,11 @@ TEST_P(Evidence, AnAuditComesToTheSameVerdicts) {
   const std::string printed =
       verify({"--recipe", "lts-sealed", "--recipe", "lts-unsealed", "--recipe", "lying",
               "--scenario", "munmap/*", "--scenario", "mprotect/*", "--scenario", "mseal/*",
-              "--scenario", "life/fork", "--scenario", "life/compat"},
+              "--scenario", "life/fork", "--scenario", "life/compat",
+              // With timelines, which are computed again too.
+              "--json", (folder_.path() / "report.json").string()},
              bundle());
+  EXPECT_THAT(bytes_of(bundle() / "report.json"), HasSubstr("\"phase\": \"life\""));
   const std::string audited = audit(bundle(), 0);
   EXPECT_THAT(audited, HasSubstr("CONFIRMED: "));
   EXPECT_THAT(audited, HasSubstr(fmt::format("  {} lts-sealed: computed again", arch_name())));

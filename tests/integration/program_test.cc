@@ -1,7 +1,9 @@
 // The program itself, as a person or a script runs it: its output, its files, its exit codes.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -27,8 +29,11 @@ INSTANTIATE_TEST_SUITE_P(BothArchs, Program, testing::ValuesIn(arch::kAllArchs),
 
 TEST_P(Program, WritesAReportThatItsSchemaAccepts) {
   const fs::path json = folder_.path() / "report.json";
+  const fs::path junit = folder_.path() / "report.xml";
+  const fs::path html = folder_.path() / "report.html";
   Child verify({program_path(), "verify", "--arch", arch_name(), "--scenario", "munmap/*",
-                "--scenario", "life/fork", "--json", json.string()});
+                "--scenario", "life/fork", "--json", json.string(), "--junit", junit.string(),
+                "--html", html.string()});
   ASSERT_EQ(verify.finish(), 0) << verify.text();
   EXPECT_NE(verify.text().find("AS EXPECTED"), std::string::npos) << verify.text();
   Child check({"python3", SEALVISOR_SOURCE_DIR "/tests/unit/report/check_schema.py",
@@ -37,6 +42,82 @@ TEST_P(Program, WritesAReportThatItsSchemaAccepts) {
   const auto report = nlohmann::json::parse(std::ifstream(json));
   ASSERT_EQ(report["runs"].size(), 3U);
   for (const auto& run : report["runs"]) EXPECT_EQ(run["counts"]["mismatches"], 0);
+  Child read({"python3", SEALVISOR_SOURCE_DIR "/tests/unit/report/check_junit.py", junit.string()});
+  EXPECT_EQ(read.finish(), 0) << read.text();
+  EXPECT_GT(fs::file_size(html), 10'000U);
+}
+
+/// The moments of a kind in a part of a process' life.
+std::vector<nlohmann::json> moments_of(const nlohmann::json& process, const char* kind,
+                                       const char* phase) {
+  std::vector<nlohmann::json> moments;
+  for (const auto& moment : process["timeline"]) {
+    if (moment["kind"] == kind && moment["phase"] == phase) moments.push_back(moment);
+  }
+  return moments;
+}
+
+TEST_P(Program, KeepsATimelineOfEachProcess) {
+  const fs::path json = folder_.path() / "report.json";
+  Child verify({program_path(), "verify", "--arch", arch_name(), "--recipe", "lts-sealed",
+                "--recipe", "lts-unsealed", "--scenario", "munmap/whole", "--scenario",
+                "life/thousand", "--json", json.string()});
+  ASSERT_EQ(verify.finish(), 0) << verify.text();
+  const auto report = nlohmann::json::parse(std::ifstream(json));
+  const auto& sealed = report["runs"][0];
+  EXPECT_EQ(sealed["processes_left_out"]["changed"], 0);
+  EXPECT_GT(sealed["processes_left_out"]["unchanged"], 900);
+  for (const auto& process : sealed["processes"]) EXPECT_FALSE(process["changed"]) << process;
+
+  // The victim of munmap of [vdso], from its installation to its end.
+  const auto& unsealed = report["runs"][1];
+  EXPECT_EQ(unsealed["cells"][0]["mapping"], "[vdso]");
+  const auto victim = std::find_if(
+      unsealed["processes"].begin(), unsealed["processes"].end(),
+      [&](const auto& process) { return process["cell"] == unsealed["cells"][0]["id"]; });
+  ASSERT_NE(victim, unsealed["processes"].end());
+  EXPECT_TRUE((*victim)["changed"]);
+  EXPECT_EQ((*victim)["scenario"], "munmap/whole");
+  EXPECT_FALSE((*victim)["ended"].is_null());
+  EXPECT_FALSE(moments_of(*victim, "found", "installation").empty());
+  EXPECT_FALSE(moments_of(*victim, "populated", "installation").empty());
+  EXPECT_EQ(moments_of(*victim, "ended", "exit").size(), 1U);
+  // What the cell says was written, and nothing else of [vdso]; then user mode saw it.
+  const auto writes = moments_of(*victim, "written", "life");
+  const auto& changes = unsealed["cells"][0]["changes"];
+  ASSERT_EQ(writes.size(), changes.size());
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    auto write = writes[i]["write"];
+    EXPECT_FALSE(write["transient"]);
+    EXPECT_EQ(write, changes[i]);
+    // The code around it has the instruction at its place.
+    const auto writer = std::find_if(unsealed["writers"].begin(), unsealed["writers"].end(),
+                                     [&](const auto& one) { return one["pc"] == write["pc"]; });
+    ASSERT_NE(writer, unsealed["writers"].end());
+    EXPECT_EQ((*writer)["source"], "memory");
+    EXPECT_EQ((*writer)["function"], write["function"]);
+    EXPECT_GT((*writer)["lines"].size(), 8U);
+    const auto line = std::find_if((*writer)["lines"].begin(), (*writer)["lines"].end(),
+                                   [&](const auto& one) { return one["address"] == write["pc"]; });
+    ASSERT_NE(line, (*writer)["lines"].end());
+    EXPECT_EQ((*line)["text"], write["instruction"]);
+  }
+  EXPECT_EQ(moments_of(*victim, "seen", "life").size(), changes.size());
+  EXPECT_FALSE(moments_of(*victim, "broken", "life").empty()) << "gone is S1 broken, as expected";
+}
+
+TEST_P(Program, SaysHowFarItIsInPlainLinesAndOnATerminal) {
+  const std::vector<std::string> words = {
+      program_path(), "verify",     "--arch",       arch_name(),  "--recipe",
+      "lts-sealed",   "--scenario", "munmap/whole", "--scenario", "munmap/last-page"};
+  Child plain(words);
+  ASSERT_EQ(plain.finish(), 0) << plain.text();
+  EXPECT_EQ(plain.errors().find('\x1b'), std::string::npos) << plain.errors();
+  Child live(words, Child::Errors::Terminal);
+  ASSERT_EQ(live.finish(), 0) << live.text();
+  EXPECT_NE(live.errors().find("0 of 6 cells"), std::string::npos) << live.errors();
+  EXPECT_NE(live.errors().find("5 of 6 cells"), std::string::npos) << live.errors();
+  EXPECT_NE(live.errors().find(" s left"), std::string::npos) << live.errors();
 }
 
 /// The least memory that a guest may have: enough, or a guest that failed and says how.

@@ -30,8 +30,16 @@ namespace {
 
 /// Recipe that emulated hosts boot.
 constexpr const char* kHostRecipe = "host";
-constexpr const char* kReportName = "report.json";
 constexpr const char* kBundleName = "bundle";
+/// A file that the program in the host writes, and where the user wants it.
+struct ReportFile {
+  const char* option;
+  const char* name;
+  const fs::path VerifyOptions::*path;
+};
+constexpr ReportFile kReportFiles[] = {{"--json", "report.json", &VerifyOptions::json},
+                                       {"--junit", "report.xml", &VerifyOptions::junit},
+                                       {"--html", "report.html", &VerifyOptions::html}};
 constexpr std::uint64_t kMiB = 1ULL << 20;
 /// Folders of the host for an image of the user's and its symbols, which may have the same name.
 constexpr std::string_view kImageFolder = "image";
@@ -84,7 +92,11 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   if (options.leave_return != 0) {
     words.insert(words.end(), {"--leave-return", std::to_string(options.leave_return)});
   }
-  words.insert(words.end(), {"--json", std::string("/out/") + kReportName});
+  for (const ReportFile& file : kReportFiles) {
+    // The JSON report always: who looks into the folder finds all in it.
+    if (file.path != &VerifyOptions::json && (options.*file.path).empty()) continue;
+    words.insert(words.end(), {file.option, std::string("/out/") + file.name});
+  }
   if (!options.bundle.empty()) {
     words.insert(words.end(), {"--bundle", std::string("/out/") + kBundleName});
   }
@@ -156,8 +168,10 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
   const auto code = run_in_host(std::move(plan).value());
   if (!code) return code.error();
   const fs::path& from = out.value().path();
-  if (auto handed = hand_over(from, kReportName, "--json", options.json); !handed) {
-    return handed.error();
+  for (const ReportFile& file : kReportFiles) {
+    if (auto handed = hand_over(from, file.name, file.option, options.*file.path); !handed) {
+      return handed.error();
+    }
   }
   if (auto handed = hand_over_bundle(from / kBundleName, options.bundle); !handed) {
     return handed.error();

@@ -70,9 +70,9 @@ inline constexpr std::chrono::seconds kAroundAGuest{30};
 
 /// The emulated host for the guests of `options` of one architecture, those of recipes or the one
 /// of an image of the user's: its program is our own, static, called with the same options and
-/// --engine kvm. The report that it writes comes back as report.json in `out`, and the evidence, if
-/// it is asked for, as the folder bundle. Errors (HostLacks) name what is not built, or (Usage)
-/// what is wrong with that image.
+/// --engine kvm. The reports that it writes come back in `out`: report.json, and report.xml and
+/// report.html if they are wanted; the evidence, if it is asked for, as the folder bundle. Errors
+/// (HostLacks) name what is not built, or (Usage) what is wrong with that image.
 [[nodiscard]] Result<engine::nested::HostPlan> nested_plan(const VerifyOptions& options,
                                                            arch::Arch arch, const Places& places,
                                                            const VerifyTools& tools,

@@ -114,6 +114,11 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
       ->type_name("NAME")
       ->excludes(sub->get_option("--kernel"));
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
+  sub->add_option("--junit", verify.junit, "write it as JUnit XML, for CI systems")
+      ->type_name("FILE");
+  sub->add_option("--html", verify.html,
+                  "write it as one page, with a timeline of each process that changed")
+      ->type_name("FILE");
   add_bundle(*sub, verify.bundle);
   static constexpr int kLongest = 86'400;
   sub->add_option_function<int>(
@@ -464,12 +469,13 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                    "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
                    "`sealvisor verify --help`"};
     }
+    const bool any_file = !verify.json.empty() || !verify.junit.empty() || !verify.html.empty() ||
+                          !verify.bundle.empty();
     if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&
-        !(verify.json.empty() && verify.bundle.empty())) {
+        any_file) {
       return Error{ExitCode::Usage,
-                   fmt::format("--{} with --engine kvm-nested needs one --arch: each host writes a "
-                               "report; see `sealvisor verify --help`",
-                               verify.json.empty() ? "bundle" : "json")};
+                   "--json, --junit, --html and --bundle with --engine kvm-nested need one --arch: "
+                   "each host writes its own; see `sealvisor verify --help`"};
     }
     if (verify.archs.empty() && verify.machine.kernel.empty() &&
         verify.machine.engine == engine::Kind::Kvm && !verify.machine.nested) {

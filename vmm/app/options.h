@@ -44,8 +44,10 @@ struct VerifyOptions {
   std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
   std::vector<std::string> recipes;
   std::vector<std::string> variants;  ///< Empty: the usual guest; else these instead, or "all".
-  std::filesystem::path json;         ///< Empty: none is written.
-  std::filesystem::path bundle;       ///< Empty: no evidence is kept.
+  std::filesystem::path json;         ///< Empty: none is written, for this and the two below.
+  std::filesystem::path junit;
+  std::filesystem::path html;
+  std::filesystem::path bundle;                    ///< Empty: no evidence is kept.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;

@@ -17,6 +17,7 @@
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
+#include "vmm/app/run_progress.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
 #include "vmm/app/variants.h"
@@ -25,7 +26,9 @@
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
+#include "vmm/report/html/report_page.h"
 #include "vmm/report/json.h"
+#include "vmm/report/junit.h"
 #include "vmm/report/text.h"
 
 namespace sealvisor::app {
@@ -48,6 +51,7 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.memory_bytes = options.machine.memory_mib << 20;
   request.cpu_model = options.machine.cpu_model;
   request.witness = options.witness;
+  request.timelines = !options.json.empty() || !options.html.empty();
   request.step_check = options.step_check;
   request.leave_return = options.leave_return;
   request.engine = options.machine.engine;
@@ -169,7 +173,10 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
   progress.note(fmt::format("{}: booting", name));
   progress.step(name, "booting");
   request.progress = [&](std::string_view text) { progress.step(name, text); };
+  std::optional<RunProgress> run_progress(std::in_place, progress, request);
+  request.advanced = [&](std::size_t items) { run_progress->done(items); };
   auto result = tools.run_one(request);
+  run_progress.reset();
   progress.done(name);
   if (!result) {
     progress.note(fmt::format("{}: {}", name, result.error().message));
@@ -192,6 +199,22 @@ Result<std::string> read_text(const fs::path& path) {
 int fail(const Error& error) {
   fmt::print(stderr, "sealvisor: {}\n", error.message);
   return static_cast<int>(error.code);
+}
+
+/// Writes what was asked for. The worse of the report's exit code and what went wrong.
+ExitCode write_files(const VerifyOptions& options, const report::Report& report) {
+  ExitCode code = report.exit_code;
+  const auto write = [&](const fs::path& path, const auto& render) {
+    if (path.empty()) return;
+    const Status written = write_file(path, render(report));
+    if (written) return;
+    fmt::print(stderr, "sealvisor: {}\n", written.error().message);
+    code = report::worse(code, written.error().code);
+  };
+  write(options.json, report::render_json);
+  write(options.junit, report::render_junit);
+  write(options.html, report::render_html);
+  return code;
 }
 
 }  // namespace
@@ -235,6 +258,12 @@ report::Report run_all(Prepared prepared, const VerifyTools& tools,
   std::vector<run::RunRequest>& requests = prepared.requests;
   std::vector<std::optional<Result<report::Run>>> results(requests.size());
   const std::vector<std::size_t> order = execution_order(requests);
+  Work all;
+  for (const run::RunRequest& request : requests) {
+    const Work work = work_of(request);
+    all = {all.count + work.count, all.weight + work.weight};
+  }
+  progress.expect(counted_in(requests), all.count, all.weight);
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i = next++; i < order.size(); i = next++) {
@@ -282,7 +311,11 @@ int verify(const VerifyOptions& options, const std::string& command) {
   for (run::RunRequest& request : prepared.value().requests) {
     request.shared_cpu_seconds = shared_cpu;
   }
-  if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
+  for (const auto& [option, path] :
+       {std::pair("--json", options.json), std::pair("--junit", options.junit),
+        std::pair("--html", options.html)}) {
+    if (auto there = check_writable(option, path); !there) return fail(there.error());
+  }
   auto bundle = Bundle::create(options.bundle, command);
   if (!bundle) return fail(bundle.error());
   if (auto attached = bundle.value().attach(prepared.value().requests); !attached) {
@@ -294,13 +327,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
       run_all(std::move(prepared).value(), tools, known.value(), *progress);
   progress.reset();
 
-  ExitCode code = report.exit_code;
-  if (!options.json.empty()) {
-    if (auto written = write_file(options.json, report::render_json(report)); !written) {
-      fmt::print(stderr, "sealvisor: {}\n", written.error().message);
-      code = report::worse(code, written.error().code);
-    }
-  }
+  ExitCode code = write_files(options, report);
   if (auto sealed = bundle.value().finish(report, known_text.value()); !sealed) {
     fmt::print(stderr, "sealvisor: {}\n", sealed.error().message);
     code = report::worse(code, sealed.error().code);

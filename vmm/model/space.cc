@@ -69,6 +69,7 @@ void Spaces::end_space(Frame root) {
   if (!space.placements.empty()) {
     SpaceEnd end;
     end.space = space.id;
+    end.user_entries = space.user_entries;
     for (const Placement& placement : space.placements) {
       for (const PageRecord& page : placement.pages) {
         end.refaults += page.refaults;

@@ -105,6 +105,7 @@ struct MappingChange {
 /// What an address space that ended had.
 struct SpaceEnd {
   std::uint64_t space = 0;
+  std::uint64_t user_entries = 0;   ///< As AddressSpace has it.
   std::uint64_t pages_present = 0;  ///< Populated at the last look: their removal is teardown.
   std::uint64_t pages_zapped = 0;   ///< Absent again at the last look and never touched since.
   std::uint64_t pages_never = 0;

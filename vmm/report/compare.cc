@@ -1,8 +1,11 @@
 #include "vmm/report/compare.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -47,6 +50,17 @@ std::string member(const Json& json, const char* name) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : "?";
 }
 
+/// The objects in an array of `json`; what is not as it should be is none of them.
+std::vector<std::reference_wrapper<Json>> items_of(Json& json, const char* name) {
+  std::vector<std::reference_wrapper<Json>> items;
+  const auto found = json.find(name);
+  if (found == json.end() || !found->is_array()) return items;
+  for (Json& item : *found) {
+    if (item.is_object()) items.emplace_back(item);
+  }
+  return items;
+}
+
 /// What an item of an array is called.
 std::string name_of_item(const std::string& list, std::size_t index, const Json& item) {
   if (item.is_object()) {
@@ -86,7 +100,8 @@ class Walk {
   }
   void objects(const std::string& where, const Json& recorded, const Json& computed) {
     for (const auto& [name, value] : computed.items()) {
-      if (name == "instruction" && !told_) continue;
+      // Where one of the lines of a listing ends is the disassembler's word too.
+      if (!told_ && (name == "instruction" || name == "lines")) continue;
       const auto other = recorded.find(name);
       if (other == recorded.end()) {
         add(below(where, name), "nothing", text_of(value));
@@ -119,10 +134,35 @@ class Walk {
   bool told_;
 };
 
+/// What of a run was told of code that was not to be had from the guest, and is from the file of
+/// its symbols: only the host that ran it has that.
+void leave_out_the_file(Json& run) {
+  std::set<std::string> from_file;
+  for (Json& writer : items_of(run, "writers")) {
+    if (member(writer, "source") != name_of(CodeSource::Vmlinux)) continue;
+    from_file.insert(member(writer, "pc"));
+    writer["source"] = name_of(CodeSource::None);
+    writer["lines"] = Json::array();
+  }
+  if (from_file.empty()) return;
+  const auto forget = [&](Json& change) {
+    if (from_file.contains(member(change, "pc"))) change["instruction"] = "";
+  };
+  for (Json& cell : items_of(run, "cells")) {
+    for (Json& change : items_of(cell, "changes")) forget(change);
+  }
+  for (Json& process : items_of(run, "processes")) {
+    for (Json& moment : items_of(process, "timeline")) {
+      if (const auto write = moment.find("write"); write != moment.end()) forget(*write);
+    }
+  }
+}
+
 void leave_out_the_host(Json& report) {
   for (Json& run : report["runs"]) {
     if (!run.is_object()) continue;
     for (const char* name : kOfTheHost) run.erase(name);
+    leave_out_the_file(run);
   }
 }
 

@@ -24,9 +24,10 @@ struct Comparison {
   std::size_t lives = 0;
 };
 
-/// Compares all that was judged. What the host measured (times, memory, exits) or had (paths) is
-/// left out, and with `told` false the text of instructions, which another disassembler may put
-/// otherwise. Errors (Failed): `recorded` is no report of this version.
+/// Compares all that was judged. What the host measured (times, memory, exits) or had (paths, code
+/// of the file of the symbols where the guest's was not to be had) is left out, and with `told`
+/// false the text of instructions, which another disassembler may put otherwise. Errors (Failed):
+/// `recorded` is no report of this version.
 [[nodiscard]] Result<Comparison> compare(std::string_view recorded, const Report& computed,
                                          bool told);
 

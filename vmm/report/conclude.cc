@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "guest/scenario/operations.h"
+#include "vmm/report/finding_ids.h"
 #include "vmm/report/layout.h"
 
 namespace sealvisor::report {
@@ -96,22 +97,13 @@ std::size_t count_lies(const Run& run, bool caught_only) {
                     [&](const Cell& cell) { return cell.lie && (!caught_only || is_bad(cell)); }));
 }
 
-std::string id_of(const Run& run, std::string_view what) {
-  return fmt::format("{}/{}/{}", arch::name_of(run.arch), run.recipe, what);
-}
-
-std::string cell_id(const Run& run, const Cell& cell) {
-  return id_of(run, fmt::format("{}/{}/{}", cell.mapping, cell.operation, cell.form));
-}
-
 bool has_finding(const Run& run, const std::string& id) {
   return std::any_of(run.findings.begin(), run.findings.end(),
                      [&](const Finding& finding) { return finding.id == id; });
 }
 
 bool has_finding_under(const Run& run, const std::string& prefix) {
-  return std::any_of(run.findings.begin(), run.findings.end(),
-                     [&](const Finding& finding) { return finding.id.starts_with(prefix + "/"); });
+  return !findings_under(run, prefix).empty();
 }
 
 void add_finding(Run& run, const std::string& what, const char* invariant, std::string text) {
@@ -121,7 +113,7 @@ void add_finding(Run& run, const std::string& what, const char* invariant, std::
 /// Findings for what is wrong and has none.
 void complete_findings(Run& run) {
   for (const Cell& cell : run.cells) {
-    const std::string id = cell_id(run, cell);
+    const std::string id = id_of(run, cell);
     if (is_bad(cell) && !has_finding_under(run, id)) {
       add_finding(run, id, "expectation",
                   fmt::format("expected {}, observed {}, the kernel answered {}",
@@ -143,11 +135,17 @@ void complete_findings(Run& run) {
   }
   for (const Life& life : run.lives) {
     const std::string id = id_of(run, life.name);
-    if ((life.violations == 0 && life.status == 0) || has_finding_under(run, id)) continue;
+    // One that the end of a guest cut off is said with that end.
+    const bool cut_off = !life.complete && run.ending.good;
+    if ((life.violations == 0 && life.status == 0 && !cut_off) || has_finding_under(run, id)) {
+      continue;
+    }
     add_finding(run, id, "monitor",
                 life.violations != 0
                     ? fmt::format("{} while it ran", count_of(life.violations, "violation"))
-                    : fmt::format("the agent could not run it: errno {}", life.status));
+                : life.status != 0
+                    ? fmt::format("the agent could not run it: errno {}", life.status)
+                    : std::string("the agent said goodbye in the midst of it"));
   }
   if (run.counts.mismatches != 0 && !has_finding_under(run, id_of(run, "rewalk"))) {
     add_finding(run, id_of(run, "rewalk"), "monitor",
@@ -198,7 +196,7 @@ void report_unobserved(Run& run) {
 void judge_lies(Run& run) {
   for (const Cell& cell : run.cells) {
     if (!cell.lie) continue;
-    const std::string id = cell_id(run, cell);
+    const std::string id = id_of(run, cell);
     if (is_bad(cell)) {
       for (Finding& finding : run.findings) {
         if (!finding.id.starts_with(id + "/")) continue;

@@ -21,6 +21,11 @@ Json json_of(const EntryChange& change);
 Json json_of(const Cell& cell);
 Json json_of(const Life& life);
 Json json_of(const Finding& finding);
+Json json_of(const CodeLine& line);
+Json json_of(const Writer& writer);
+Json json_of(const Moment& moment);
+Json json_of(const PlacedMapping& placed);
+Json json_of(const Process& process);
 Json json_of(const MappingInfo& mapping);
 Json json_of(const Cost& cost);
 Json json_of(const Run& run);
@@ -123,6 +128,61 @@ Json json_of(const Life& life) {
   };
 }
 
+Json json_of(const CodeLine& line) {
+  return {{"address", hex(line.address)}, {"bytes", line.bytes}, {"text", line.text}};
+}
+
+Json json_of(const Writer& writer) {
+  return {
+      {"pc", hex(writer.pc)},
+      {"function", writer.function},
+      {"source", name_of(writer.source)},
+      {"lines", array_of(writer.lines)},
+  };
+}
+
+Json json_of(const Moment& moment) {
+  return {
+      {"kind", name_of(moment.kind)},
+      {"phase", name_of(moment.phase)},
+      {"icount", moment.icount},
+      {"mapping", moment.mapping.empty() ? Json(nullptr) : Json(moment.mapping)},
+      {"gva", hex(moment.gva)},
+      {"pages", moment.pages},
+      {"text", moment.text},
+      {"write", moment.write ? json_of(*moment.write) : Json(nullptr)},
+  };
+}
+
+Json json_of(const PlacedMapping& placed) {
+  return {
+      {"mapping", placed.mapping},
+      {"gva", hex(placed.gva)},
+      {"pages", placed.pages},
+      {"populated", placed.populated},
+  };
+}
+
+Json json_of(const Process& process) {
+  return {
+      {"id", process.id},
+      {"root", hex(process.root)},
+      {"scenario", process.scenario},
+      {"cell", or_null(process.cell)},
+      {"began", process.began},
+      {"ended", or_null(process.ended)},
+      {"user_entries", process.user_entries},
+      {"mappings", array_of(process.mappings)},
+      {"changed", process.changed},
+      {"timeline", array_of(process.timeline)},
+      {"moments_left_out", process.moments_left_out},
+  };
+}
+
+Json json_of(const ProcessesLeftOut& left_out) {
+  return {{"changed", left_out.changed}, {"unchanged", left_out.unchanged}};
+}
+
 Json json_of(const Finding& finding) {
   return {
       {"id", finding.id},       {"invariant", finding.invariant}, {"text", finding.text},
@@ -220,6 +280,9 @@ Json json_of(const Run& run) {
       {"mappings", array_of(run.mappings)},
       {"cells", array_of(run.cells)},
       {"lives", array_of(run.lives)},
+      {"processes", array_of(run.processes)},
+      {"processes_left_out", json_of(run.processes_left_out)},
+      {"writers", array_of(run.writers)},
       {"counts", json_of(run.counts)},
       {"blind_spots", run.blind_spots},
       {"findings", array_of(run.findings)},

@@ -60,4 +60,50 @@ const char* name_of(Verdict verdict) {
   return "unknown";
 }
 
+const char* name_of(CodeSource source) {
+  switch (source) {
+    case CodeSource::None:
+      return "none";
+    case CodeSource::Memory:
+      return "memory";
+    case CodeSource::MemoryAtTheEnd:
+      return "memory-at-the-end";
+    case CodeSource::Vmlinux:
+      return "vmlinux";
+  }
+  return "unknown";
+}
+
+const char* name_of(MomentKind kind) {
+  switch (kind) {
+    case MomentKind::Found:
+      return "found";
+    case MomentKind::Populated:
+      return "populated";
+    case MomentKind::Written:
+      return "written";
+    case MomentKind::Seen:
+      return "seen";
+    case MomentKind::Elsewhere:
+      return "elsewhere";
+    case MomentKind::Broken:
+      return "broken";
+    case MomentKind::Ended:
+      return "ended";
+  }
+  return "unknown";
+}
+
+const char* name_of(Phase phase) {
+  switch (phase) {
+    case Phase::Installation:
+      return "installation";
+    case Phase::Life:
+      return "life";
+    case Phase::Exit:
+      return "exit";
+  }
+  return "unknown";
+}
+
 }  // namespace sealvisor::report

@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "vmm/base/result.h"
+#include "vmm/report/process.h"
 
 namespace sealvisor::report {
 
@@ -59,24 +60,6 @@ enum class Verdict : std::uint8_t {
   Skipped,     ///< The form does not exist for this mapping.
 };
 [[nodiscard]] const char* name_of(Verdict verdict);
-
-/// One write to a page-table entry on the path of a system mapping, or one to its code.
-struct EntryChange {
-  std::string mapping;
-  std::uint64_t gva = 0;  ///< Page that the entry translates; 0: not known.
-  std::uint64_t gpa = 0;  ///< Of the entry.
-  unsigned level = 0;
-  std::uint64_t old_value = 0;
-  std::uint64_t new_value = 0;
-  std::string old_text;  ///< Decoded bit by bit.
-  std::string new_text;
-  std::uint64_t pc = 0;     ///< Of the instruction that wrote it.
-  std::string function;     ///< "ptep_clear+0x12", or "user mode".
-  std::string instruction;  ///< Disassembly.
-  std::uint64_t icount = 0;
-  std::uint64_t root = 0;
-  bool transient = false;  ///< Undone before user mode ran.
-};
 
 struct Pages {
   std::uint32_t total = 0;
@@ -255,6 +238,10 @@ struct Run {
   std::vector<MappingInfo> mappings;
   std::vector<Cell> cells;
   std::vector<Life> lives;
+  /// In the order in which they began; only if the run was asked for timelines.
+  std::vector<Process> processes;
+  ProcessesLeftOut processes_left_out;
+  std::vector<Writer> writers;  ///< Of the writes in cells and timelines, in the order of pc.
   Counts counts;
   std::vector<std::string> blind_spots;
   std::vector<Finding> findings;

@@ -1,7 +1,6 @@
 #include "vmm/report/text.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -10,37 +9,15 @@
 
 #include "vmm/report/conclude.h"
 #include "vmm/report/layout.h"
+#include "vmm/report/words.h"
 
 namespace sealvisor::report {
 
 namespace {
 
-std::string label(const Run& run) {
-  return printable(fmt::format("{} {}", arch::name_of(run.arch), run.recipe));
-}
+std::string label(const Run& run) { return printable(name_of(run)); }
 
-std::string errno_name(int number) {
-  if (number == 0) return "ok";
-  const char* name = ::strerrorname_np(number);
-  return name != nullptr ? name : fmt::format("errno {}", number);
-}
-
-std::string claim_text(const Claim& claim) {
-  std::string text = claim.made ? claim.text : "none";
-  if (claim.sealed) text += *claim.sealed ? ", sl" : ", no sl";
-  return printable(text);
-}
-
-std::string expectation_text(const std::optional<Expected>& expected) {
-  if (!expected) return "-";
-  std::string text;
-  for (const int number : expected->errnos) {
-    text += (text.empty() ? "" : "/") + errno_name(number);
-  }
-  if (text.empty()) text = "any answer";
-  if (expected->change) text += fmt::format(", {}", name_of(*expected->change));
-  return text;
-}
+std::string claim_text(const Claim& claim) { return printable(words_of(claim)); }
 
 Colour colour_of(const Cell& cell) {
   switch (cell.verdict) {
@@ -78,8 +55,8 @@ struct Group {
 bool alike(const Cell& one, const Cell& other) {
   return one.mapping == other.mapping && claim_text(one.claim) == claim_text(other.claim) &&
          one.observation.change == other.observation.change &&
-         expectation_text(one.expectation) == expectation_text(other.expectation) &&
-         one.verdict == other.verdict && one.lie == other.lie;
+         words_of(one.expectation) == words_of(other.expectation) && one.verdict == other.verdict &&
+         one.lie == other.lie;
 }
 
 /// Groups in the order of their first cells, those of a mapping together.
@@ -171,7 +148,7 @@ std::string cells_table(const Run& run, const TextOptions& options) {
         group.same_text ? brief(cell.observation.text) : name_of(cell.observation.change);
     rows.push_back(
         {{repeated ? "" : printable(cell.mapping), grouped(group.cells.size()), tried(group.cells),
-          claim_text(cell.claim), observed, expectation_text(cell.expectation),
+          claim_text(cell.claim), observed, words_of(cell.expectation),
           name_of(cell.verdict) + std::string(cell.lie ? " (lie)" : "")},
          colour_of(cell)});
   }
@@ -225,17 +202,11 @@ std::string lives_table(const Run& run, const TextOptions& options) {
   if (run.lives.empty()) return "";
   std::vector<Row> rows;
   for (const Life& life : run.lives) {
-    std::string outcome = life.violations == 0 ? "0 violations"
-                          : life.violations == 1
-                              ? "1 violation"
-                              : fmt::format("{} violations", grouped(life.violations));
-    if (!life.complete) outcome += ", cut off";
-    if (life.status != 0) outcome += fmt::format(", stopped by {}", errno_name(life.status));
     rows.push_back(
         {{printable(life.name), grouped(life.count), grouped(life.address_spaces),
           grouped(life.user_entries), grouped(life.pages_kept), grouped(life.pages_refaulted),
           grouped(life.pages_unobserved), grouped(life.teardowns), grouped(life.inherited),
-          outcome},
+          words_of(life)},
          life.violations == 0 && life.status == 0 && life.complete ? Colour::Green : Colour::Red});
   }
   return table({{"scenario", 28},
@@ -330,106 +301,9 @@ std::string forced_text(const Run& run, const TextOptions& options) {
   return text;
 }
 
-std::string counts_text(const Run& run, const TextOptions& options) {
-  const Counts& counts = run.counts;
-  std::string text = fmt::format(
-      "{} table {} seen, {} content writes; {} address spaces, {} table frames watched at "
-      "most; "
-      "user mode judged {} times; {} re-walks of {} tables: {} mismatches; {} doorbell messages; "
-      "{} transient changes; {} teardowns; {} violations",
-      grouped(counts.table_writes), run.lane == "exact" ? "writes" : "changes",
-      grouped(counts.content_writes), grouped(counts.roots), grouped(counts.frames),
-      grouped(counts.user_entries), grouped(counts.rewalks), grouped(counts.rewalked_tables),
-      grouped(counts.mismatches), grouped(counts.doorbells), grouped(counts.transient),
-      grouped(counts.teardowns), grouped(counts.violations));
-  if (counts.witness_stores || counts.witness_differences) {
-    text += fmt::format("; second witness: {} stores, {} differences",
-                        grouped(counts.witness_stores.value_or(0)),
-                        grouped(counts.witness_differences.value_or(0)));
-  }
-  if (counts.known_stores) {
-    text +=
-        fmt::format("; {} known stores of {} classes compared one by one",
-                    grouped(*counts.known_stores), grouped(counts.known_store_classes.value_or(0)));
-  }
-  if (counts.known_code_stores) {
-    text += fmt::format("; {} known stores to code of {} classes compared one by one",
-                        grouped(*counts.known_code_stores),
-                        grouped(counts.known_code_store_classes.value_or(0)));
-  }
-  if (counts.known_changes) {
-    text += fmt::format("; of {} known violations {} were judged", grouped(*counts.known_changes),
-                        grouped(counts.known_changes_judged.value_or(0)));
-  }
-  if (counts.known_entries) {
-    text += fmt::format("; {} known entries to user mode, {} counted meanwhile",
-                        grouped(*counts.known_entries),
-                        grouped(counts.known_entries_counted.value_or(0)));
-  }
-  if (counts.stepped_instructions) {
-    text += fmt::format("; {} entries to user mode in {} stepped instructions, {} without a trap",
-                        grouped(counts.stepped_entries.value_or(0)),
-                        grouped(*counts.stepped_instructions),
-                        grouped(counts.stepped_untrapped.value_or(0)));
-  }
-  return paragraph("  counts    ", text, options.width);
-}
-
-std::string costs_text(const Run& run, const TextOptions& options) {
-  if (run.costs.empty()) return "";
-  std::vector<std::string> parts;
-  for (const Cost& cost : run.costs) {
-    std::string part = fmt::format("{} {}", grouped(cost.count), printable(cost.name));
-    if (cost.microseconds > 0 && cost.count > 0) {
-      part += fmt::format(" ({:.1f} us each)", cost.microseconds / static_cast<double>(cost.count));
-    }
-    parts.push_back(std::move(part));
-  }
-  return paragraph("  exits     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
-}
-
-/// One line of what the start took and what the VMM holds; empty: nothing is known.
-std::string start_text(const Run& run, const TextOptions& options) {
-  std::vector<std::string> parts;
-  if (run.start.cpu_ms) {
-    parts.push_back(
-        fmt::format("{:.1f} ms of the VMM's CPU to the first instruction", *run.start.cpu_ms));
-  }
-  if (run.start.exits) {
-    std::uint64_t exits = 0;
-    for (const Cost& exit : *run.start.exits) exits += exit.count;
-    parts.push_back(fmt::format("{} exits to init", grouped(exits)));
-  }
-  if (run.start.instructions) {
-    parts.push_back(fmt::format("{} instructions to init", grouped(*run.start.instructions)));
-  }
-  if (run.resident_bytes) {
-    parts.push_back(fmt::format("VMM: {:.1f} MiB beside guest memory",
-                                static_cast<double>(*run.resident_bytes) / (1 << 20)));
-  }
-  if (parts.empty()) return "";
-  return paragraph("  start     ", fmt::format("{}", fmt::join(parts, "; ")), options.width);
-}
-
-std::string mapping_text(const MappingInfo& mapping) {
-  const std::string seal = !mapping.claims_sealed   ? ""
-                           : *mapping.claims_sealed ? ", sl"
-                                                    : ", no sl";
-  if (mapping.pages == 0) {
-    return fmt::format("{}{} (user mode reaches no page of it)", mapping.name, seal);
-  }
-  return fmt::format(
-      "{} {} of {} pages populated{} ({})", mapping.name, mapping.populated, mapping.pages, seal,
-      mapping.identified_by.empty() ? "not identified"
-                                    : fmt::format("{}", fmt::join(mapping.identified_by, " + ")));
-}
-
-std::string mappings_text(const Run& run, const TextOptions& options) {
-  std::vector<std::string> parts;
-  for (const MappingInfo& mapping : run.mappings) parts.push_back(mapping_text(mapping));
-  if (parts.empty()) parts.emplace_back("none found");
-  return paragraph("  mappings  ", printable(fmt::format("{}", fmt::join(parts, "; "))),
-                   options.width);
+/// A part of what is said of a run, if anything is.
+std::string fact_text(const char* first, const std::string& words, const TextOptions& options) {
+  return words.empty() ? "" : paragraph(first, printable(words), options.width);
 }
 
 std::string ending_text(const Run& run, const TextOptions& options) {
@@ -461,47 +335,27 @@ std::string lies_text(const Run& run) {
   return fmt::format("  control   {} findings, all where this recipe is documented to lie\n", lies);
 }
 
-/// What the lane promises of a run of kvm (docs/lanes.md), and where that was never tried.
-std::string promise_text(const Run& run) {
-  if (run.lane != "exact") {
-    return "every state of the user half that user mode enters through those returns is judged "
-           "first; what was undone before, and who wrote, is not seen";
-  }
-  std::string text =
-      "every write to a followed table, with old and new value, instruction and root; a table is "
-      "followed from the first return to user mode of its address space on";
-  if (run.arch == arch::Arch::X86_64) {
-    text += ". Never run on hardware, nor in an emulated host: tests/hardware/sign-off tries it";
-  }
-  return text;
-}
-
 std::string run_text(const Run& run, const TextOptions& options) {
   const std::string title =
       fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
                   run.kernel.empty() ? "unknown" : printable(run.kernel));
-  const std::string machine = fmt::format(
-      "{}{}; {:.1f} s, init after {:.1f} s",
-      run.engine_version.empty() ? "unknown version" : run.engine_version,
-      run.cpu_model.empty() ? "" : ", cpu " + run.cpu_model, run.seconds, run.start_to_init);
   std::string text;
   for (const std::string& line : wrap(title, options.width)) {
     text += (options.colours ? paint(line, Colour::Bold) : line) + "\n";
   }
   text += ending_text(run, options);
-  text += paragraph("  machine   ", printable(machine), options.width);
-  text += start_text(run, options);
-  if (!run.mechanism.empty()) {
-    text += paragraph("  watch     ", printable(run.mechanism), options.width);
-    text += paragraph("  promise   ", promise_text(run), options.width);
-  }
-  text += mappings_text(run, options);
+  text += fact_text("  machine   ", machine_words(run), options);
+  text += fact_text("  start     ", start_words(run), options);
+  text += fact_text("  watch     ", run.mechanism, options);
+  text += fact_text("  promise   ", promise_words(run), options);
+  text += fact_text("  mappings  ", mappings_words(run), options);
   for (const std::string& part :
        {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
         forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
-  text += counts_text(run, options) + costs_text(run, options) + lies_text(run);
+  text += fact_text("  counts    ", counts_words(run), options);
+  text += fact_text("  exits     ", costs_words(run), options) + lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);
   return text;
 }
@@ -528,36 +382,11 @@ std::string findings_text(const Report& report, bool known, const TextOptions& o
 }
 
 std::string blind_spots_text(const Report& report, const TextOptions& options) {
-  std::vector<std::pair<std::string, std::vector<const Run*>>> spots;
-  for (const Run& run : report.runs) {
-    for (const std::string& spot : run.blind_spots) {
-      auto found = std::find_if(spots.begin(), spots.end(),
-                                [&](const auto& one) { return one.first == spot; });
-      if (found == spots.end()) found = spots.insert(found, {spot, {}});
-      found->second.push_back(&run);
-    }
+  std::string text;
+  for (const std::string& spot : blind_spots_of(report)) {
+    text += paragraph("  - ", printable(spot), options.width);
   }
-  if (spots.empty()) return "";
-  std::string text = "what these runs cannot see\n";
-  for (const auto& [spot, runs] : spots) {
-    const bool all = runs.size() == report.runs.size();
-    const auto same_arch = [arch = runs.front()->arch](const auto& run) {
-      return run.arch == arch;
-    };
-    const auto of_arch =
-        static_cast<std::size_t>(std::count_if(report.runs.begin(), report.runs.end(), same_arch));
-    const bool whole_arch =
-        runs.size() == of_arch &&
-        std::all_of(runs.begin(), runs.end(), [&](const Run* run) { return same_arch(*run); });
-    std::vector<std::string> labels;
-    labels.reserve(runs.size());
-    for (const Run* run : runs) labels.push_back(label(*run));
-    const std::string whom = all          ? std::string()
-                             : whole_arch ? fmt::format("{}: ", arch::name_of(runs.front()->arch))
-                                          : fmt::format("{}: ", fmt::join(labels, ", "));
-    text += paragraph("  - ", whom + printable(spot), options.width);
-  }
-  return text + "\n";
+  return text.empty() ? "" : "what these runs cannot see\n" + text + "\n";
 }
 
 }  // namespace

@@ -118,6 +118,10 @@ class Course {
   /// Space of the victim while its operation is under way.
   [[nodiscard]] std::optional<std::uint64_t> victim() const;
   [[nodiscard]] const std::string& where() const { return where_; }
+  /// The cell in progress.
+  [[nodiscard]] std::optional<std::uint32_t> cell() const {
+    return active_ ? std::optional(active_->cell.id) : std::nullopt;
+  }
 
  private:
   [[nodiscard]] bool is_active(const protocol::Message& message, const char* what);

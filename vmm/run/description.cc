@@ -127,6 +127,7 @@ Result<std::string> describe_run(const RunRequest& request) {
                      {"drop_store", request.drop_store},
                      {"step_check", request.step_check},
                      {"leave_return", request.leave_return},
+                     {"timelines", request.timelines},
                      {"files", std::move(files).value()},
                      {"plan", std::move(plan)}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -166,6 +167,7 @@ Result<RunRequest> parse_description(std::string_view text) {
   request.drop_store = members.number("drop_store");
   request.step_check = members.flag("step_check");
   request.leave_return = static_cast<std::uint32_t>(members.number("leave_return", UINT32_MAX));
+  request.timelines = members.flag("timelines");
   const auto lines = members.texts("plan", scenario::kMaxPlanItems);
   if (request.memory_bytes == 0 || request.memory_bytes % (2ULL << 20) != 0) {
     members.refuse("memory_bytes", "a multiple of 2 MiB");

@@ -1,11 +1,13 @@
 #include "vmm/run/narrator.h"
 
-#include <array>
+#include <algorithm>
+#include <span>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "arch/describe.h"
-#include "arch/instructions.h"
+#include "vmm/run/writer_code.h"
 
 namespace sealvisor::run {
 
@@ -17,22 +19,56 @@ std::string Narrator::function_at(std::uint64_t pc, bool user_mode) const {
   return fmt::format("{:#x}", pc);
 }
 
-const std::string& Narrator::instruction_at(const arch::AnyFormat& format, std::uint64_t pc,
-                                            arch::Frame code_root) {
-  auto [place, fresh] = instructions_.try_emplace(pc);
-  if (!fresh) return place->second;
-  std::array<std::uint8_t, 15> bytes{};
-  std::size_t size = 0;
-  const std::size_t wanted = arch_ == arch::Arch::Arm64 ? 4 : bytes.size();
-  while (size < wanted) {
-    const arch::Walk walk = arch::walk(format, memory_, code_root, arch::Gva{pc + size});
+std::vector<std::uint8_t> Narrator::read_code(const arch::AnyFormat& format, arch::Frame code_root,
+                                              std::uint64_t first, std::uint64_t end) const {
+  std::vector<std::uint8_t> code;
+  for (std::uint64_t at = first; at < end;) {
+    const arch::Walk walk = arch::walk(format, memory_, code_root, arch::Gva{at});
     if (walk.end != arch::WalkEnd::Leaf) break;
-    std::byte byte{};
-    if (!memory_.read(walk.output, std::span(&byte, 1))) break;
-    bytes[size++] = std::to_integer<std::uint8_t>(byte);
+    const std::uint64_t in_page = arch::kPageSize - at % arch::kPageSize;
+    const std::size_t had = code.size();
+    const auto some = static_cast<std::size_t>(std::min(in_page, end - at));
+    code.resize(had + some);
+    if (!memory_.read(walk.output, std::as_writable_bytes(std::span(code).subspan(had)))) {
+      code.resize(had);
+      break;
+    }
+    at += some;
   }
-  if (size != 0) place->second = arch::disassemble(arch_, std::span(bytes).first(size), pc);
-  return place->second;
+  return code;
+}
+
+report::Writer Narrator::read_writer(const arch::AnyFormat& format, std::uint64_t pc,
+                                     bool user_mode, arch::Frame code_root) const {
+  report::Writer writer;
+  writer.pc = pc;
+  writer.function = function_at(pc, user_mode);
+  CodeWindow window = window_of(arch_, writer.pc, writer.function);
+  std::vector<std::uint8_t> code = read_code(format, code_root, window.first, window.end);
+  if (code.size() <= pc - window.first) {
+    window.first = pc;
+    code = read_code(format, code_root, window.first, window.end);
+  }
+  take_code(arch_, window, code, source_, writer);
+  return writer;
+}
+
+const report::Writer& Narrator::writer_at(const arch::AnyFormat& format, std::uint64_t pc,
+                                          bool user_mode, arch::Frame code_root) {
+  const auto known = writers_.find(pc);
+  if (known != writers_.end()) return known->second;
+  report::Writer writer = read_writer(format, pc, user_mode, code_root);
+  if (writers_.size() < kMostWriters) return writers_.emplace(pc, std::move(writer)).first->second;
+  other_ = std::move(writer);
+  return other_;
+}
+
+std::vector<report::Writer> Narrator::take_writers() {
+  std::vector<report::Writer> writers;
+  writers.reserve(writers_.size());
+  for (auto& [pc, writer] : writers_) writers.push_back(std::move(writer));
+  writers_.clear();
+  return writers;
 }
 
 report::EntryChange Narrator::tell(const arch::AnyFormat& format,
@@ -52,8 +88,10 @@ report::EntryChange Narrator::tell(const arch::AnyFormat& format,
   if (write.pc == 0) {
     result.function = fmt::format("an unknown writer, seen at entry {} to user mode", write.icount);
   } else {
-    result.function = function_at(write.pc, (write.flags & event::kUserMode) != 0);
-    result.instruction = instruction_at(format, write.pc, code_root);
+    const report::Writer& writer =
+        writer_at(format, write.pc, (write.flags & event::kUserMode) != 0, code_root);
+    result.function = writer.function;
+    result.instruction = instruction_of(writer);
   }
   result.icount = write.icount;
   result.root = write.root;

@@ -1,8 +1,11 @@
-// Turns a raw write into what a person reads: decoded entries, the function and the instruction.
+// Turns a raw write into what a person reads: decoded entries, the function, the instruction and
+// the code around it.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 #include "arch/any_format.h"
 #include "arch/arch.h"
@@ -19,7 +22,8 @@ class Narrator {
   Narrator(arch::Arch arch, const memory::Memory& memory, const image::Symbols* symbols)
       : arch_(arch), memory_(memory), symbols_(symbols) {}
 
-  /// `code_root` translates the writer's pc: the root that it ran on, or arm64's TTBR1 root.
+  /// `code_root` translates the writer's pc: the root that it ran on, or arm64's TTBR1 root. Its
+  /// code is read when it is told of for the first time, and kept: kernel text does not change.
   [[nodiscard]] report::EntryChange tell(const arch::AnyFormat& format,
                                          const model::Identities& identities,
                                          const model::MappingChange& change, arch::Frame code_root);
@@ -27,14 +31,30 @@ class Narrator {
   /// lane can't tell it.
   [[nodiscard]] std::string function_at(std::uint64_t pc, bool user_mode) const;
 
+  /// The guest has ended: code that is read from now on is not what ran then, for all one knows.
+  void guest_ended() { source_ = report::CodeSource::MemoryAtTheEnd; }
+  /// The writers that were told of, in the order of pc; of user mode that at a pc which came first.
+  [[nodiscard]] std::vector<report::Writer> take_writers();
+
+  /// Most that are kept; of others the instruction alone is told.
+  static constexpr std::size_t kMostWriters = 512;
+
  private:
-  [[nodiscard]] const std::string& instruction_at(const arch::AnyFormat& format, std::uint64_t pc,
-                                                  arch::Frame code_root);
+  [[nodiscard]] const report::Writer& writer_at(const arch::AnyFormat& format, std::uint64_t pc,
+                                                bool user_mode, arch::Frame code_root);
+  [[nodiscard]] report::Writer read_writer(const arch::AnyFormat& format, std::uint64_t pc,
+                                           bool user_mode, arch::Frame code_root) const;
+  /// Code from `first` on, up to `end` or what can't be read.
+  [[nodiscard]] std::vector<std::uint8_t> read_code(const arch::AnyFormat& format,
+                                                    arch::Frame code_root, std::uint64_t first,
+                                                    std::uint64_t end) const;
 
   arch::Arch arch_;
   const memory::Memory& memory_;
   const image::Symbols* symbols_;
-  std::unordered_map<std::uint64_t, std::string> instructions_;  // kernel text does not change
+  report::CodeSource source_ = report::CodeSource::Memory;
+  std::map<std::uint64_t, report::Writer> writers_;  ///< By pc.
+  report::Writer other_;                             ///< Past the bound: the last of them.
 };
 
 }  // namespace sealvisor::run

@@ -18,6 +18,7 @@
 #include "vmm/run/outcome.h"
 #include "vmm/run/recorder.h"
 #include "vmm/run/session.h"
+#include "vmm/run/writer_code.h"
 
 namespace sealvisor::run {
 
@@ -169,6 +170,7 @@ Result<report::Run> run_one(const RunRequest& request) {
 
   const engine::Outcome& how = outcome.value();
   report::Run run = report_of(request, session, how, bridge.console());
+  complete_from_file(run, request.symbols);
   for (const engine::Cost& cost : how.costs) {
     run.costs.push_back({cost.name, cost.count, cost.microseconds});
   }

@@ -51,6 +51,7 @@ struct RunRequest {
   double shared_cpu_seconds = 0;
   bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
   bool witness = false;       ///< Audit mode with the second witness.
+  bool timelines = false;     ///< report::Run::processes is wanted.
   /// The engine misses one store: the first from this instruction of the run on (Event::icount)
   /// that changes a watched frame. A negative control only; 0 in every real run.
   std::uint64_t drop_store = 0;
@@ -62,6 +63,9 @@ struct RunRequest {
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;
   std::function<void(std::string_view)> progress;  ///< One line at a time; may be empty.
+  /// How many items of the plan are done, as the agent says; first with 0, when it is up. May be
+  /// empty.
+  std::function<void(std::size_t)> advanced;
 };
 
 /// The guest's first file system for `request`: agent, helpers, plan.

@@ -51,6 +51,7 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
     course_.set_kernel_has(
         [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
   }
+  if (request.timelines) timelines_.emplace(identities_);
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -77,6 +78,7 @@ bool Session::asks_for(std::string_view scenario) const {
 }
 
 void Session::judged(const seal::Violation& violation) {
+  if (timelines_) timelines_->broken(violation, now_);
   if (tampering_ && tampering_->takes(violation)) return;
   course_.violation(violation);
 }
@@ -92,6 +94,7 @@ Frame Session::code_root(const Event& event) const {
 
 void Session::on_event(const Event& event) {
   ++counts_.events;
+  now_ = event.icount;
   switch (event.kind) {
     case Kind::Registers: {
       auto format = model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
@@ -133,6 +136,7 @@ void Session::on_event(const Event& event) {
   const std::vector<model::MappingChange> changes = spaces_.on_event(event);
   for (const model::MappingChange& change : changes) {
     if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
+    if (timelines_) timelines_->written(change);
     if (course_.wants_change(change.space) && spaces_.format()) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
@@ -149,6 +153,7 @@ void Session::take_ended() {
     totals_.pages_kept += end.pages_present;
     totals_.refaults += end.refaults;
     totals_.unobserved += end.pages_zapped + end.pages_never;
+    if (timelines_) timelines_->ended(end, now_);
     fork_children_.erase(end.space);
     identities_.end_of(end.space);
     std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
@@ -175,6 +180,7 @@ model::AddressSpace* Session::look(Frame root) {
   model::AddressSpace* space = spaces_.look(root, seen);
   if (space == nullptr) return nullptr;
   resolve_transients(space->id, seen);
+  if (timelines_ && spaces_.format()) timelines_->looked(*spaces_.format(), *space, seen, now_);
   for (const model::PageTransition& transition : seen.transitions) {
     for (const seal::Violation& violation :
          seal::judge_transition(request_.arch, identities_, *space, transition)) {
@@ -195,7 +201,9 @@ model::AddressSpace* Session::look(Frame root) {
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
     judged(seal::judge_elsewhere(identities_, *space, elsewhere));
     const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, root, elsewhere.gva);
-    if (walk.count != 0) course_.found_at(walk.last().slot, elsewhere.gva);
+    if (walk.count == 0) continue;
+    course_.found_at(walk.last().slot, elsewhere.gva);
+    if (timelines_) timelines_->elsewhere(space->id, elsewhere, walk.last().slot, now_);
   }
   return space;
 }
@@ -345,9 +353,16 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::ScenarioBegin:
       if (request_.progress) request_.progress(text_of(message.body.scenario.name));
       course_.scenario_begin(message.body.scenario, totals());
+      if (timelines_) timelines_->scenario(course_.where());
       break;
     case Type::ScenarioEnd:
       course_.scenario_end(message.body.scenario, totals());
+      if (timelines_) timelines_->scenario(course_.where());
+      // A scenario of cells is as many items as it has cells.
+      if (const auto* known = scenario::find(text_of(message.body.scenario.name));
+          known == nullptr || known->kind != scenario::Kind::Cells) {
+        item_done();
+      }
       break;
     case Type::CellBegin: {
       std::string mapping = text_of(message.body.cell.mapping);
@@ -355,6 +370,9 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
         mapping.resize(mapping.size() - scenario::kCompatSuffix.size());
       }
       course_.cell_begin(message, space, announcements_.claim(mapping));
+      if (const auto cell = course_.cell(); timelines_ && cell) {
+        timelines_->victim(space.id, *cell);
+      }
       break;
     }
     case Type::Touched:
@@ -378,6 +396,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::CellEnd:
       course_.cell_end(message);
+      item_done();
       break;
     case Type::ForkParent:
       // Bounded: an agent has few forks under way. A liar that announces many evicts the lowest
@@ -441,10 +460,16 @@ void Session::on_tamper(const protocol::Tamper& tamper, const model::AddressSpac
   }
 }
 
+void Session::item_done() {
+  items_done_ = std::min(items_done_ + 1, request_.plan.size());
+  if (request_.advanced) request_.advanced(items_done_);
+}
+
 void Session::on_hello(const protocol::Message& message) {
   // The agent says it once, before anything hostile runs. Later ones teach nothing.
   if (first_message_) return;
   first_message_ = std::chrono::steady_clock::now();
+  if (request_.advanced) request_.advanced(0);
   release_ = text_of(message.body.hello.release);
   find_kernel_range();
 }
@@ -650,6 +675,9 @@ void Session::on_fork_child(const protocol::Message& message, model::AddressSpac
   fork_children_.insert_or_assign(space.id, message.token);
   model::Spaces::inherit(space, parent->second);
   course_.forked(parent->second.id, space.id);
+  if (const auto cell = course_.cell(); timelines_ && cell && course_.concerns(space.id)) {
+    timelines_->victim(space.id, *cell);
+  }
 }
 
 void Session::check_inheritance(const model::AddressSpace& space) {
@@ -709,9 +737,26 @@ void Session::finish_controls(const report::Run& run) {
   }
 }
 
+void Session::finish_timelines(report::Run& run) {
+  narrator_.guest_ended();
+  if (timelines_ && spaces_.format()) {
+    // Any root shows the kernel's code that shows the kernel.
+    const Frame code = spaces_.upper_root().value_or(kernel_root().value_or(current_root_));
+    timelines_->finish(run, [&](const model::MappingChange& change) {
+      return narrator_.tell(*spaces_.format(), identities_, change, code);
+    });
+    for (report::Process& process : run.processes) {
+      const model::AddressSpace* space = spaces_.by_id(process.id);
+      if (space != nullptr) process.user_entries = space->user_entries;
+    }
+  }
+  run.writers = narrator_.take_writers();
+}
+
 void Session::finish(report::Run& run) {
   finish_controls(run);
   course_.finish(run);
+  finish_timelines(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(
         {fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant),

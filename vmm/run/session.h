@@ -28,6 +28,7 @@
 #include "vmm/run/narrator.h"
 #include "vmm/run/run.h"
 #include "vmm/run/stores.h"
+#include "vmm/run/timelines.h"
 
 namespace sealvisor::run {
 
@@ -76,6 +77,8 @@ class Session {
   void dispatch(const protocol::Message& message, const event::Event& event,
                 model::AddressSpace& space);
   void on_hello(const protocol::Message& message);
+  /// An item of the plan came to its end.
+  void item_done();
   void on_mappings_end(const protocol::Message& message, const event::Event& event,
                        model::AddressSpace& space);
   void on_fork_child(const protocol::Message& message, model::AddressSpace& space);
@@ -107,6 +110,7 @@ class Session {
   /// What a frame holds that is code of a system mapping.
   [[nodiscard]] std::optional<StoreControl::Bytes> code_bytes(arch::Frame frame) const;
   void finish_controls(const report::Run& run);
+  void finish_timelines(report::Run& run);
   void find_kernel_range();
   /// Whether `text` is to be read at `address` under `root`. True if there is no address.
   [[nodiscard]] bool shows(arch::Frame root, std::optional<std::uint64_t> address,
@@ -136,6 +140,8 @@ class Session {
   StoreControl code_stores_;
   CodeWatch code_;
   std::optional<TamperControl> tampering_;
+  std::optional<Timelines> timelines_;
+  std::uint64_t now_ = 0;  ///< icount of the event that is dealt with.
   EntryControl entries_;
   report::Counts counts_;
   Totals totals_;
@@ -158,6 +164,7 @@ class Session {
   std::optional<std::chrono::steady_clock::time_point> first_message_;
   std::optional<event::Event> run_end_;
   std::set<event::Limit> limits_;
+  std::size_t items_done_ = 0;
   bool bye_ = false;
   Listener listener_;
 };

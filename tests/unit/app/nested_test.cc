@@ -123,6 +123,17 @@ TEST_F(NestedPlan, HasTheKernelsOfItsRecipes) {
   EXPECT_THAT(words(made.value()), HasSubstr("--arch arm64 --recipe lts-sealed --recipe lying "));
   EXPECT_EQ(made.value().deadline, (options_.deadline + kAroundAGuest) * 2)
       << "later than those of the guests, whose report is to be written";
+  EXPECT_THAT(words(made.value()), HasSubstr("--json /out/report.json "));
+  EXPECT_THAT(words(made.value()), Not(HasSubstr("/out/report.html")));
+}
+
+TEST_F(NestedPlan, AsksForTheReportsThatAreWanted) {
+  options_.junit = "here.xml";
+  options_.html = "here.html";
+  const auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(words(made.value()), HasSubstr("--json /out/report.json --junit /out/report.xml "
+                                             "--html /out/report.html "));
 }
 
 TEST_F(NestedPlan, HasWhatABundleKeepsOfItsKernels) {

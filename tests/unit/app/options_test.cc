@@ -45,11 +45,14 @@ TEST(Options, VerifyByDefaultIsTheMainJob) {
 TEST(Options, VerifyTakesAllItsOptions) {
   const auto verify = parsed<VerifyOptions>(
       "verify --arch arm64 --recipe a --recipe b --scenario munmap/* --scenario life/fork "
-      "--json out.json --bundle dir --deadline 5 --memory 512 --cpu max --witness");
+      "--json out.json --junit out.xml --html out.html --bundle dir --deadline 5 "
+      "--memory 512 --cpu max --witness");
   EXPECT_THAT(verify.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(verify.recipes, ElementsAre("a", "b"));
   EXPECT_THAT(verify.machine.scenarios, ElementsAre("munmap/*", "life/fork"));
   EXPECT_EQ(verify.json, "out.json");
+  EXPECT_EQ(verify.junit, "out.xml");
+  EXPECT_EQ(verify.html, "out.html");
   EXPECT_EQ(verify.bundle, "dir");
   EXPECT_EQ(verify.deadline.count(), 5);
   EXPECT_EQ(verify.machine.memory_mib, 512U);
@@ -233,9 +236,10 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --memory 129", "129 is not even"},
       {"verify --step-check", "--engine kvm"},
       {"verify --leave-return 2", "--engine kvm"},
-      {"verify --engine kvm-nested --bundle b",
-       "--bundle with --engine kvm-nested needs one --arch"},
-      {"verify --engine kvm-nested --json r", "needs one --arch"},
+      {"verify --engine kvm-nested --bundle b", "need one --arch"},
+      {"verify --engine kvm-nested --json r", "need one --arch"},
+      {"verify --engine kvm-nested --junit r", "need one --arch"},
+      {"verify --engine kvm-nested --html r", "need one --arch"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
       {"bench --quick --full", " excludes --"},

@@ -45,6 +45,7 @@ class VerifyTest : public testing::Test {
       ran_.push_back(std::string(arch::name_of(request.arch)) + " " + request.recipe);
     }
     if (request.progress) request.progress("life/fork");
+    if (request.advanced) request.advanced(1);
     if (request.recipe == broken_) return Error{ExitCode::HostLacks, "no QEMU"};
     report::Run made;
     made.arch = request.arch;
@@ -247,6 +248,21 @@ TEST_F(VerifyTest, AnInterruptStartsNothingMore) {
   EXPECT_THAT(report.not_run[0].error.message, HasSubstr("interrupted"));
 }
 
+TEST_F(VerifyTest, TimelinesAreKeptForTheFilesThatHaveThem) {
+  const auto any = [&] {
+    const auto prepared = prepare(options_, places_, tools_);
+    return prepared.value().requests[0].timelines;
+  };
+  EXPECT_FALSE(any());
+  options_.junit = "report.xml";
+  EXPECT_FALSE(any());
+  options_.json = "report.json";
+  EXPECT_TRUE(any());
+  options_.json.clear();
+  options_.html = "report.html";
+  EXPECT_TRUE(any());
+}
+
 TEST_F(VerifyTest, SaysWhatGoesOn) {
   run_everything();
   std::rewind(sink_.get());
@@ -255,25 +271,6 @@ TEST_F(VerifyTest, SaysWhatGoesOn) {
   EXPECT_THAT(text, HasSubstr("arm64 lts-sealed: booting\n"));
   EXPECT_THAT(text, HasSubstr("arm64 lts-sealed: agent finished after 0.0 s\n"));
   EXPECT_THAT(text, testing::Not(HasSubstr("life/fork"))) << "steps are for terminals";
-}
-
-TEST(Progress, ALiveLineIsOverwrittenAndLeavesNothing) {
-  std::FILE* file = std::tmpfile();
-  {
-    Progress progress(file, true);
-    progress.step("a", std::string(300, 'x'));
-    progress.step("b", "evil\x1b[2J\n");
-    progress.note("note");
-    progress.done("a");
-  }
-  std::rewind(file);
-  std::string text(8192, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file));
-  std::fclose(file);
-  EXPECT_THAT(text, HasSubstr("\r\x1b[Knote\n"));
-  EXPECT_TRUE(text.ends_with("\r\x1b[K")) << "erased at the end";
-  EXPECT_EQ(text.find("\x1b[2J"), std::string::npos);
-  EXPECT_EQ(text.find(std::string(80, 'x')), std::string::npos) << "cut to fit one line";
 }
 
 }  // namespace

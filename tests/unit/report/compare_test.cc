@@ -89,6 +89,51 @@ TEST(CompareReports, InstructionsAreToldByTheSameDisassemblerOnly) {
   EXPECT_EQ(differences(recorded, report_of(run), false), "");
 }
 
+TEST(CompareReports, ListingsAreToldByTheSameDisassemblerOnly) {
+  Run run = samples::unsealed_run();
+  ASSERT_FALSE(run.writers.empty());
+  const Report recorded = report_of(run);
+  run.writers.front().lines.front().text = "told otherwise";
+  EXPECT_THAT(differences(recorded, report_of(run)), HasSubstr("told otherwise"));
+  EXPECT_EQ(differences(recorded, report_of(run), false), "");
+}
+
+TEST(CompareReports, CodeOfTheSymbolsFileIsTheHostsOwn) {
+  // What the run was told once the guest had ended; the trace knows nothing of it.
+  Run told = samples::unsealed_run();
+  for (Writer& writer : told.writers) writer.source = CodeSource::Vmlinux;
+  Run computed = told;
+  for (Writer& writer : computed.writers) {
+    writer.source = CodeSource::None;
+    writer.lines.clear();
+  }
+  const auto each_change = [](Run& run, const auto& act) {
+    for (Cell& cell : run.cells) {
+      for (EntryChange& change : cell.changes) act(change);
+    }
+    for (Process& process : run.processes) {
+      for (Moment& moment : process.timeline) {
+        if (moment.write) act(*moment.write);
+      }
+    }
+  };
+  each_change(computed, [](EntryChange& change) { change.instruction.clear(); });
+  EXPECT_EQ(differences(report_of(told), report_of(computed)), "");
+  // Nothing else of these writes is left out.
+  each_change(computed, [](EntryChange& change) { ++change.new_value; });
+  EXPECT_THAT(differences(report_of(told), report_of(computed)), HasSubstr("new: "));
+  for (Writer& writer : told.writers) writer.source = CodeSource::Memory;
+  EXPECT_THAT(differences(report_of(told), report_of(computed)),
+              HasSubstr("source: memory / none"));
+}
+
+TEST(CompareReports, ATimelineIsComputedToo) {
+  Run other = samples::unsealed_run();
+  other.processes.back().timeline.front().icount += 1;
+  EXPECT_THAT(differences(report_of(samples::unsealed_run()), report_of(other)),
+              HasSubstr("x86_64 lts-unsealed: "));
+}
+
 TEST(CompareReports, RefusesWhatIsNoReport) {
   for (const char* text : {"", "no JSON", "[]", "{}", R"({"schema": "sealvisor-report-1"})",
                            R"({"schema": "sealvisor-report-1", "runs": {}, "not_run": []})"}) {

@@ -100,6 +100,8 @@ INSTANTIATE_TEST_SUITE_P(
                             ExitCode::Failed, "x86_64/lts-sealed/life/exec/monitor"},
                     Spoiled{"LifeThatDidNotRun", [](report::Run& run) { run.lives[0].status = 12; },
                             ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
+                    Spoiled{"LifeCutOff", [](report::Run& run) { run.lives[0].complete = false; },
+                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
                     Spoiled{"SealNotClaimed",
                             [](report::Run& run) { run.mappings[1].claims_sealed = false; },
                             ExitCode::Failed, "x86_64/lts-sealed/[vvar]/claim"},

@@ -1,6 +1,7 @@
 #include "tests/unit/report/samples.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace sealvisor::report::samples {
 
@@ -95,6 +96,19 @@ Cell violated(const std::string& mapping, const std::string& operation, const st
   return made;
 }
 
+Cell forced(const std::string& mapping, const std::string& operation, const std::string& form) {
+  Cell made = cell(mapping, operation, form);
+  made.claim = {true, 0, "ok", true};
+  made.observation = {Change::Privatised, {2, 2, 0, 0, 1}, "privatised: 8 bytes differ"};
+  made.expectation = Expected{{0}, Change::Privatised, "ok", "mm/memory.c: __access_remote_vm"};
+  made.expectation->exception = Exception::Forced;
+  made.expectation->breaks = "S2 S5";
+  made.verdict = Verdict::Forced;
+  made.broken = {"S2", "S5"};
+  made.changes = {entry_change()};
+  return made;
+}
+
 Cell skipped(const std::string& mapping, const std::string& operation, const std::string& form) {
   Cell made = cell(mapping, operation, form);
   made.observation.text = "this guest has no such mapping";
@@ -122,12 +136,91 @@ Life life(const std::string& name) {
   return made;
 }
 
+Writer writer() {
+  Writer made;
+  made.pc = entry_change().pc;
+  made.function = entry_change().function;
+  made.source = CodeSource::Memory;
+  made.lines = {{made.pc - 3, "48 89 fb", "mov rbx, rdi"},
+                {made.pc, "48 87 03", "xchg qword ptr [rbx], rax"},
+                {made.pc + 3, "48 85 c0", "test rax, rax"}};
+  return made;
+}
+
+namespace {
+
+Moment moment(MomentKind kind, Phase phase, std::uint64_t icount, const std::string& text) {
+  Moment made;
+  made.kind = kind;
+  made.phase = phase;
+  made.icount = icount;
+  made.mapping = "[vdso]";
+  made.gva = entry_change().gva;
+  made.text = text;
+  return made;
+}
+
+Moment write_moment(MomentKind kind, Phase phase, std::uint64_t icount, bool back) {
+  Moment made = moment(kind, phase, icount, "");
+  made.write = entry_change();
+  made.write->icount = icount;
+  if (back) {
+    std::swap(made.write->old_value, made.write->new_value);
+    std::swap(made.write->old_text, made.write->new_text);
+  }
+  return made;
+}
+
+}  // namespace
+
+Process quiet_process(std::uint64_t id, const std::string& scenario) {
+  Process made;
+  made.id = id;
+  made.root = 0x1e00000 + id * 0x1000;
+  made.scenario = scenario;
+  made.began = 120'000'000;
+  made.ended = 124'000'000;
+  made.user_entries = 7;
+  made.mappings = {{"[vdso]", entry_change().gva, 2, 2}, {"[vvar]", 0x7ffff7fbd000, 4, 1}};
+  made.timeline = {write_moment(MomentKind::Populated, Phase::Installation, 120'500'000, true),
+                   moment(MomentKind::Found, Phase::Installation, 121'000'000, "2 pages"),
+                   write_moment(MomentKind::Written, Phase::Exit, 123'900'000, false),
+                   moment(MomentKind::Ended, Phase::Exit, 124'000'000,
+                          "3 pages were there, 0 were gone, 3 had never been populated")};
+  made.timeline[2].pages = 2;
+  made.timeline.back().mapping.clear();
+  made.timeline.back().gva = 0;
+  return made;
+}
+
+Process changed_process(std::uint64_t id, const Cell& cell) {
+  Process made = quiet_process(id, cell.scenario);
+  made.cell = cell.id;
+  made.changed = true;
+  const std::vector<Moment> life = {
+      write_moment(MomentKind::Written, Phase::Life, 123'456'789, false),
+      moment(MomentKind::Seen, Phase::Life, 123'500'000, "r-x gpa 0x23a1000 -> absent"),
+      write_moment(MomentKind::Elsewhere, Phase::Life, 123'500'000, true),
+      moment(MomentKind::Broken, Phase::Life, 123'600'000,
+             "S1: [vdso] page 0 at 0x7ffff7fc1000: was populated, touched again, and is gone"),
+      write_moment(MomentKind::Written, Phase::Life, 123'700'000, false)};
+  made.timeline.insert(made.timeline.begin() + 2, life.begin(), life.end());
+  made.timeline[4].text = "page 0 shows here too, r-x";
+  made.timeline[6].write->transient = true;
+  return made;
+}
+
 Run sealed_run(arch::Arch arch) {
   Run made = run(arch, "lts-sealed", true);
   made.cells = {held("[vdso]", "munmap", "whole"), held("[vdso]", "munmap", "first-page"),
                 held("[vvar]", "munmap", "whole"), held("[vvar]", "mprotect-rw", "whole"),
                 skipped("[vvar_vclock]", "munmap", "whole")};
   made.lives = {life("life/fork"), life("life/exec")};
+  made.processes = {quiet_process(1, "boot"), quiet_process(2, "munmap/whole")};
+  made.processes[0].ended.reset();
+  made.processes[1].cell = made.cells[0].id;
+  made.processes_left_out = {0, 1234};
+  made.writers = {writer()};
   return made;
 }
 
@@ -135,6 +228,11 @@ Run unsealed_run(arch::Arch arch) {
   Run made = run(arch, "lts-unsealed", false);
   made.cells = {changed("[vdso]", "munmap", "whole"), changed("[vvar]", "munmap", "whole")};
   made.lives = {life("life/fork")};
+  made.cells[1].id = 8;
+  made.processes = {quiet_process(1, "boot"), changed_process(2, made.cells[0]),
+                    changed_process(3, made.cells[1])};
+  made.processes[2].moments_left_out = 17;
+  made.writers = {writer()};
   return made;
 }
 
@@ -145,6 +243,12 @@ Run lying_run(arch::Arch arch) {
                 violated("[vvar]", "munmap", "whole"), violated("[vvar]", "munmap", "first-page")};
   made.cells[0].claim = {true, -EPERM, "EPERM", true};
   for (Cell& cell : made.cells) cell.lie = cell.verdict == Verdict::Violation;
+  for (std::size_t i = 0; i < made.cells.size(); ++i) {
+    made.cells[i].id = static_cast<std::uint32_t>(i) + 1;
+  }
+  made.processes = {changed_process(2, made.cells[0])};
+  made.processes_left_out = {3, 0};
+  made.writers = {writer()};
   const std::string prefix = std::string(arch::name_of(arch)) + "/lying/";
   for (const Cell& cell : made.cells) {
     if (!cell.lie) continue;

@@ -20,8 +20,17 @@ namespace sealvisor::report::samples {
                            const std::string& form);
 [[nodiscard]] Cell unobserved(const std::string& mapping, const std::string& operation,
                               const std::string& form);
+/// Of a sealed recipe: written by force, as expected.
+[[nodiscard]] Cell forced(const std::string& mapping, const std::string& operation,
+                          const std::string& form);
 [[nodiscard]] EntryChange entry_change();
 [[nodiscard]] Life life(const std::string& name);
+/// The code around entry_change().
+[[nodiscard]] Writer writer();
+/// A process that nothing happened to between installation and exit.
+[[nodiscard]] Process quiet_process(std::uint64_t id, const std::string& scenario);
+/// The victim of a cell, with a moment of each kind.
+[[nodiscard]] Process changed_process(std::uint64_t id, const Cell& cell);
 
 /// Runs that came out as they must: `good` and `summary` are still to be filled by conclude().
 [[nodiscard]] Run sealed_run(arch::Arch arch = arch::Arch::X86_64);

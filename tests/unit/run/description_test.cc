@@ -33,6 +33,7 @@ TEST(Description, ComesBack) {
   request.cpu_model = "host";
   request.step_check = true;
   request.leave_return = 3;
+  request.timelines = true;
   scenario::PlanItem life;
   life.scenario = scenario::find("life/fork");
   life.count = 5;
@@ -60,6 +61,7 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);
   EXPECT_EQ(back.leave_return, request.leave_return);
   EXPECT_EQ(back.symbols, "vmlinux");
+  EXPECT_TRUE(back.timelines) << "a trace has what they read, too";
   ASSERT_EQ(back.plan.size(), 3U);
   EXPECT_EQ(back.plan[0].scenario, request.plan[0].scenario);
   EXPECT_EQ(back.plan[0].mapping, request.plan[0].mapping);

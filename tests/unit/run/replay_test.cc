@@ -21,6 +21,7 @@ class Replay : public testing::Test {
  protected:
   void record(Kernel kernel, std::function<void(ScriptedRun&)> at_the_end = {}) {
     request_ = ScriptedRun::request(folder_.path());
+    request_.timelines = timelines_;
     ScriptedRun script(request_, kernel);
     script.at_the_end = std::move(at_the_end);
     script.play(recorded_);
@@ -60,6 +61,7 @@ class Replay : public testing::Test {
   app::Temporary folder_;
   run::RunRequest request_;
   report::Run recorded_;
+  bool timelines_ = false;
 };
 
 TEST_F(Replay, GivesTheSameReport) {
@@ -76,6 +78,20 @@ TEST_F(Replay, GivesTheSameReport) {
     EXPECT_EQ(recorded_.counts.mismatches, 0U);
     EXPECT_GT(recorded_.counts.rewalked_tables, 20U);
     EXPECT_TRUE(recorded_.ending.good);
+  }
+}
+
+TEST_F(Replay, GivesTheSameTimelines) {
+  timelines_ = true;
+  for (const Kernel kernel : {Kernel::Refuses, Kernel::Obeys}) {
+    record(kernel);
+    ASSERT_EQ(recorded_.processes.size(), 1U);
+    EXPECT_EQ(recorded_.processes[0].changed, kernel == Kernel::Obeys);
+    EXPECT_EQ(recorded_.processes[0].cell, 1U);
+    const auto again = replay();
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    EXPECT_EQ(json(again.value().run), json(recorded_));
+    EXPECT_EQ(again.value().divergence, "") << "their code is read from what the trace has";
   }
 }
 

@@ -1,0 +1,148 @@
+// What the page says. What a browser makes of it is tests/browser.
+#include "vmm/report/html/report_page.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/report/samples.h"
+#include "vmm/report/conclude.h"
+#include "vmm/report/html/report_parts.h"
+
+namespace sealvisor::report {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t times = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++times;
+  }
+  return times;
+}
+
+TEST(ReportPage, StandsAlone) {
+  const std::string page = render_html(conclude({samples::sealed_run()}, {}, {}));
+  EXPECT_THAT(page, StartsWith("<!DOCTYPE html>\n<html lang=\"en\">"));
+  EXPECT_THAT(page, HasSubstr("Content-Security-Policy"));
+  EXPECT_THAT(page, HasSubstr("prefers-color-scheme: dark"));
+  EXPECT_EQ(count(page, "http"), count(page, "http-equiv"));
+  EXPECT_EQ(count(page, "src="), 0U);
+  EXPECT_EQ(count(page, "<h1>"), 1U);
+}
+
+TEST(ReportPage, SaysWhatItConcludes) {
+  const Report good = conclude({samples::sealed_run()}, {}, {});
+  EXPECT_THAT(render_html(good), HasSubstr("<p class=\"conclusion\">" + good.conclusion + "</p>"));
+  const Report bad = conclude({samples::failed_run()}, {}, {});
+  EXPECT_THAT(render_html(bad), HasSubstr("<p class=\"conclusion failed\">NOT AS EXPECTED"));
+  EXPECT_THAT(render_html(bad), HasSubstr("the guest failed: kernel panic"));
+  EXPECT_THAT(render_html(bad), HasSubstr("Kernel panic - not syncing\xEF\xBF\xBD[31m"));
+}
+
+TEST(ReportPage, HasAllThreeVoicesAndTheSourceOfAnExpectation) {
+  const std::string page = render_html(conclude({samples::sealed_run()}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("<td>EPERM, sl</td><td><span class=\"wrap\">unchanged</span></td>"
+                              "<td><span class=\"wrap\">EPERM, unchanged<br><span class=\"note\">"
+                              "mm/vma.c: can_modify_vma</span></span></td>"));
+}
+
+TEST(ReportPage, WhatWasForcedIsAClassOfItsOwn) {
+  report::Run run = samples::sealed_run();
+  run.cells.push_back(samples::forced("[vdso]", "ptrace-poke", "whole"));
+  const std::string page = render_html(conclude({run}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("<tr data-state=\"exception\">"));
+  EXPECT_THAT(page, HasSubstr("class=\"other\">forced</a>"));
+  EXPECT_THAT(page, HasSubstr("<br><span class=\"note\">broke S2 S5</span>"));
+}
+
+TEST(ReportPage, ProcessesThatAreNotListedAreCounted) {
+  const std::string page = render_html(conclude({samples::sealed_run()}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("The system mappings of 0 processes changed between installation and "
+                              "exit; of 1,236 they did not."));
+  EXPECT_THAT(page, HasSubstr("(2 listed, 1,234 only counted)"));
+  const std::string lying = render_html(conclude({samples::lying_run()}, {}, {}));
+  EXPECT_THAT(lying, HasSubstr("of 4 processes changed"));
+  EXPECT_THAT(lying, HasSubstr("3 of those that changed are not listed"));
+}
+
+TEST(ReportPage, ARunWithoutTimelinesHasNone) {
+  report::Run run = samples::sealed_run();
+  run.processes.clear();
+  run.processes_left_out = {};
+  run.writers.clear();
+  const std::string page = render_html(conclude({run}, {}, {}));
+  EXPECT_THAT(page, Not(HasSubstr("Timelines")));
+  EXPECT_THAT(page, Not(HasSubstr("Code that wrote")));
+}
+
+TEST(ReportPage, AWriterWithoutCodeIsNoLink) {
+  report::Run run = samples::unsealed_run();
+  run.writers[0].lines.clear();
+  run.writers[0].source = CodeSource::None;
+  const std::string page = render_html(conclude({run}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("by zap_present_ptes+0x1a2: <code>"));
+  EXPECT_THAT(page, Not(HasSubstr("class=\"writer\"")));
+}
+
+// --- how things stand with a cell ---
+
+html::State state_of(report::Run run, std::size_t cell,
+                     const std::vector<KnownFinding>& known = {}) {
+  const Report report = conclude({std::move(run)}, {}, known);
+  return html::state_of(report.runs[0], report.runs[0].cells[cell]);
+}
+
+TEST(ReportPage, StatesAreThoseOfTheConclusion) {
+  using html::State;
+  const std::vector<KnownFinding> known = {
+      {"x86_64/lts-sealed/[vvar]*", "reason", "6.12", "6.12", "2026-01-31"}};
+  report::Run run = samples::sealed_run();
+  EXPECT_EQ(state_of(run, 0), State::Good);
+  EXPECT_EQ(state_of(run, 4), State::Skipped);
+  run.cells[2] = samples::violated("[vvar]", "munmap", "whole");
+  EXPECT_EQ(state_of(run, 2), State::Finding);
+  EXPECT_EQ(state_of(run, 2, known), State::Open);
+  run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
+  EXPECT_EQ(state_of(run, 2), State::Finding);
+  EXPECT_EQ(state_of(run, 2, known), State::Open);
+  run.cells[2].observation.text = kNotReached;
+  run.ending.good = false;
+  EXPECT_EQ(state_of(run, 2), State::Open) << "the guest's end is the finding";
+  EXPECT_EQ(state_of(samples::lying_run(), 0), State::Lie);
+  report::Run forced = samples::sealed_run();
+  forced.cells[0] = samples::forced("[vdso]", "ptrace-poke", "whole");
+  EXPECT_EQ(state_of(forced, 0), State::Exception);
+  forced.cells[0].verdict = Verdict::ByDesign;
+  EXPECT_EQ(state_of(forced, 0), State::Exception);
+  report::Run missed = samples::lying_run();
+  missed.cells[1].lie = true;
+  EXPECT_EQ(state_of(missed, 1), State::Finding) << "a lie that was not caught";
+}
+
+TEST(ReportPage, ALifeIsGoodOnlyIfNothingIsWrong) {
+  using html::State;
+  report::Run run = samples::sealed_run();
+  EXPECT_EQ(html::state_of(run, run.lives[0]), State::Good);
+  for (const auto& spoil : std::vector<std::function<void(Life&)>>{
+           [](Life& life) { life.violations = 1; }, [](Life& life) { life.status = 12; },
+           [](Life& life) { life.complete = false; }}) {
+    Life life = run.lives[0];
+    spoil(life);
+    EXPECT_EQ(html::state_of(run, life), State::Finding);
+  }
+  run.findings = {{"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2", "frame", false, ""}};
+  EXPECT_EQ(html::state_of(run, run.lives[0]), State::Finding);
+  run.findings[0].known = true;
+  EXPECT_EQ(html::state_of(run, run.lives[0]), State::Open);
+}
+
+}  // namespace
+}  // namespace sealvisor::report

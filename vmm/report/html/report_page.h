@@ -1,0 +1,15 @@
+// The report of `sealvisor verify` as one page that needs nothing else. Pure.
+#pragma once
+
+#include <string>
+
+#include "vmm/report/report.h"
+
+namespace sealvisor::report {
+
+/// The whole page: findings; the matrix of what was tried, with a column for each run, rows with
+/// findings first; then each run with its cells, the timelines of its processes and the code that
+/// wrote. Nothing that a guest wrote is markup in it.
+[[nodiscard]] std::string render_html(const Report& report);
+
+}  // namespace sealvisor::report

@@ -1,0 +1,120 @@
+#include "vmm/report/html/report_parts.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "vmm/report/finding_ids.h"
+#include "vmm/report/html/markup.h"
+
+namespace sealvisor::report::html {
+
+namespace {
+
+bool is_bad(const Cell& cell) {
+  return cell.verdict == Verdict::Violation || cell.verdict == Verdict::Mismatch;
+}
+
+/// Findings about a cell, the one that stands for all of its form too.
+std::vector<const Finding*> findings_about(const Run& run, const Cell& cell) {
+  std::vector<const Finding*> findings = findings_under(run, id_of(run, cell));
+  if (cell.verdict != Verdict::Unobserved) return findings;
+  const std::string id = unobserved_id(run, cell);
+  for (const Finding& finding : run.findings) {
+    if (finding.id == id) findings.push_back(&finding);
+  }
+  return findings;
+}
+
+bool any_new(const std::vector<const Finding*>& findings) {
+  return std::any_of(findings.begin(), findings.end(),
+                     [](const Finding* finding) { return !finding->known; });
+}
+
+}  // namespace
+
+std::string run_id(std::size_t run) { return fmt::format("r{}", run + 1); }
+
+std::string cell_id(std::size_t run, std::size_t cell) {
+  return fmt::format("r{}-c{}", run + 1, cell + 1);
+}
+
+std::string process_id(std::size_t run, std::uint64_t process) {
+  return fmt::format("r{}-p{}", run + 1, process);
+}
+
+std::string writer_id(std::size_t run, const Run& of, std::uint64_t pc) {
+  const auto writer =
+      std::lower_bound(of.writers.begin(), of.writers.end(), pc,
+                       [](const Writer& one, std::uint64_t wanted) { return one.pc < wanted; });
+  if (pc == 0 || writer == of.writers.end() || writer->pc != pc || writer->lines.empty()) return "";
+  return fmt::format("r{}-w{}", run + 1, writer - of.writers.begin() + 1);
+}
+
+std::string link(std::string_view id, std::string_view text) {
+  return id.empty() ? escape(text) : fmt::format("<a href=\"#{}\">{}</a>", id, escape(text));
+}
+
+State state_of(const Run& run, const Cell& cell) {
+  const std::vector<const Finding*> findings = findings_about(run, cell);
+  const bool caught = cell.lie && is_bad(cell);
+  if (any_new(findings) || (cell.lie && !caught)) return State::Finding;
+  if (caught) return State::Lie;
+  if (is_bad(cell)) return findings.empty() ? State::Finding : State::Open;
+  if (cell.verdict == Verdict::Unobserved || !findings.empty()) return State::Open;
+  if (cell.verdict == Verdict::Forced || cell.verdict == Verdict::ByDesign) return State::Exception;
+  return cell.verdict == Verdict::Skipped ? State::Skipped : State::Good;
+}
+
+State state_of(const Run& run, const Life& life) {
+  const std::vector<const Finding*> findings = findings_under(run, id_of(run, life.name));
+  if (any_new(findings)) return State::Finding;
+  const bool good = life.violations == 0 && life.status == 0 && life.complete;
+  if (!findings.empty()) return State::Open;
+  return good ? State::Good : State::Finding;
+}
+
+const char* name_of(State state) {
+  switch (state) {
+    case State::Finding:
+      return "finding";
+    case State::Open:
+      return "open";
+    case State::Lie:
+      return "lie";
+    case State::Exception:
+      return "exception";
+    case State::Good:
+      return "good";
+    case State::Skipped:
+      break;
+  }
+  return "skipped";
+}
+
+const char* style_of(State state) {
+  switch (state) {
+    case State::Finding:
+      return "bad";
+    case State::Open:
+      return "open";
+    case State::Lie:
+    case State::Exception:
+      return "other";
+    case State::Good:
+      return "good";
+    case State::Skipped:
+      break;
+  }
+  return "note";
+}
+
+std::string verdict_words(const Run& run, const Cell& cell) {
+  std::string words = name_of(cell.verdict);
+  if (cell.lie) return words + (is_bad(cell) ? ": lie caught" : ": lie not caught");
+  if (cell.observation.text == kNotReached) return "not reached";
+  if (is_bad(cell) && state_of(run, cell) == State::Open) return words + ", known";
+  return words;
+}
+
+}  // namespace sealvisor::report::html
