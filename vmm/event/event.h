@@ -7,14 +7,14 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 4;
+inline constexpr std::uint32_t kEventVersion = 5;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
   /// aux = EFER. arm64: old_value = TCR_EL1, new_value = SCTLR_EL1.
   Registers = 1,
   /// A root was loaded. root = raw register value (CR3, TTBR0_EL1 or TTBR1_EL1), gpa = its frame's
-  /// gpa, level = top level, flags & kUpperHalf for TTBR1.
+  /// gpa, level = top level, flags & kUpperHalf for TTBR1, aux = user_instructions().
   RootLoad = 2,
   /// A table frame is watched from now on. gpa = frame, level = its level,
   /// new_value = 1 for the upper half.
@@ -26,15 +26,18 @@ enum class Kind : std::uint8_t {
   TableRemoved = 5,
   /// A store changed, or rewrote, one 8-byte slot of a watched table frame. gpa = slot, old_value,
   /// new_value = whole slot, level = lowest one at which the frame is linked. A store that spans n
-  /// slots makes n records: part 0..n-1 of parts.
+  /// slots makes n records: part 0..n-1 of parts. aux = user_instructions().
   SlotWrite = 6,
   /// The same for a watched content frame (code of a system mapping).
   ContentWrite = 7,
   /// User mode is about to run its first instruction since the last change. root = raw root it runs
-  /// on (x86-64 CR3, arm64 TTBR0_EL1), aux = raw TTBR1_EL1 (arm64), pc = its address.
+  /// on (x86-64 CR3, arm64 TTBR0_EL1), aux = raw TTBR1_EL1 (arm64), pc = its address; flags &
+  /// kUserMode: user mode made the change itself, pc is of the instruction that it did so with, and
+  /// the next one is about to run. old_value = user_instructions().
   UserEntry = 8,
   /// The doorbell was rung. gpa = offset in the doorbell page, new_value = stored word (the gva of
-  /// the message), size = bytes stored. The vCPU waits for the VMM.
+  /// the message), size = bytes stored, old_value = user_instructions(). The vCPU waits for the
+  /// VMM.
   Doorbell = 9,
   /// The tables that the user half of this root links were copied, by the TableCopy records since
   /// the last Sync: to be compared with the model. root, gpa, level as in RootLoad.
@@ -96,6 +99,7 @@ enum class Kind : std::uint8_t {
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.
 inline constexpr std::uint8_t kUpperHalf = 1;
 inline constexpr std::uint8_t kUserMode = 2;  ///< SlotWrite, ContentWrite: user mode stored.
+                                              ///< UserEntry: because it stored.
 inline constexpr std::uint8_t kWitness = 8;   ///< RunEnd: the second witness ran.
 
 enum class Limit : std::uint64_t {
@@ -143,5 +147,22 @@ struct Event {
 };
 static_assert(sizeof(Event) == 64);
 static_assert(std::is_trivially_copyable_v<Event>);
+
+/// Instructions that user mode had begun when `event` came, the one that stored included; 0 where
+/// the lane does not count them, and for records that do not carry it. Two events with the same
+/// number: no instruction of user mode began between them.
+[[nodiscard]] constexpr std::uint64_t user_instructions(const Event& event) {
+  switch (event.kind) {
+    case Kind::RootLoad:
+    case Kind::SlotWrite:
+    case Kind::ContentWrite:
+      return event.aux;
+    case Kind::UserEntry:
+    case Kind::Doorbell:
+      return event.old_value;
+    default:
+      return 0;
+  }
+}
 
 }  // namespace sealvisor::event

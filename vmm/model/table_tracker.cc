@@ -284,6 +284,7 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     event.gpa = frame.slot(i).value;
     event.old_value = old_value;
     event.new_value = value;
+    event.aux = source.user_instructions;
     sink_.emit(event);
     if (!table) continue;
     if (upper) ++upper_changes_;

@@ -40,6 +40,8 @@ struct StoreSource {
   std::uint64_t pc = 0;
   std::uint64_t icount = 0;
   std::uint64_t root = 0;  ///< Raw root register of the vCPU.
+  /// event::user_instructions(); 0: not counted.
+  std::uint64_t user_instructions = 0;
   std::uint8_t vcpu = 0;
   bool user_mode = false;
 };

@@ -63,6 +63,7 @@ Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
       sink_(channel_),
       tracker_(ram_, ram_.range(), sink_),
       icount_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0},
+      user_icount_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0},
       armed_{qemu_plugin_scoreboard_new(sizeof(std::uint64_t)), 0} {
   assert(only_ == nullptr);
   only_ = this;
@@ -76,6 +77,7 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
   }
   registers_.emplace(std::move(registers).value());
   qemu_plugin_u64_set(icount_, vcpu, 0);
+  qemu_plugin_u64_set(user_icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
   if (options_.witness) {
     // The word of arm() itself: what QEMU would run is not for a signal handler. It stays where it
@@ -95,11 +97,17 @@ std::uint64_t Monitor::icount(const Site& site) const {
   return qemu_plugin_u64_get(icount_, 0) - site.behind;
 }
 
+std::uint64_t Monitor::user_instructions(const Site& site) const {
+  const std::uint64_t begun = qemu_plugin_u64_get(user_icount_, 0);
+  return is_user_address(options_.arch, site.pc) ? begun - site.behind : begun;
+}
+
 model::StoreSource Monitor::source(const Site& site) const {
   model::StoreSource source;
   source.pc = site.pc;
   source.icount = icount(site);
   source.root = lower_root_;
+  source.user_instructions = user_instructions(site);
   source.user_mode = is_user_address(options_.arch, site.pc);
   return source;
 }
@@ -117,6 +125,10 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
   const std::size_t count = qemu_plugin_tb_n_insns(tb);
   qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_, count);
   const std::uint64_t start = qemu_plugin_tb_vaddr(tb);
+  if (options_.watch && is_user_address(options_.arch, start)) {
+    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, user_icount_,
+                                                      count);
+  }
   if (options_.watch && (is_user_address(options_.arch, start) || witness_ != nullptr)) {
     sites_.push_back({start, static_cast<std::uint32_t>(count), {}});
     qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
@@ -199,6 +211,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
     }
     const std::uint64_t slots = ((phys & 7) + bytes + 7) / 8;
     store_part(site, phys, whole, whole, 0, static_cast<std::uint32_t>(slots));
+    judge_own_store(site);
     return;
   }
   // The store straddles two pages, each with a frame of its own: never cached, judged apart.
@@ -206,19 +219,20 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
   const std::uint64_t first_slots = ((phys & 7) + room + 7) / 8;
   const std::uint64_t second_slots = (bytes - room + 7) / 8;
   const auto slots = static_cast<std::uint32_t>(first_slots + second_slots);
-  if (!is_io && tracker_.is_watched(arch::frame_of(Gpa{phys}))) {
-    store_part(site, phys, first_bytes, whole, 0, slots);
-  }
+  const bool first_told = !is_io && tracker_.is_watched(arch::frame_of(Gpa{phys}));
+  if (first_told) store_part(site, phys, first_bytes, whole, 0, slots);
   qemu_plugin_hwaddr* second = qemu_plugin_get_hwaddr(info, vaddr + room);
-  if (second == nullptr) {
-    note_untranslated(site);
-    return;
+  if (second == nullptr) note_untranslated(site);
+  bool second_told = second != nullptr && !qemu_plugin_hwaddr_is_io(second);
+  if (second_told) {
+    const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
+    second_told = tracker_.is_watched(arch::frame_of(Gpa{second_phys}));
+    if (second_told) {
+      store_part(site, second_phys, whole - first_bytes, whole,
+                 static_cast<std::uint32_t>(first_slots), slots);
+    }
   }
-  if (qemu_plugin_hwaddr_is_io(second)) return;
-  const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
-  if (!tracker_.is_watched(arch::frame_of(Gpa{second_phys}))) return;
-  store_part(site, second_phys, whole - first_bytes, whole, static_cast<std::uint32_t>(first_slots),
-             slots);
+  if (first_told || second_told) judge_own_store(site);
 }
 
 void Monitor::note_untranslated(const Site& site) {
@@ -263,6 +277,7 @@ void Monitor::on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uin
   event.gpa = phys & kPageMask;
   event.size = static_cast<std::uint8_t>(1U << qemu_plugin_mem_size_shift(info));
   event.new_value = stored_word(info);
+  event.old_value = user_instructions(site);
   event.flags = is_user_address(options_.arch, site.pc) ? event::kUserMode : std::uint8_t{0};
   channel_.emit_and_wait(event);
   obey();
@@ -315,6 +330,7 @@ void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   event.gpa = frame.gpa().value;
   event.level = static_cast<std::uint8_t>(arch::top_level(*tracker_.format(), half));
   event.flags = half == Half::Upper ? event::kUpperHalf : std::uint8_t{0};
+  event.aux = user_instructions(site);
   sink_.emit(event);
   const bool used = tracker_.load_root(frame, half, source(site));
   sync_cache();
@@ -420,6 +436,26 @@ void Monitor::settle_zero(Gpa gpa, std::uint64_t bytes) {
   tracker_.stored({Gpa{start + block->offset}, size, size, 0, size / 8}, zero.source);
   sync_cache();
   arm();
+  judge_own_store(zero.source);
+}
+
+void Monitor::judge_own_store(const Site& site) {
+  if (is_user_address(options_.arch, site.pc)) judge_own_store(source(site));
+}
+
+void Monitor::judge_own_store(const model::StoreSource& source) {
+  // A block of user mode that stored goes on without a callback of its own (on_translate).
+  if (!source.user_mode || !user_ran_) return;
+  Event event{};
+  event.kind = Kind::UserEntry;
+  event.flags = event::kUserMode;
+  event.icount = source.icount;
+  event.pc = source.pc;
+  // User mode can't load another.
+  event.root = lower_root_;
+  event.old_value = source.user_instructions;
+  event.aux = upper_root_;
+  sink_.emit(event);
 }
 
 void Monitor::on_user_entry(const Site& site) {
@@ -448,8 +484,10 @@ void Monitor::on_user_entry(const Site& site) {
   if (root != lower_root_) load_root(site, root, Half::Lower);
   if (!tracker_.format().has_value()) return;
   qemu_plugin_u64_set(armed_, 0, 0);
+  user_ran_ = true;
   Event event = stamp(Kind::UserEntry, site);
   event.root = root;
+  event.old_value = user_instructions(site);
   event.aux = registers_->upper_root();
   sink_.emit(event);
 }

@@ -96,6 +96,10 @@ class Monitor {
   /// report another store, or watch another frame. `bytes` at `gpa` were stored since.
   void settle_zero(arch::Gpa gpa = {}, std::uint64_t bytes = 0);
   void on_user_entry(const Site& site);
+  /// User mode stored to a watched frame: it is judged before its next instruction. An instruction
+  /// that stores in several operations is judged after each; only tampering does either.
+  void judge_own_store(const Site& site);
+  void judge_own_store(const model::StoreSource& source);
   void load_root(const Site& site, std::uint64_t raw, arch::Half half);
   /// Copies the tables of the user half of the root that was just loaded, for the VMM to compare.
   void copy_tables(const event::Event& root_load);
@@ -104,6 +108,8 @@ class Monitor {
   void sync_cache();
   void arm() { qemu_plugin_u64_set(armed_, 0, 1); }
   [[nodiscard]] std::uint64_t icount(const Site& site) const;
+  /// Instructions that user mode has begun, up to and with the site's.
+  [[nodiscard]] std::uint64_t user_instructions(const Site& site) const;
   [[nodiscard]] model::StoreSource source(const Site& site) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
 
@@ -126,10 +132,12 @@ class Monitor {
   bool paging_stale_ = true;
   bool unjudged_ = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
   bool untranslated_noted_ = false;
+  bool user_ran_ = false;  ///< Before that, low addresses are those of a kernel that boots.
   std::optional<PendingZero> pending_zero_;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;
   qemu_plugin_u64 icount_{};
+  qemu_plugin_u64 user_icount_{};  ///< The same, of blocks at user addresses.
   qemu_plugin_u64 armed_{};
   std::deque<Site> sites_;  // addresses are handed to QEMU, which may call back at any later time
 };
