@@ -143,35 +143,44 @@ std::vector<MappingChange> Spaces::on_event(const Event& event) {
       }
       break;
     case Kind::EntryFound:
+    case Kind::SlotWrite:
       note_relevance(event);
+      changes_of_slot(event, changes);
       break;
-    case Kind::SlotWrite: {
-      note_relevance(event);
-      if (const auto used = paths_.find(event.gpa); used != paths_.end()) {
-        for (const PathUse& use : used->second) {
-          const AddressSpace* space = by_id(use.space);
-          if (space == nullptr) continue;
-          const Placement& placement = space->placements[use.placement];
-          changes.push_back({use.space,
-                             {placement.mapping, use.page},
-                             placement.gva(use.page),
-                             event,
-                             use.level});
-        }
-      } else if (format_ && event.new_value != 0) {
-        const arch::Entry entry = arch::decode(*format_, event.new_value, event.level, Half::Lower);
-        const AddressSpace* space = running();
-        const auto page = identities_.find(arch::frame_of(entry.output));
-        if (entry.kind == arch::EntryKind::Leaf && page && space != nullptr) {
-          changes.push_back({space->id, *page, Gva{0}, event, event.level});
-        }
-      }
-      break;
-    }
     default:
       break;
   }
   return changes;
+}
+
+void Spaces::changes_of_slot(const Event& event, std::vector<MappingChange>& changes) {
+  const auto used = paths_.find(event.gpa);
+  if (used != paths_.end()) {
+    // A table that comes anew changes no path: the entry that links it does.
+    if (event.kind != Kind::SlotWrite) return;
+    for (const PathUse& use : used->second) {
+      const AddressSpace* space = by_id(use.space);
+      if (space == nullptr) continue;
+      const Placement& placement = space->placements[use.placement];
+      changes.push_back(
+          {use.space, {placement.mapping, use.page}, placement.gva(use.page), event, use.level});
+    }
+    return;
+  }
+  const AddressSpace* space = running();
+  if (!format_ || identities_.empty() || event.new_value == 0 || space == nullptr) return;
+  const Half half = (event.flags & event::kUpperHalf) != 0 ? Half::Upper : Half::Lower;
+  const arch::Entry entry = arch::decode(*format_, event.new_value, event.level, half);
+  const arch::Permissions& may = entry.permissions;
+  // Where the kernel itself maps all memory is no place of user mode's.
+  if (entry.kind != arch::EntryKind::Leaf || (!may.read && !may.write && !may.exec) ||
+      !identities_.intersects(entry.output, entry.size)) {
+    return;
+  }
+  for (const auto& [frame, page] : identities_.frames()) {
+    if (frame.gpa().value - entry.output.value >= entry.size) continue;
+    changes.push_back({space->id, page, Gva{0}, event, event.level});
+  }
 }
 
 namespace {
@@ -321,9 +330,58 @@ void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::ui
   look.transitions.push_back(transition);
 }
 
+bool Spaces::share_a_table(Frame one, Frame other) const {
+  const arch::Table* const first = mirror_.table(one);
+  const arch::Table* const second = mirror_.table(other);
+  if (first == nullptr || second == nullptr) return false;
+  const unsigned level = arch::top_level(*format_, Half::Lower);
+  for (std::size_t i = 0; i < arch::user_slots(*format_, Half::Lower); ++i) {
+    if ((*first)[i] == 0 || (*second)[i] == 0) continue;
+    const arch::Entry here = arch::decode(*format_, (*first)[i], level, Half::Lower);
+    const arch::Entry there = arch::decode(*format_, (*second)[i], level, Half::Lower);
+    if (here.kind == arch::EntryKind::Table && there.kind == arch::EntryKind::Table &&
+        here.output == there.output) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Spaces::continue_another(AddressSpace& space) {
+  for (const auto& [root, other] : spaces_) {
+    if (root == space.root || other.placements.empty() || !share_a_table(space.root, root)) {
+      continue;
+    }
+    space.placements = other.placements;
+    space.elsewhere = other.elsewhere;
+    space.inherited = other.inherited;
+    space.last_look = other.last_look;
+    // The paths are the other one's: each page is walked anew.
+    for (Placement& placement : space.placements) {
+      for (PageRecord& page : placement.pages) page.path_length = 0;
+    }
+    return;
+  }
+}
+
+void Spaces::drop_stale(AddressSpace& space) const {
+  const bool one_root = arch_ == arch::Arch::X86_64;
+  std::erase_if(space.elsewhere, [&](const Elsewhere& known) {
+    const bool upper = !one_root && arch::is_upper(*format_, known.gva);
+    const arch::Walk walk = arch::walk(
+        *format_, mirror_, upper ? upper_root_.value_or(Frame{}) : space.root, known.gva);
+    const bool there = walk.end == WalkEnd::Leaf && walk.size == known.size &&
+                       walk.permissions == known.permissions &&
+                       identities_.find(arch::frame_of(walk.output)) == known.page;
+    return !there;
+  });
+}
+
 AddressSpace* Spaces::look(Frame root, Look& look) {
   AddressSpace* space = find(root);
   if (space == nullptr || !format_) return space;
+  if (!std::exchange(space->looked_at, true)) continue_another(*space);
+  if (space->seen_changes != changes_ && !exhausted_) drop_stale(*space);
   const bool searched = space->seen_epoch == epoch_ && space->seen_upper_epoch == upper_epoch_ &&
                         space->seen_upper_root == upper_root_;
   if (!searched && !exhausted_) {

@@ -73,6 +73,8 @@ struct AddressSpace {
   std::uint64_t seen_upper_epoch = 0;
   std::optional<arch::Frame> seen_upper_root;  ///< Of the upper half, where that has its own.
   std::uint64_t seen_changes = 0;
+  bool looked_at = false;
+  std::uint64_t last_look = 0;  ///< For who looks: when, as it counts.
 
   [[nodiscard]] const Placement* placement(std::size_t mapping) const;
 };
@@ -98,6 +100,7 @@ struct MappingChange {
   std::uint64_t space = 0;
   MappingPage page;
   arch::Gva gva{};  ///< 0 where the address is not known (a new translation not yet walked).
+  /// A SlotWrite; or an EntryFound, where a table came that maps a frame in an entry that it has.
   event::Event write{};
   unsigned level = 0;
 };
@@ -165,6 +168,14 @@ class Spaces {
     unsigned level;
   };
 
+  void changes_of_slot(const event::Event& event, std::vector<MappingChange>& changes);
+  /// Root tables that link one and the same table of the user half are of one process: the kernel
+  /// gives each process tables of its own. What lay where under the other root is what this one is
+  /// judged by.
+  void continue_another(AddressSpace& space);
+  [[nodiscard]] bool share_a_table(arch::Frame one, arch::Frame other) const;
+  /// Forgets second translations that are no more: one that comes back is new.
+  void drop_stale(AddressSpace& space) const;
   void search(AddressSpace& space, Look& look);
   /// A place for the mapping of `found`, which has none in `space` yet.
   void place(AddressSpace& space, const Elsewhere& found) const;

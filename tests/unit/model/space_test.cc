@@ -113,6 +113,163 @@ TEST_P(Spaces, FindsASecondTranslation) {
   EXPECT_TRUE(guest.enter_user(root).new_elsewhere.empty()) << "told once";
 }
 
+/// A place that is gone is no place that is known.
+TEST_P(Spaces, ASecondTranslationThatComesBackIsToldAgain) {
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  const Gva place{0x10000000};
+  guest.map(root, place, FakeGuest::kVdso);
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+  guest.unmap(root, place);
+  EXPECT_TRUE(guest.enter_user(root).new_elsewhere.empty());
+  EXPECT_TRUE(guest.spaces.find(root)->elsewhere.empty());
+  guest.map(root, place, FakeGuest::kVdso);
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+}
+
+TEST_P(Spaces, ASecondTranslationOfTheUpperHalfThatComesBackIsToldAgain) {
+  const bool one_root = GetParam() == Arch::X86_64;
+  const Frame root = guest.new_process();
+  const Frame upper = one_root ? root : guest.new_table();
+  const Gva place{0xffff'8000'0000'0000};
+  guest.leaf_slot(upper, place);
+  if (!one_root) guest.load_upper_root(upper);
+  guest.enter_user(root);
+  for (int i = 0; i < 2; ++i) {
+    guest.map(upper, place, FakeGuest::kVdso);
+    EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U) << i;
+    guest.map(root, Gva{0x10000000}, FakeGuest::kOther);  // another change, and it still stands
+    EXPECT_TRUE(guest.enter_user(root).new_elsewhere.empty()) << i;
+    EXPECT_EQ(guest.spaces.find(root)->elsewhere.size(), 1U) << i;
+    guest.unmap(upper, place);
+    guest.unmap(root, Gva{0x10000000});
+    EXPECT_TRUE(guest.enter_user(root).new_elsewhere.empty()) << i;
+  }
+}
+
+/// A second translation that becomes another page's, or wider, is another one.
+TEST_P(Spaces, ASecondTranslationThatChangesIsToldAgain) {
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  const Gva place{0x10000000};
+  guest.map(root, place, FakeGuest::kVdso);
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+  guest.map(root, place, FakeGuest::kVdso, {.write = true});
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+  guest.map(root, place, FakeGuest::kVvar, {.write = true});
+  const model::Look look = guest.enter_user(root);
+  ASSERT_EQ(look.new_elsewhere.size(), 1U);
+  EXPECT_EQ(look.new_elsewhere[0].page.mapping, 1U);
+}
+
+/// A root that links the tables of another one is of the same process, whatever else it holds.
+TEST_P(Spaces, ARootThatSharesTablesGoesOnAsTheOtherOne) {
+  const Frame root = guest.new_process();
+  guest.map(root, Gva{0x400000}, FakeGuest::kOther);
+  guest.enter_user(root);
+  // As it was but for the vdso, whose part of the tree is not there.
+  const Frame second = guest.new_table();
+  guest.store(second.slot(0), guest.entry_at(root.slot(0)));
+  guest.load_root(second);
+  const model::Look look = guest.enter_user(second);
+  const model::AddressSpace* space = guest.spaces.find(second);
+  ASSERT_NE(space, nullptr);
+  EXPECT_NE(space->id, guest.spaces.find(root)->id);
+  ASSERT_EQ(space->placements.size(), 2U);
+  EXPECT_EQ(space->placement(0)->base, FakeGuest::kVdsoPlace);
+  EXPECT_EQ(look.transitions.size(), 3U) << "three pages were there, and are gone";
+  for (const model::PageTransition& transition : look.transitions) {
+    EXPECT_EQ(transition.after.end, WalkEnd::Absent);
+    EXPECT_FALSE(transition.baseline);
+  }
+  // What happens to it afterwards is its own.
+  guest.changes.clear();
+  guest.map(second, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.exec = true});
+  EXPECT_EQ(guest.enter_user(second).transitions.size(), 1U);
+  EXPECT_TRUE(guest.enter_user(root).transitions.empty());
+}
+
+TEST_P(Spaces, ARootThatSharesNoTableIsANewProcess) {
+  const Frame root = guest.new_process();
+  guest.map(root, Gva{0x400000}, FakeGuest::kOther);
+  guest.enter_user(root);
+  const Frame second = guest.new_table();
+  guest.map(second, Gva{0x400000}, FakeGuest::kOther);
+  guest.load_root(second);
+  guest.enter_user(second);
+  EXPECT_TRUE(guest.spaces.find(second)->placements.empty());
+}
+
+/// A shared entry that is not a table is none, and neither is one of the kernel's half.
+TEST_P(Spaces, OnlyTablesOfTheUserHalfAreOfOneProcess) {
+  const Frame root = guest.new_process();
+  const std::uint64_t not_present = 0x1234'0000;
+  guest.store(root.slot(0), not_present);
+  const bool one_root = GetParam() == Arch::X86_64;
+  if (one_root) guest.store(root.slot(300), table_entry(GetParam(), guest.new_table()));
+  guest.enter_user(root);
+  const Frame second = guest.new_table();
+  guest.store(second.slot(0), not_present);
+  guest.store(second.slot(1), table_entry(GetParam(), guest.new_table()));
+  if (one_root) guest.store(second.slot(300), guest.entry_at(root.slot(300)));
+  guest.load_root(second);
+  guest.enter_user(second);
+  EXPECT_TRUE(guest.spaces.find(second)->placements.empty());
+}
+
+/// It goes on where the other one was when user mode last saw it, and only then.
+TEST_P(Spaces, GoesOnAsTheOtherOneOnce) {
+  const Frame root = guest.new_process();
+  guest.map(root, Gva{0x400000}, FakeGuest::kOther);
+  guest.enter_user(root);
+  guest.spaces.find(root)->last_look = 5;
+  const Frame second = guest.new_table();
+  guest.store(second.slot(0), guest.entry_at(root.slot(0)));
+  guest.load_root(second);
+  guest.enter_user(second);
+  EXPECT_EQ(guest.spaces.find(second)->last_look, 5U);
+  guest.map(root, Gva{0x10000000}, FakeGuest::kVdso);
+  guest.enter_user(root);
+  EXPECT_TRUE(guest.enter_user(second).transitions.empty());
+}
+
+TEST_P(Spaces, AttributesALargeLeafToThePagesThatItShows) {
+  const Frame root = guest.new_process();
+  guest.leaf_slot(root, Gva{0x20000000});
+  guest.enter_user(root);
+  guest.changes.clear();
+  std::uint64_t leaf = leaf_entry(GetParam(), Frame{0x400}.gpa());
+  leaf = GetParam() == Arch::X86_64 ? leaf | 0x80 : leaf & ~std::uint64_t{2};
+  guest.store(guest.slot_at(root, Gva{0x20200000}, 2), leaf);
+  EXPECT_EQ(guest.changes.size(), 3U);
+  for (const model::MappingChange& change : guest.changes) EXPECT_EQ(change.level, 2U);
+}
+
+/// The kernel maps all memory for itself.
+TEST_P(Spaces, APlaceThatUserModeCannotReachIsNoChange) {
+  const Frame root = guest.new_process();
+  guest.leaf_slot(root, Gva{0x30000000});
+  guest.enter_user(root);
+  guest.changes.clear();
+  guest.map(root, Gva{0x30000000}, FakeGuest::kVdso, {.user = false});
+  EXPECT_TRUE(guest.changes.empty());
+}
+
+/// What is linked by one store is found in the table that came with it.
+TEST_P(Spaces, AttributesTheEntriesOfATableThatComes) {
+  const Frame root = guest.new_process();
+  guest.leaf_slot(root, Gva{0x20000000});
+  guest.enter_user(root);
+  const Frame table = guest.new_table();
+  guest.memory.tables[table][3] = leaf_entry(GetParam(), FakeGuest::kVdso.gpa());
+  guest.memory.tables[table][4] = leaf_entry(GetParam(), FakeGuest::kOther.gpa());
+  guest.changes.clear();
+  guest.store(guest.slot_at(root, Gva{0x20200000}, 2), table_entry(GetParam(), table));
+  ASSERT_EQ(guest.changes.size(), 1U);
+  EXPECT_EQ(guest.changes[0].write.kind, event::Kind::EntryFound);
+  EXPECT_EQ(guest.changes[0].write.gpa, table.slot(3).value);
+}
+
 /// The kernel writes on a root of its own, in front of user mode's; both link the same tables.
 TEST_P(Spaces, ANewPlaceIsOfTheProcessThatTheKernelRunsFor) {
   if (GetParam() != Arch::X86_64) return;  // arm64's lower root is the same for both
