@@ -35,12 +35,15 @@ std::vector<Violation> judge_transition(arch::Arch arch, const Identities& ident
                                         const model::PageTransition& transition) {
   std::vector<Violation> violations;
   const model::SystemMapping& mapping = identities.all()[transition.page.mapping];
+  const model::PageView& after = transition.after;
+  const arch::Frame frame = after.end == WalkEnd::Leaf
+                                ? after.frame
+                                : mapping.frames[transition.page.page].value_or(arch::Frame{});
   const auto add = [&](const char* invariant, std::string text) {
     violations.push_back(
         {invariant, space.id, transition.page, transition.gva,
-         name_page(identities, transition.page, transition.gva) + ": " + std::move(text)});
+         name_page(identities, transition.page, transition.gva) + ": " + std::move(text), frame});
   };
-  const model::PageView& after = transition.after;
   switch (after.end) {
     case WalkEnd::Absent:
       return violations;
@@ -86,7 +89,9 @@ Violation judge_elsewhere(const Identities& identities, const model::AddressSpac
     text += fmt::format("; its place is {:#x}{}", home->gva(elsewhere.page.page).value,
                         home_left ? ", where nothing is now" : "");
   }
-  return {"S4", space.id, elsewhere.page, elsewhere.gva, std::move(text)};
+  const auto& frame = mapping.frames[elsewhere.page.page];
+  return {"S4",          space.id,        elsewhere.page,
+          elsewhere.gva, std::move(text), frame.value_or(arch::Frame{})};
 }
 
 std::vector<Violation> judge_gone(const Identities& identities, const model::AddressSpace& space,
@@ -98,7 +103,8 @@ std::vector<Violation> judge_gone(const Identities& identities, const model::Add
     const model::MappingPage id{placement.mapping, i};
     violations.push_back({"S1", space.id, id, placement.gva(i),
                           name_page(identities, id, placement.gva(i)) +
-                              ": was populated, touched again, and is gone"});
+                              ": was populated, touched again, and is gone",
+                          page.first->frame});
   }
   return violations;
 }
@@ -113,19 +119,28 @@ std::optional<Violation> judge_content(const Identities& identities, const event
   const model::SystemMapping& mapping = identities.all()[page.mapping];
   if (!mapping.code) return std::nullopt;
   return Violation{
-      "S5", 0, page, arch::Gva{0},
+      "S5",
+      0,
+      page,
+      arch::Gva{0},
       fmt::format("{} page {}: a store changed its code at frame offset {:#x} from {:#x} to "
                   "{:#x} (pc {:#x})",
                   mapping.name, page.page, write.gpa & (arch::kPageSize - 1), write.old_value,
-                  write.new_value, write.pc)};
+                  write.new_value, write.pc),
+      arch::frame_of(arch::Gpa{write.gpa}),
+      write};
 }
 
 Violation judge_copy(const Identities& identities, const model::AddressSpace& space,
                      const model::PageTransition& transition, std::uint32_t bytes) {
-  return {"S5", space.id, transition.page, transition.gva,
+  return {"S5",
+          space.id,
+          transition.page,
+          transition.gva,
           fmt::format("{}: {} bytes of its code are others in the copy that is shown, frame {:#x}",
                       name_page(identities, transition.page, transition.gva), bytes,
-                      transition.after.frame.gpa().value)};
+                      transition.after.frame.gpa().value),
+          transition.after.frame};
 }
 
 std::vector<Violation> judge_inheritance(const Identities& identities,

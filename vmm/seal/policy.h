@@ -31,6 +31,11 @@ struct Violation {
   model::MappingPage page;
   arch::Gva gva{};
   std::string text;  ///< What is there and what was expected.
+  /// What user mode reaches at `gva`, or reached if it reaches nothing now; S5 of a store: whose
+  /// code changed.
+  arch::Frame frame{};
+  /// The store, or the load of a root, that made it so, where the lane tells it.
+  std::optional<event::Event> cause = std::nullopt;
 };
 
 /// S2, S3 (and S1 for entries that no longer translate): judges one change of a page's view that

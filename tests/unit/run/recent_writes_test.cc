@@ -1,0 +1,97 @@
+#include "vmm/run/recent_writes.h"
+
+#include <array>
+
+#include <gtest/gtest.h>
+
+namespace sealvisor::test {
+namespace {
+
+using event::Event;
+using event::Kind;
+
+constexpr arch::Frame kRoot{0x100};
+constexpr std::array kPath = {arch::Gpa{0x100'0ff8}, arch::Gpa{0x200'0008}};
+
+class RecentWrites : public testing::Test {
+ protected:
+  void write(std::uint64_t gpa, std::uint64_t pc, std::uint64_t from = 0, std::uint64_t to = 1) {
+    Event event{};
+    event.kind = Kind::SlotWrite;
+    event.gpa = gpa;
+    event.pc = pc;
+    event.old_value = from;
+    event.new_value = to;
+    writes_.on_event(event, ++number_);
+  }
+  void load(arch::Frame root, std::uint64_t pc, std::uint8_t flags = 0) {
+    Event event{};
+    event.kind = Kind::RootLoad;
+    event.gpa = root.gpa().value;
+    event.pc = pc;
+    event.flags = flags;
+    writes_.on_event(event, ++number_);
+  }
+  std::uint64_t pc_since(std::uint64_t since) {
+    const auto cause = writes_.cause(kPath, kRoot, since);
+    return cause ? cause->pc : 0;
+  }
+  run::RecentWrites writes_;
+  std::uint64_t number_ = 0;
+};
+
+TEST_F(RecentWrites, TheLatestOnTheWayIsTheCause) {
+  write(kPath[0].value, 1);
+  write(kPath[1].value, 2);
+  write(0x300'0000, 3);
+  EXPECT_EQ(pc_since(0), 2U);
+}
+
+TEST_F(RecentWrites, WhatWasThereAtTheLastLookIsNone) {
+  write(kPath[0].value, 1);
+  EXPECT_EQ(pc_since(0), 1U);
+  EXPECT_EQ(pc_since(1), 0U);
+  write(kPath[0].value, 2);
+  EXPECT_EQ(pc_since(1), 2U);
+}
+
+TEST_F(RecentWrites, AStoreThatChangedNothingIsNone) {
+  write(kPath[0].value, 1, 5, 5);
+  EXPECT_EQ(pc_since(0), 0U);
+}
+
+TEST_F(RecentWrites, WithoutAStoreItIsTheLoadOfTheRoot) {
+  load(kRoot, 1);
+  load(arch::Frame{0x101}, 2);
+  load(kRoot, 3, event::kUpperHalf);
+  EXPECT_EQ(pc_since(0), 1U);
+  EXPECT_EQ(pc_since(1), 0U);
+  load(kRoot, 4);
+  EXPECT_EQ(pc_since(0), 4U) << "the latest";
+  write(kPath[0].value, 5);
+  load(kRoot, 6);
+  EXPECT_EQ(pc_since(0), 5U) << "a store comes first, whatever was loaded after it";
+}
+
+TEST_F(RecentWrites, OtherEventsAreNoCause) {
+  Event event{};
+  event.kind = Kind::ContentWrite;
+  event.gpa = kPath[0].value;
+  event.pc = 1;
+  event.new_value = 1;
+  writes_.on_event(event, ++number_);
+  EXPECT_EQ(pc_since(0), 0U);
+}
+
+TEST_F(RecentWrites, WhatIsTooLongAgoIsForgotten) {
+  write(kPath[0].value, 1);
+  for (std::size_t i = 1; i < run::RecentWrites::kMost; ++i) write(0x300'0000, 2);
+  EXPECT_EQ(pc_since(0), 1U);
+  write(0x300'0000, 2);
+  EXPECT_EQ(pc_since(0), 0U);
+  write(kPath[1].value, 3);
+  EXPECT_EQ(pc_since(0), 3U);
+}
+
+}  // namespace
+}  // namespace sealvisor::test

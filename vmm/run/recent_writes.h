@@ -1,0 +1,36 @@
+// Who made a violation: the latest store to an entry on the way to the page, or the load of the
+// root.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "arch/address.h"
+#include "vmm/event/event.h"
+
+namespace sealvisor::run {
+
+/// The last stores to tables that changed them, and the last loads of roots of the lower half.
+class RecentWrites {
+ public:
+  /// An event that is number `number` of its run, which only grows. Others than these are left out.
+  void on_event(const event::Event& event, std::uint64_t number);
+  /// The latest store to one of `slots` after event `since`; else the latest load of `root` after
+  /// it; else nothing: it was too long ago, or no store that was told.
+  [[nodiscard]] std::optional<event::Event> cause(std::span<const arch::Gpa> slots,
+                                                  arch::Frame root, std::uint64_t since) const;
+
+  static constexpr std::size_t kMost = 4096;
+
+ private:
+  struct Numbered {
+    std::uint64_t number = 0;
+    event::Event event{};
+  };
+  std::vector<Numbered> ring_;
+  std::size_t next_ = 0;  ///< Where the next one goes: the oldest, once the ring is full.
+};
+
+}  // namespace sealvisor::run
