@@ -220,6 +220,16 @@ void Doorbell::tamper(const protocol::Tamper& tamper) {
   ring();
 }
 
+void Doorbell::campaign(const protocol::Campaign& campaign) {
+  fresh(protocol::Type::Campaign, 0, sizeof(protocol::Campaign)).body.campaign = campaign;
+  ring();
+}
+
+void Doorbell::tampering(const protocol::Tampering& tampering) {
+  fresh(protocol::Type::Tampering, 0, sizeof(protocol::Tampering)).body.tampering = tampering;
+  ring();
+}
+
 void Doorbell::entries(const protocol::Entries& entries) {
   fresh(protocol::Type::Entries, 0, sizeof(protocol::Entries)).body.entries = entries;
   ring();

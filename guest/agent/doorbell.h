@@ -55,6 +55,8 @@ class Doorbell {
   void fork_child(std::uint64_t token, bool vfork);
   void store_block(const protocol::StoreBlock& block);
   void tamper(const protocol::Tamper& tamper);
+  void campaign(const protocol::Campaign& campaign);
+  void tampering(const protocol::Tampering& tampering);
   void entries(const protocol::Entries& entries);
   void layout(const protocol::Layout& layout);
   void experiment(const protocol::Experiment& experiment);

@@ -112,6 +112,19 @@ void trace_message(const protocol::Message& message) {
     case protocol::Type::StoreBlock:
       trace_store_block(body.store_block);
       return;
+    case protocol::Type::Campaign:
+      trace("campaign: %u tamperings of seed %llu", body.campaign.count,
+            static_cast<Long>(body.campaign.seed));
+      break;
+    case protocol::Type::Tampering: {
+      const auto& one = body.tampering;
+      const auto name = protocol::name_of(one.edit);
+      const auto writer = protocol::name_of(one.writer);
+      trace("tampering %u: %.*s of 0x%llx at level %u by %.*s, %s", one.number,
+            static_cast<int>(name.size()), name.data(), static_cast<Long>(one.gva), one.level,
+            static_cast<int>(writer.size()), writer.data(), one.way);
+      break;
+    }
     case protocol::Type::Tamper:
       if (body.tamper.target == protocol::Target::CodeStores) {
         trace("stores to code of 0x%llx %s", static_cast<Long>(body.tamper.gpa),

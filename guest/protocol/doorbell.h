@@ -15,12 +15,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/protocol/tampering.h"
+
 namespace sealvisor::protocol {
 
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 6;
+inline constexpr std::uint16_t kVersion = 7;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -64,6 +66,8 @@ enum class Type : std::uint16_t {
   Samples = 19,     ///< Benchmark by the guest's own clock: some samples of the current experiment.
   Counter = 20,     ///< Benchmark by the guest's own clock: what that clock is; before any Samples.
   Bystander = 21,   ///< Pages of the victim's own that the operation must not leave as they are.
+  Campaign = 22,    ///< Control: a campaign of tamperings begins.
+  Tampering = 23,   ///< Control: one of them is about to be made, or the last one was.
 };
 
 /// What a store to kMarkRegister says.
@@ -297,6 +301,8 @@ struct Message {
     Experiment experiment;
     Samples samples;
     Counter counter;
+    Campaign campaign;
+    Tampering tampering;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

@@ -25,9 +25,11 @@ std::optional<std::uint64_t> parse_hex(std::string_view text) {
   return value;
 }
 
+/// What a violation may be by: a store, or the load of a root.
 bool names_its_code(const Event& event) {
-  return (event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite) &&
-         (event.flags & event::kUserMode) == 0 && event.pc != 0;
+  const bool store = event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite;
+  const bool load = event.kind == Kind::RootLoad && (event.flags & event::kUpperHalf) == 0;
+  return (store || load) && (event.flags & event::kUserMode) == 0 && event.pc != 0;
 }
 
 }  // namespace

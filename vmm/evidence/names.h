@@ -52,7 +52,7 @@ class RecordingSymbols final : public image::Symbols {
 
   /// The kernel's code that `events` came from is to be named by recorded().
   void note(std::span<const event::Event> events);
-  /// Everything that was asked for, and the names of all code that stored.
+  /// Everything that was asked for, and the names of all code that stored or loaded a root.
   [[nodiscard]] RecordedSymbols recorded() const;
 
  private:

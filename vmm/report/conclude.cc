@@ -216,6 +216,12 @@ bool has_new_finding(const Run& run) {
                      [](const Finding& finding) { return !finding.known; });
 }
 
+std::string tampered_text(const Campaign& campaign) {
+  return fmt::format("{}: {} of {} reported, {} of {} recorded, {} false alarms",
+                     count_of(campaign.made, "tampering"), campaign.reported, campaign.visible,
+                     campaign.recorded, campaign.transient, campaign.false_alarms);
+}
+
 std::string summary_of(const Run& run) {
   std::vector<std::string> parts;
   if (!run.ending.good) {
@@ -249,6 +255,7 @@ std::string summary_of(const Run& run) {
     parts.push_back(fmt::format("{} without cells, {}", count_of(run.lives.size(), "scenario"),
                                 count_of(violations, "violation")));
   }
+  if (run.campaign) parts.push_back(tampered_text(*run.campaign));
   const auto fresh = std::count_if(run.findings.begin(), run.findings.end(),
                                    [](const Finding& finding) { return !finding.known; });
   if (fresh != 0) parts.push_back(count_of(static_cast<std::uint64_t>(fresh), "new finding"));
@@ -331,6 +338,10 @@ std::vector<std::string> confirmed(const Report& report) {
     sentences.push_back(caught == 0 ? "control: none of the documented lies was tried"
                                     : fmt::format("control: exactly the {} caught",
                                                   count_of(caught, "documented lie")));
+  }
+  for (const Run& run : report.runs) {
+    if (run.good && run.campaign)
+      sentences.push_back(label(run) + ": " + tampered_text(*run.campaign));
   }
   if (lives != 0) {
     sentences.push_back(

@@ -28,6 +28,7 @@ Json json_of(const PlacedMapping& placed);
 Json json_of(const Process& process);
 Json json_of(const MappingInfo& mapping);
 Json json_of(const Cost& cost);
+Json json_of(const Campaign::Row& row);
 Json json_of(const Run& run);
 Json json_of(const NotRun& not_run);
 
@@ -236,6 +237,35 @@ Json json_of(const Counts& counts) {
   };
 }
 
+Json json_of(const Campaign::Row& row) {
+  return {{"edit", row.edit},
+          {"writer", row.writer},
+          {"undone_at_once", row.undone_at_once},
+          {"made", row.made},
+          {"right", row.right}};
+}
+
+Json json_of(const std::optional<Campaign>& campaign) {
+  if (!campaign) return nullptr;
+  return {
+      {"seed", campaign->seed},
+      {"asked", campaign->asked},
+      {"made", campaign->made},
+      {"visible", campaign->visible},
+      {"reported", campaign->reported},
+      {"transient", campaign->transient},
+      {"recorded", campaign->recorded},
+      {"harmless", campaign->harmless},
+      {"to_other", campaign->to_other},
+      {"false_alarms", campaign->false_alarms},
+      {"user_ways", campaign->user_ways},
+      {"user_ways_used", campaign->user_ways_used},
+      {"kernel_ways", campaign->kernel_ways},
+      {"kernel_ways_used", campaign->kernel_ways_used},
+      {"rows", array_of(campaign->rows)},
+  };
+}
+
 Json json_of(const Ending& ending) {
   return {
       {"good", ending.good},
@@ -284,6 +314,7 @@ Json json_of(const Run& run) {
       {"processes_left_out", json_of(run.processes_left_out)},
       {"writers", array_of(run.writers)},
       {"counts", json_of(run.counts)},
+      {"campaign", json_of(run.campaign)},
       {"blind_spots", run.blind_spots},
       {"findings", array_of(run.findings)},
       {"ending", json_of(run.ending)},

@@ -182,6 +182,36 @@ struct Counts {
   std::optional<std::uint64_t> stepped_untrapped;
 };
 
+/// control/campaign: tamperings that the guest says it made, compared one by one with what was
+/// found without its help.
+struct Campaign {
+  /// All of one kind.
+  struct Row {
+    std::string edit;
+    std::string writer;
+    bool undone_at_once = false;  ///< Before user mode ran.
+    std::uint64_t made = 0;
+    std::uint64_t right = 0;  ///< Found as they are, and nothing else found.
+  };
+  std::uint64_t seed = 0;
+  std::uint64_t asked = 0;
+  std::uint64_t made = 0;
+  /// Those that user mode can see, and stores to code; of these, reported before the next
+  /// instruction of user mode, with class, page, frame and writer.
+  std::uint64_t visible = 0;
+  std::uint64_t reported = 0;
+  std::uint64_t transient = 0;  ///< Undone before user mode ran; of these, recorded as such.
+  std::uint64_t recorded = 0;
+  std::uint64_t harmless = 0;  ///< Those that change nothing for user mode.
+  std::uint64_t to_other = 0;  ///< To the address space of another process.
+  std::uint64_t false_alarms = 0;
+  std::uint32_t user_ways = 0;  ///< Store instructions that the guest's CPU has; used.
+  std::uint32_t user_ways_used = 0;
+  std::uint32_t kernel_ways = 0;
+  std::uint32_t kernel_ways_used = 0;
+  std::vector<Row> rows;
+};
+
 /// How the guest ended.
 struct Ending {
   bool good = false;         ///< The agent said goodbye and the machine reset.
@@ -243,6 +273,7 @@ struct Run {
   ProcessesLeftOut processes_left_out;
   std::vector<Writer> writers;  ///< Of the writes in cells and timelines, in the order of pc.
   Counts counts;
+  std::optional<Campaign> campaign;
   std::vector<std::string> blind_spots;
   std::vector<Finding> findings;
   Ending ending;

@@ -1,6 +1,7 @@
 #include "vmm/report/text.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -306,6 +307,39 @@ std::string fact_text(const char* first, const std::string& words, const TextOpt
   return words.empty() ? "" : paragraph(first, printable(words), options.width);
 }
 
+/// What was tampered with: a line for each edit, and what came of all.
+std::string campaign_text(const Run& run, const TextOptions& options) {
+  if (!run.campaign) return "";
+  const Campaign& campaign = *run.campaign;
+  struct Line {
+    std::string edit;
+    std::array<std::uint64_t, 3> by{};
+    std::uint64_t at_once = 0;
+    std::uint64_t wrong = 0;
+  };
+  std::vector<Line> lines;
+  for (const Campaign::Row& row : campaign.rows) {
+    if (lines.empty() || lines.back().edit != row.edit) lines.push_back({row.edit, {}, 0, 0});
+    Line& line = lines.back();
+    line.by[row.writer == "user mode" ? 0 : row.writer == "kernel" ? 1 : 2] += row.made;
+    if (row.undone_at_once) line.at_once += row.made;
+    line.wrong += row.made - row.right;
+  }
+  std::vector<Row> rows;
+  for (const Line& line : lines) {
+    rows.push_back({{line.edit, grouped(line.by[0]), grouped(line.by[1]), grouped(line.by[2]),
+                     grouped(line.at_once), grouped(line.wrong)}});
+  }
+  std::string text = table({{"tampering"},
+                            {"user mode", 9, true},
+                            {"kernel", 9, true},
+                            {"/dev/mem", 9, true},
+                            {"undone at once", 14, true},
+                            {"not as it is", 12, true}},
+                           rows, options.width, 2, options.colours);
+  return text + fact_text("  campaign  ", campaign_words(run), options);
+}
+
 std::string ending_text(const Run& run, const TextOptions& options) {
   if (run.ending.good) return "";
   const auto paint_if = [&](std::string_view text) {
@@ -354,6 +388,7 @@ std::string run_text(const Run& run, const TextOptions& options) {
         forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
+  text += campaign_text(run, options);
   text += fact_text("  counts    ", counts_words(run), options);
   text += fact_text("  exits     ", costs_words(run), options) + lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);

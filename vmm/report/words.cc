@@ -145,6 +145,20 @@ std::string counts_words(const Run& run) {
   return text;
 }
 
+std::string campaign_words(const Run& run) {
+  if (!run.campaign) return "";
+  const Campaign& campaign = *run.campaign;
+  return fmt::format(
+      "seed {}: {} of {} tamperings made, {} of them to another process; of {} that user "
+      "mode can see {} were reported, of {} that were undone at once {} were recorded, "
+      "{} were harmless; {} false alarms; store instructions used: {} of {} by user "
+      "mode, {} of {} by the kernel",
+      campaign.seed, grouped(campaign.made), grouped(campaign.asked), grouped(campaign.to_other),
+      grouped(campaign.visible), grouped(campaign.reported), grouped(campaign.transient),
+      grouped(campaign.recorded), grouped(campaign.harmless), grouped(campaign.false_alarms),
+      campaign.user_ways_used, campaign.user_ways, campaign.kernel_ways_used, campaign.kernel_ways);
+}
+
 std::string promise_words(const Run& run) {
   if (run.mechanism.empty()) return "";
   if (run.lane != "exact") {

@@ -28,6 +28,8 @@ namespace sealvisor::report {
 [[nodiscard]] std::string promise_words(const Run& run);
 [[nodiscard]] std::string mappings_words(const Run& run);
 [[nodiscard]] std::string counts_words(const Run& run);
+/// What came of a campaign of tamperings.
+[[nodiscard]] std::string campaign_words(const Run& run);
 [[nodiscard]] std::string costs_words(const Run& run);
 
 /// What the runs cannot see, each thing once, with the runs that it is true of unless it is of all.

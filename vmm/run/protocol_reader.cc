@@ -59,6 +59,10 @@ int body_size(Type type) {
       return sizeof(protocol::Samples);
     case Type::Counter:
       return sizeof(protocol::Counter);
+    case Type::Campaign:
+      return sizeof(protocol::Campaign);
+    case Type::Tampering:
+      return sizeof(protocol::Tampering);
   }
   return -1;
 }
@@ -93,9 +97,26 @@ bool good_names(const Message& message) {
       return good_name(body.experiment.name);
     case Type::Counter:
       return good_name(body.counter.source);
+    case Type::Tampering:
+      return good_name(body.tampering.way);
     default:
       return true;
   }
+}
+
+Status check_tampering(const protocol::Tampering& tampering) {
+  const auto edit = static_cast<std::uint32_t>(tampering.edit);
+  const auto writer = static_cast<std::uint32_t>(tampering.writer);
+  if (edit >= protocol::kEditCount || writer >= protocol::kWriterCount ||
+      tampering.shown > protocol::Shown::ToNobody || tampering.level > 4) {
+    return bad(fmt::format("tampering {} by {} at level {}, expected one that is known", edit,
+                           writer, tampering.level));
+  }
+  for (const protocol::TamperedWord& word : tampering.words) {
+    if (word.gpa % 8 == 0) continue;
+    return bad(fmt::format("tampering with a word at {:#x}, expected a multiple of 8", word.gpa));
+  }
+  return {};
 }
 
 Status check_bounds(const Message& message) {
@@ -128,6 +149,9 @@ Status check_bounds(const Message& message) {
                       "known target",
                       tamper.gpa, static_cast<unsigned>(tamper.target)));
     }
+  }
+  if (message.type == Type::Tampering) {
+    if (auto checked = check_tampering(body.tampering); !checked) return checked;
   }
   if (message.type == Type::Samples &&
       (body.samples.count == 0 || body.samples.count > protocol::kMaxSamples)) {

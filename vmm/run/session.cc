@@ -24,6 +24,10 @@ using protocol::Type;
 namespace {
 constexpr const char* kStores = "control/stores";
 constexpr const char* kStoresCode = "control/stores-code";
+constexpr const char* kCampaign = "control/campaign";
+/// Violations of one look of which it is found out who made them: a hostile guest can make very
+/// many at once, and each takes a search.
+constexpr std::size_t kMostCauses = 256;
 }  // namespace
 
 Session::Session(const RunRequest& request, const memory::Memory& memory,
@@ -33,6 +37,7 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
       symbols_(symbols),
       copies_([&memory](Frame frame) { return memory.is_ram(frame); }),
       spaces_(mirror_, identities_),
+      transients_(mirror_),
       announcements_(request.arch, memory, identities_),
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
@@ -52,6 +57,15 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
         [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
   }
   if (request.timelines) timelines_.emplace(identities_);
+  if (asks_for(kCampaign)) {
+    campaign_.emplace(
+        request.arch, identities_,
+        [this](std::uint64_t pc) {
+          const std::string text = narrator_.function_at(pc, false);
+          return text.substr(0, text.find('+'));
+        },
+        [this](Frame one, Frame other) { return differing_bytes(one, other); });
+  }
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -77,10 +91,43 @@ bool Session::asks_for(std::string_view scenario) const {
       [&](const scenario::PlanItem& item) { return item.scenario->name == scenario; });
 }
 
-void Session::judged(const seal::Violation& violation) {
+void Session::judged(seal::Violation violation, Frame root, std::optional<std::uint64_t> late) {
   if (timelines_) timelines_->broken(violation, now_);
   if (tampering_ && tampering_->takes(violation)) return;
+  if (campaign_ && campaign_->takes({.what = violation.invariant,
+                                     .space = violation.space,
+                                     .root = root,
+                                     .page = violation.page,
+                                     .gva = violation.gva,
+                                     .frame = violation.frame,
+                                     .cause = violation.cause,
+                                     .late = late})) {
+    return;
+  }
+  if (violation.cause && violation.cause->pc != 0) {
+    violation.text += "; by " + narrator_.function_at(violation.cause->pc, (violation.cause->flags &
+                                                                            event::kUserMode) != 0);
+  }
   course_.violation(violation);
+}
+
+std::optional<Event> Session::cause_of(const model::AddressSpace& space, Gva gva) const {
+  const arch::AnyFormat& format = *spaces_.format();
+  const bool upper = request_.arch == arch::Arch::Arm64 && arch::is_upper(format, gva);
+  const Frame root = upper ? spaces_.upper_root().value_or(Frame{}) : space.root;
+  const arch::Walk walk = arch::walk(format, mirror_, root, gva);
+  std::array<Gpa, arch::kMaxLevels> slots;
+  for (unsigned i = 0; i < walk.count; ++i) slots[i] = walk.steps[i].slot;
+  return recent_.cause(std::span(slots).first(walk.count), space.root, space.last_look);
+}
+
+std::optional<std::uint64_t> Session::lateness(const std::optional<Event>& cause,
+                                               const Event& moment) const {
+  if (!cause || request_.engine != engine::Kind::Tcg) return std::nullopt;
+  // What ran before the address space was entered, ran in another one.
+  const std::uint64_t from =
+      std::max(event::user_instructions(*cause), event::user_instructions(root_load_));
+  return event::user_instructions(moment) - from;
 }
 
 Frame Session::code_root(const Event& event) const {
@@ -108,14 +155,17 @@ void Session::on_event(const Event& event) {
     }
     case Kind::SlotWrite:
       if (event.part == 0) ++counts_.table_writes;
+      writers_are_told_ = writers_are_told_ || event.pc != 0;
       stores_.on_write(event);
       if (tampering_) tampering_->on_write(event);
+      if (campaign_) campaign_->on_write(event);
       break;
     case Kind::ContentWrite:
       if (event.part == 0) ++counts_.content_writes;
       code_stores_.on_write(event);
       code_.on_write(event);
       if (tampering_) tampering_->on_write(event);
+      if (campaign_) campaign_->on_write(event);
       break;
     case Kind::Limit:
       limits_.insert(static_cast<event::Limit>(event.aux));
@@ -132,12 +182,17 @@ void Session::on_event(const Event& event) {
     default:
       break;
   }
-  if (const auto violation = seal::judge_content(identities_, event)) judged(*violation);
+  recent_.on_event(event, counts_.events);
+  if (const auto violation = seal::judge_content(identities_, event)) {
+    judged(*violation, {}, lateness(event, event));
+  }
   const std::vector<model::MappingChange> changes = spaces_.on_event(event);
   for (const model::MappingChange& change : changes) {
-    if (unresolved_.size() < kMostUnresolved) unresolved_.emplace_back(change.space, change.page);
+    if (!spaces_.format()) continue;
+    transients_.note(*spaces_.format(), change);
+    if (event.kind != Kind::SlotWrite) continue;
     if (timelines_) timelines_->written(change);
-    if (course_.wants_change(change.space) && spaces_.format()) {
+    if (course_.wants_change(change.space)) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
   }
@@ -156,35 +211,48 @@ void Session::take_ended() {
     if (timelines_) timelines_->ended(end, now_);
     fork_children_.erase(end.space);
     identities_.end_of(end.space);
-    std::erase_if(unresolved_, [&](const auto& item) { return item.first == end.space; });
+    transients_.forget(end.space);
   }
 }
 
-void Session::resolve_transients(std::uint64_t space, const model::Look& look) {
-  // A page that was written to and looks to user mode as it did before: changed and restored.
-  for (auto it = unresolved_.begin(); it != unresolved_.end();) {
-    if (it->first != space) {
-      ++it;
+void Session::note_transients(const model::AddressSpace& space, const model::Look& seen,
+                              const Event& moment) {
+  for (const model::MappingPage page : transients_.settle(space.id, seen)) {
+    ++counts_.transient;
+    if (!campaign_) continue;
+    static_cast<void>(campaign_->takes(
+        {.what = "transient", .space = space.id, .root = space.root, .page = page}));
+  }
+  if (!campaign_) return;
+  for (const model::PageTransition& transition : seen.transitions) {
+    if (transition.before.end != arch::WalkEnd::Leaf ||
+        transition.after.end != arch::WalkEnd::Absent) {
       continue;
     }
-    const bool shows = std::any_of(
-        look.transitions.begin(), look.transitions.end(),
-        [&](const model::PageTransition& transition) { return transition.page == it->second; });
-    if (!shows) ++counts_.transient;
-    it = unresolved_.erase(it);
+    const auto cause = cause_of(space, transition.gva);
+    static_cast<void>(campaign_->takes({.what = "removal",
+                                        .space = space.id,
+                                        .root = space.root,
+                                        .page = transition.page,
+                                        .gva = transition.gva,
+                                        .frame = transition.before.frame,
+                                        .cause = cause,
+                                        .late = lateness(cause, moment)}));
   }
 }
 
-model::AddressSpace* Session::look(Frame root) {
-  model::Look seen;
-  model::AddressSpace* space = spaces_.look(root, seen);
-  if (space == nullptr) return nullptr;
-  resolve_transients(space->id, seen);
-  if (timelines_ && spaces_.format()) timelines_->looked(*spaces_.format(), *space, seen, now_);
+void Session::judge(const model::AddressSpace& space, const model::Look& seen,
+                    const Event& moment) {
+  std::size_t told = 0;
+  const auto tell = [&](seal::Violation violation) {
+    if (told++ < kMostCauses) violation.cause = cause_of(space, violation.gva);
+    const auto late = lateness(violation.cause, moment);
+    judged(std::move(violation), space.root, late);
+  };
   for (const model::PageTransition& transition : seen.transitions) {
     for (const seal::Violation& violation :
-         seal::judge_transition(request_.arch, identities_, *space, transition)) {
-      judged(violation);
+         seal::judge_transition(request_.arch, identities_, space, transition)) {
+      tell(violation);
     }
     if (transition.after.end != arch::WalkEnd::Leaf) continue;
     // What may be done with it tells a copy of the page from other memory that resembles it.
@@ -195,23 +263,33 @@ model::AddressSpace* Session::look(Frame root) {
         seal::copied_bytes(identities_, transition.page, transition.after.frame,
                            [this](Frame one, Frame other) { return differing_bytes(one, other); });
     if (copied && *copied != 0) {
-      judged(seal::judge_copy(identities_, *space, transition, *copied));
+      tell(seal::judge_copy(identities_, space, transition, *copied));
     }
   }
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
-    judged(seal::judge_elsewhere(identities_, *space, elsewhere));
-    const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, root, elsewhere.gva);
+    tell(seal::judge_elsewhere(identities_, space, elsewhere));
+    const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, space.root, elsewhere.gva);
     if (walk.count == 0) continue;
     course_.found_at(walk.last().slot, elsewhere.gva);
-    if (timelines_) timelines_->elsewhere(space->id, elsewhere, walk.last().slot, now_);
+    if (timelines_) timelines_->elsewhere(space.id, elsewhere, walk.last().slot, now_);
   }
+}
+
+model::AddressSpace* Session::look(Frame root, const Event& moment) {
+  model::Look seen;
+  model::AddressSpace* space = spaces_.look(root, seen);
+  if (space == nullptr || !spaces_.format()) return space;
+  note_transients(*space, seen, moment);
+  if (timelines_) timelines_->looked(*spaces_.format(), *space, seen, now_);
+  judge(*space, seen, moment);
+  space->last_look = counts_.events;
   return space;
 }
 
 void Session::on_user_entry(const Event& event) {
   ++counts_.user_entries;
   if (identities_.empty()) return;
-  if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root))) {
+  if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root), event)) {
     // Roots that user mode never runs on, as the kernel's own, are no address space of anyone's.
     if (space->user_entries++ == 0) ++totals_.spaces;
   }
@@ -237,7 +315,10 @@ void Session::rewalk_copies(Frame root) {
 void Session::on_root_load(const Event& event) {
   const Frame root = arch::frame_of(Gpa{event.gpa});
   const bool upper = (event.flags & event::kUpperHalf) != 0;
-  if (!upper) current_root_ = root;
+  if (!upper) {
+    current_root_ = root;
+    root_load_ = event;
+  }
   if (upper != (request_.arch == arch::Arch::Arm64) || isolated_) return;
   std::erase(recent_roots_, root);
   recent_roots_.insert(recent_roots_.begin(), root);
@@ -333,7 +414,7 @@ void Session::on_doorbell(const Event& event, Commands& commands) {
     course_.finding("monitor", course_.where() + "/doorbell", message.error().message);
     return;
   }
-  if (model::AddressSpace* space = look(current_root_)) {
+  if (model::AddressSpace* space = look(current_root_, event)) {
     dispatch(message.value(), event, *space);
   }
 }
@@ -417,6 +498,12 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::Tamper:
       on_tamper(message.body.tamper, space);
       break;
+    case Type::Campaign:
+      on_campaign(message.body.campaign, space);
+      break;
+    case Type::Tampering:
+      on_tampering(message.body.tampering, space);
+      break;
     case Type::Entries:
       for (const std::string& text :
            entries_.on_block(message.body.entries, counts_.user_entries)) {
@@ -463,6 +550,38 @@ void Session::on_tamper(const protocol::Tamper& tamper, const model::AddressSpac
 void Session::item_done() {
   items_done_ = std::min(items_done_ + 1, request_.plan.size());
   if (request_.advanced) request_.advanced(items_done_);
+}
+
+void Session::on_campaign(const protocol::Campaign& message, const model::AddressSpace& space) {
+  if (!campaign_) {
+    course_.finding("monitor", course_.where() + "/campaign",
+                    "the agent announces tamperings that nobody asked for");
+    return;
+  }
+  for (const std::string& text : campaign_->on_campaign(message, space)) {
+    course_.finding("monitor", kCampaign, text);
+  }
+}
+
+void Session::on_tampering(const protocol::Tampering& message, const model::AddressSpace& space) {
+  if (!campaign_) {
+    course_.finding("monitor", course_.where() + "/campaign",
+                    "the agent announces tamperings that nobody asked for");
+    return;
+  }
+  const bool tcg = request_.engine == engine::Kind::Tcg;
+  const bool exact = tcg || writers_are_told_;
+  const LaneTells tells{.writers = exact,
+                        .transients = exact,
+                        .instructions = tcg,
+                        .exact_pcs = tcg,
+                        .root_loads = tcg};
+  const auto other = campaign_->other_space();
+  const std::uint64_t bits = arch::hardware_bits(*spaces_.format(), std::max(1U, message.level));
+  for (const auto& [edit, text] : campaign_->on_tampering(
+           message, space, other ? spaces_.by_id(*other) : nullptr, bits, tells)) {
+    course_.finding("monitor", std::string(kCampaign) + "/" + edit, text);
+  }
 }
 
 void Session::on_hello(const protocol::Message& message) {
@@ -628,7 +747,7 @@ void Session::on_mappings_end(const protocol::Message& message, const Event& eve
   if (request_.expectations) check_seals(compat);
   if (learned) {
     spaces_.identities_changed();
-    look(space.root);
+    look(space.root, event);
   }
   if (const auto vdso = identities_.named(compat ? "[vdso] (32-bit)" : "[vdso]")) {
     const auto violation =
@@ -730,6 +849,7 @@ void Session::finish_controls(const report::Run& run) {
     counts_.known_changes_judged = tampering_->judged();
     end("control/tamper", tampering_->unfinished(), tampering_->made());
   }
+  if (campaign_) end(kCampaign, campaign_->unfinished(), campaign_->result().made);
   if (asks_for("control/entries")) {
     counts_.known_entries = entries_.known();
     counts_.known_entries_counted = entries_.counted();
@@ -820,6 +940,7 @@ void Session::finish(report::Run& run) {
   counts_.teardowns = totals_.teardowns;
   counts_.violations = course_.violations();
   run.counts = counts_;
+  if (campaign_) run.campaign = campaign_->result();
   run.kernel = release_;
   run.blind_spots = blind_spots(request_, run);
 }

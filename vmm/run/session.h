@@ -21,11 +21,14 @@
 #include "vmm/model/paging.h"
 #include "vmm/model/space.h"
 #include "vmm/model/table_copies.h"
+#include "vmm/model/transients.h"
 #include "vmm/run/announcements.h"
+#include "vmm/run/campaign.h"
 #include "vmm/run/cells.h"
 #include "vmm/run/code_watch.h"
 #include "vmm/run/known.h"
 #include "vmm/run/narrator.h"
+#include "vmm/run/recent_writes.h"
 #include "vmm/run/run.h"
 #include "vmm/run/stores.h"
 #include "vmm/run/timelines.h"
@@ -93,7 +96,7 @@ class Session {
   void check_identities(report::Run& run) const;
   void check_inheritance(const model::AddressSpace& space);
   /// Looks at the space of `root` and judges what changed there.
-  model::AddressSpace* look(arch::Frame root);
+  model::AddressSpace* look(arch::Frame root, const event::Event& moment);
   void rewalk(const arch::TableReader& memory, arch::Frame root, arch::Scope scope);
   /// A search of the guest's tables ran out of its budget, which the report says. No other is made
   /// then, and the guest is ended at its next message: each would take a second, as often as a
@@ -103,8 +106,22 @@ class Session {
   void rewalk_copies(arch::Frame root);
   void take_ended();
   [[nodiscard]] bool asks_for(std::string_view scenario) const;
-  /// Every violation goes through here.
-  void judged(const seal::Violation& violation);
+  /// Every violation goes through here. `late`: Observation::late.
+  void judged(seal::Violation violation, arch::Frame root = {},
+              std::optional<std::uint64_t> late = std::nullopt);
+  /// Who made it that `gva` is as it is in the space, since that was last looked at.
+  [[nodiscard]] std::optional<event::Event> cause_of(const model::AddressSpace& space,
+                                                     arch::Gva gva) const;
+  /// Instructions of user mode in an address space between `cause` and `moment`.
+  [[nodiscard]] std::optional<std::uint64_t> lateness(const std::optional<event::Event>& cause,
+                                                      const event::Event& moment) const;
+  /// Judges what the look at `space` found.
+  void judge(const model::AddressSpace& space, const model::Look& seen, const event::Event& moment);
+  /// Counts what was undone, and tells a campaign of that and of removals.
+  void note_transients(const model::AddressSpace& space, const model::Look& seen,
+                       const event::Event& moment);
+  void on_campaign(const protocol::Campaign& message, const model::AddressSpace& space);
+  void on_tampering(const protocol::Tampering& message, const model::AddressSpace& space);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
   void on_store_block(const protocol::StoreBlock& block);
   /// What a frame holds that is code of a system mapping.
@@ -122,7 +139,6 @@ class Session {
                                         std::optional<std::uint64_t> data);
   /// With page-table isolation: the kernel's own root beside the one that user mode runs on now.
   [[nodiscard]] std::optional<arch::Frame> kernel_root() const;
-  void resolve_transients(std::uint64_t space, const model::Look& look);
   [[nodiscard]] Totals totals() const;
   [[nodiscard]] arch::Frame code_root(const event::Event& event) const;
 
@@ -133,6 +149,8 @@ class Session {
   model::TableCopies copies_;
   model::Identities identities_;
   model::Spaces spaces_;
+  model::Transients transients_;
+  RecentWrites recent_;
   Announcements announcements_;
   Narrator narrator_;
   Course course_;
@@ -140,6 +158,7 @@ class Session {
   StoreControl code_stores_;
   CodeWatch code_;
   std::optional<TamperControl> tampering_;
+  std::optional<CampaignControl> campaign_;
   std::optional<Timelines> timelines_;
   std::uint64_t now_ = 0;  ///< icount of the event that is dealt with.
   EntryControl entries_;
@@ -147,11 +166,9 @@ class Session {
   Totals totals_;
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
   std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
-  /// Writes since the last look, for the count of transient ones: a kernel that never lets user
-  /// mode run gets no more of them counted.
-  static constexpr std::size_t kMostUnresolved = 65'536;
-  std::vector<std::pair<std::uint64_t, model::MappingPage>> unresolved_;
   arch::Frame current_root_{};
+  event::Event root_load_{};       ///< The last one of the lower half.
+  bool writers_are_told_ = false;  ///< Some store came with who made it.
   /// Loaded last, newest first, each once; arm64: of the upper half.
   static constexpr std::size_t kRecentRoots = 8;
   std::vector<arch::Frame> recent_roots_;

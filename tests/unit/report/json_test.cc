@@ -65,6 +65,7 @@ Report whole_report() {
   report::Run audited = samples::sealed_run(arch::Arch::Arm64);
   audited.counts.witness_stores = 10;
   audited.counts.witness_differences = 0;
+  audited.campaign = samples::campaign();
   return conclude({samples::sealed_run(), audited, samples::unsealed_run(), samples::lying_run(),
                    samples::failed_run()},
                   {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {});
@@ -86,6 +87,7 @@ TEST(ReportJson, NoMutationOfItIsValid) {
   run.findings = {{"a/b/S1", "S1", "text", false, ""}};
   run.counts.witness_stores = 1;
   run.counts.witness_differences = 0;
+  run.campaign = samples::campaign();
   const Document document(render_json(
       conclude({run}, {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {})));
   const Checked checked = check("--mutate '" + document.path().string() + "'");

@@ -59,6 +59,26 @@ Cell held(const std::string& mapping, const std::string& operation, const std::s
   return made;
 }
 
+Campaign campaign() {
+  Campaign made;
+  made.seed = 5;
+  made.asked = made.made = 12;
+  made.visible = 9;
+  made.reported = 8;
+  made.transient = made.recorded = 2;
+  made.harmless = 1;
+  made.to_other = 3;
+  made.user_ways = 117;
+  made.user_ways_used = 6;
+  made.kernel_ways = 116;
+  made.kernel_ways_used = 4;
+  made.rows = {{"write-bit", "user mode", false, 5, 4},
+               {"write-bit", "kernel", true, 2, 2},
+               {"write-bit", "/dev/mem", false, 4, 4},
+               {"same-value", "user mode", false, 1, 1}};
+  return made;
+}
+
 EntryChange entry_change() {
   EntryChange made;
   made.mapping = "[vdso]";

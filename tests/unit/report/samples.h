@@ -31,6 +31,8 @@ namespace sealvisor::report::samples {
 [[nodiscard]] Process quiet_process(std::uint64_t id, const std::string& scenario);
 /// The victim of a cell, with a moment of each kind.
 [[nodiscard]] Process changed_process(std::uint64_t id, const Cell& cell);
+/// In which one tampering of 12 was not reported as it is.
+[[nodiscard]] Campaign campaign();
 
 /// Runs that came out as they must: `good` and `summary` are still to be filled by conclude().
 [[nodiscard]] Run sealed_run(arch::Arch arch = arch::Arch::X86_64);

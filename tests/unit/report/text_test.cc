@@ -46,6 +46,29 @@ TEST(ReportText, ShowsTheFourVoicesSideBySide) {
   EXPECT_THAT(line_with(text, "life/fork"), HasSubstr("0 violations"));
 }
 
+TEST(ReportText, ShowsWhatWasTamperedWith) {
+  report::Run run = samples::sealed_run();
+  EXPECT_THAT(render_text(conclude({run}, {}, {})), Not(HasSubstr("tampering")));
+  run.campaign = samples::campaign();
+  const report::Report report = conclude({run}, {}, {});
+  const std::string text = render_text(report, {.width = 1000});
+  EXPECT_THAT(
+      line_with(text, "undone at once"),
+      testing::MatchesRegex(" +tampering +user mode +kernel +/dev/mem +undone at once +not as "
+                            "it is"));
+  EXPECT_THAT(line_with(text, "write-bit"), testing::MatchesRegex(" +write-bit +5 +2 +4 +2 +1"));
+  EXPECT_THAT(line_with(text, "same-value"), testing::MatchesRegex(" +same-value +1 +0 +0 +0 +0"));
+  EXPECT_THAT(line_with(text, "  campaign "),
+              HasSubstr("seed 5: 12 of 12 tamperings made, 3 of them to another process; of 9 that "
+                        "user mode can see 8 were reported, of 2 that were undone at once 2 were "
+                        "recorded, 1 were harmless; 0 false alarms; store instructions used: 6 of "
+                        "117 by user mode, 4 of 116 by the kernel"));
+  EXPECT_THAT(
+      run.good ? "" : report.conclusion,
+      HasSubstr("x86_64 lts-sealed: 12 tamperings: 8 of 9 reported, 2 of 2 recorded, 0 false "
+                "alarms"));
+}
+
 TEST(ReportText, SaysWhatTheStartCost) {
   report::Run run = samples::sealed_run();
   const auto start = [&] {

@@ -72,6 +72,19 @@ TEST(CheckMessage, AcceptsAGoodOne) {
   EXPECT_EQ(run::text_of(good_mapping().body.mapping.name), "[vdso]");
 }
 
+protocol::Tampering& spoil_tampering(Message& message) {
+  message.type = Type::Tampering;
+  message.length = sizeof(protocol::Tampering);
+  message.body.tampering = {};
+  return message.body.tampering;
+}
+
+TEST(CheckMessage, AcceptsATampering) {
+  Message message = good_mapping();
+  spoil_tampering(message);
+  EXPECT_TRUE(run::check_message(message).ok());
+}
+
 struct Bad {
   const char* name;
   std::function<void(Message&)> spoil;
@@ -118,6 +131,17 @@ const Bad kBad[] = {
        m.body.counter.source[0] = '\n';
      },
      "printable"},
+    {"TamperingEdit", [](Message& m) { spoil_tampering(m).edit = protocol::Edit{32}; },
+     "tampering 32"},
+    {"TamperingWriter", [](Message& m) { spoil_tampering(m).writer = protocol::Writer{3}; },
+     "by 3"},
+    {"TamperingShown", [](Message& m) { spoil_tampering(m).shown = protocol::Shown{2}; },
+     "one that is known"},
+    {"TamperingLevel", [](Message& m) { spoil_tampering(m).level = 5; }, "at level 5"},
+    {"TamperingWord", [](Message& m) { spoil_tampering(m).words[1].gpa = 0x1004; },
+     "a word at 0x1004"},
+    {"TamperingWay", [](Message& m) { std::memset(spoil_tampering(m).way, 'a', 24); },
+     "NUL-terminated"},
 };
 
 class CheckMessageCase : public testing::TestWithParam<Bad> {};
