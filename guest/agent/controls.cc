@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "guest/agent/announce.h"
+#include "guest/agent/campaign.h"
 #include "guest/agent/console.h"
 #include "guest/agent/entries.h"
 #include "guest/agent/stores.h"
@@ -19,6 +20,8 @@
 
 namespace sealvisor::agent {
 namespace {
+
+using Item = scenario::PlanItem;
 
 /// Runs `work(token)` in one forked child.
 template <typename Work>
@@ -50,36 +53,40 @@ int count_in_child(Agent& agent, std::uint32_t& done, Work work) {
   return status;
 }
 
-int run_stores(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+int run_stores(Agent& agent, const Item& item, std::uint32_t& done) {
   return count_in_child(agent, done, [&](const MappingTable&, std::uint32_t& total) {
-    return store_to_tables(agent.doorbell, count, total);
+    return store_to_tables(agent.doorbell, item.count, total);
   });
 }
 
-int run_entries(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+int run_entries(Agent& agent, const Item& item, std::uint32_t& done) {
   return count_in_child(agent, done, [&](const MappingTable&, std::uint32_t& total) {
-    return enter_user_mode(agent.doorbell, count, total);
+    return enter_user_mode(agent.doorbell, item.count, total);
   });
 }
 
-int run_tamper_entry(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+int run_tamper_entry(Agent& agent, const Item& item, std::uint32_t& done) {
   return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
-    total = count;
-    return tamper_with_entry(agent.doorbell, table, count);
+    total = item.count;
+    return tamper_with_entry(agent.doorbell, table, item.count);
   });
 }
 
-int run_tamper_code(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+int run_tamper_code(Agent& agent, const Item& item, std::uint32_t& done) {
   return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
-    total = count;
-    return tamper_with_code(agent.doorbell, table, count);
+    total = item.count;
+    return tamper_with_code(agent.doorbell, table, item.count);
   });
 }
 
-int run_stores_code(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+int run_stores_code(Agent& agent, const Item& item, std::uint32_t& done) {
   return count_in_child(agent, done, [&](const MappingTable& table, std::uint32_t& total) {
-    return store_to_code(agent.doorbell, table, count, total);
+    return store_to_code(agent.doorbell, table, item.count, total);
   });
+}
+
+int campaign(Agent& agent, const Item& item, std::uint32_t& done) {
+  return run_campaign(agent, item.seed, item.count, item.emulated, done);
 }
 
 /// A store to [vdso] itself, in a process of its own, for the fault ends it. On arm64 a `dc zva`,
@@ -104,7 +111,7 @@ int store_to_vdso(const MappingTable& table) {
   return 0;
 }
 
-int run_copy(Agent& agent, std::uint32_t, std::uint32_t& done) {
+int run_copy(Agent& agent, const Item&, std::uint32_t& done) {
   const int status = in_child(agent, [&](std::uint64_t token) {
     MappingTable table;
     if (!announce_mappings(agent.doorbell, token, table)) return EIO;
@@ -119,7 +126,7 @@ int run_copy(Agent& agent, std::uint32_t, std::uint32_t& done) {
   return status;
 }
 
-int lie_about_mapping(Agent& agent, std::uint32_t, std::uint32_t& done) {
+int lie_about_mapping(Agent& agent, const Item&, std::uint32_t& done) {
   const int status = in_child(agent, [&](std::uint64_t token) {
     MappingTable table;
     if (!read_mappings(table)) return EIO;
@@ -141,7 +148,7 @@ int lie_about_mapping(Agent& agent, std::uint32_t, std::uint32_t& done) {
   return status;
 }
 
-int lie_about_claims(Agent& agent, std::uint32_t, std::uint32_t& done) {
+int lie_about_claims(Agent& agent, const Item&, std::uint32_t& done) {
   constexpr std::uintptr_t kNowhere = 0x1000;  // Below vm.mmap_min_addr: never mapped.
   const int status = in_child(agent, [&](std::uint64_t token) {
     MappingTable table;
@@ -162,35 +169,35 @@ int lie_about_claims(Agent& agent, std::uint32_t, std::uint32_t& done) {
 }
 
 /// What it asks for happened before any scenario: see init.cc.
-int lie_from_boot(Agent&, std::uint32_t, std::uint32_t& done) {
+int lie_from_boot(Agent&, const Item&, std::uint32_t& done) {
   done = 1;
   return 0;
 }
 
-int run_panic(Agent&, std::uint32_t, std::uint32_t&) {
+int run_panic(Agent&, const Item&, std::uint32_t&) {
   say("init ends on purpose");
   ::_exit(1);
 }
 
-int run_hang(Agent&, std::uint32_t, std::uint32_t&) {
+int run_hang(Agent&, const Item&, std::uint32_t&) {
   for (;;) ::pause();
 }
 
-int run_flood_console(Agent&, std::uint32_t, std::uint32_t&) {
+int run_flood_console(Agent&, const Item&, std::uint32_t&) {
   for (;;) say("flood: one of very many lines that nobody asked for");
 }
 
-int run_flood_doorbell(Agent& agent, std::uint32_t, std::uint32_t&) {
+int run_flood_doorbell(Agent& agent, const Item&, std::uint32_t&) {
   for (;;) agent.doorbell.mappings_end(0, 0);
 }
 
-int run_bad_message(Agent& agent, std::uint32_t, std::uint32_t& done) {
+int run_bad_message(Agent& agent, const Item&, std::uint32_t& done) {
   agent.doorbell.bad_message();
   done = 1;
   return 0;
 }
 
-int run_bad_pointer(Agent& agent, std::uint32_t, std::uint32_t& done) {
+int run_bad_pointer(Agent& agent, const Item&, std::uint32_t& done) {
   agent.doorbell.bad_pointer(0x10);  // Below vm.mmap_min_addr: never mapped.
   done = 1;
   return 0;
@@ -198,7 +205,7 @@ int run_bad_pointer(Agent& agent, std::uint32_t, std::uint32_t& done) {
 
 struct Control {
   std::string_view name;
-  int (*run)(Agent&, std::uint32_t, std::uint32_t&);
+  int (*run)(Agent&, const Item&, std::uint32_t&);
 };
 
 constexpr auto kControls = std::to_array<Control>({
@@ -207,6 +214,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/tamper-entry", run_tamper_entry},
     {"control/tamper-code", run_tamper_code},
     {"control/stores-code", run_stores_code},
+    {"control/campaign", campaign},
     {"control/copy-vdso", run_copy},
     {"control/panic", run_panic},
     {"control/hang", run_hang},
@@ -255,10 +263,9 @@ bool announce_without_vdso(Doorbell& doorbell, MappingTable& table) {
   return true;
 }
 
-int run_control(Agent& agent, const scenario::Scenario& scenario, std::uint32_t count,
-                std::uint32_t& done) {
+int run_control(Agent& agent, const scenario::PlanItem& item, std::uint32_t& done) {
   for (const Control& control : kControls) {
-    if (control.name == scenario.name) return control.run(agent, count, done);
+    if (control.name == item.scenario->name) return control.run(agent, item, done);
   }
   return EINVAL;
 }

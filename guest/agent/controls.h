@@ -4,13 +4,13 @@
 #include <cstdint>
 
 #include "guest/agent/process.h"
-#include "guest/scenario/scenario.h"
+#include "guest/scenario/plan.h"
 
 namespace sealvisor::agent {
 
-/// Runs a scenario of kind Control or Lie. 0, or the errno that stopped it. Some never return.
-[[nodiscard]] int run_control(Agent& agent, const scenario::Scenario& scenario, std::uint32_t count,
-                              std::uint32_t& done);
+/// Runs an item whose scenario is of kind Control or Lie. 0, or the errno that stopped it. Some
+/// never return.
+[[nodiscard]] int run_control(Agent& agent, const scenario::PlanItem& item, std::uint32_t& done);
 
 /// lie/vvar-from-boot: announces this process's mappings, anonymous memory as [vvar] among them.
 /// `table`: what was announced. False: the reason is on the console.

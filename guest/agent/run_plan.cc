@@ -7,6 +7,7 @@
 #include "guest/agent/console.h"
 #include "guest/agent/controls.h"
 #include "guest/agent/life.h"
+#include "guest/agent/storm.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -36,11 +37,12 @@ void run_item(Agent& agent, const scenario::PlanItem& item) {
   std::uint32_t done = 0;
   switch (scenario.kind) {
     case scenario::Kind::Life:
-      status = run_life(agent, scenario, item.count, done);
+      status = scenario.seeded ? run_storm(agent, item.seed, item.count, done)
+                               : run_life(agent, scenario, item.count, done);
       break;
     case scenario::Kind::Control:
     case scenario::Kind::Lie:
-      status = run_control(agent, scenario, item.count, done);
+      status = run_control(agent, item, done);
       break;
     case scenario::Kind::Benchmark:
       status = run_fork_exec(item.count, done);

@@ -39,6 +39,7 @@ struct Scenario {
   bool new_spaces = false;
   /// Words that the command line of an x86-64 guest must have for it.
   std::string_view x86_boot_words{};
+  bool seeded = false;  ///< What it does comes from a seed.
 };
 
 /// Most processes, threads, signals or stores that one plan line may ask for.
@@ -67,8 +68,12 @@ constexpr Scenario on_request(std::string_view name, Kind kind, std::uint32_t co
           .kind = kind,
           .count = count,
           .tier = Tier::OnRequest,
-          .new_spaces = kind == Kind::Benchmark,
+          .new_spaces = kind == Kind::Benchmark || kind == Kind::Life,
           .x86_boot_words = x86_boot_words};
+}
+constexpr Scenario seeded(Scenario scenario) {
+  scenario.seeded = true;
+  return scenario;
 }
 
 }  // namespace detail
@@ -100,6 +105,10 @@ inline constexpr auto kLives = std::to_array<Scenario>({
 });
 
 inline constexpr auto kRequested = std::to_array<Scenario>({
+    detail::seeded(detail::on_request(
+        "life/storm", Kind::Life, 40,
+        "storms of fork, exec, mmap, mprotect and mremap beside the system mappings, as a seed "
+        "picks them; nothing hostile")),
     // With PAT, x86-64 refuses to map RAM through /dev/mem (arch/x86/mm/pat/memtype.c,
     // range_is_allowed).
     detail::on_request("control/stores", Kind::Control, 16,
@@ -114,6 +123,11 @@ inline constexpr auto kRequested = std::to_array<Scenario>({
     detail::on_request("control/stores-code", Kind::Control, 8,
                        "a known number of stores of many classes to the code of [vdso], put back",
                        "nopat"),
+    detail::seeded(detail::on_request(
+        "control/campaign", Kind::Control, 500,
+        "tamperings of many kinds that a seed picks, past every check, each undone (recipe "
+        "tampering)",
+        "nopat")),
     detail::on_request("control/copy-vdso", Kind::Control, 0,
                        "run a copy of the vdso's bytes elsewhere: no violation"),
     detail::on_request("control/panic", Kind::Control, 0,

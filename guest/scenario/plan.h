@@ -7,6 +7,9 @@
 //   cell32 <id> <mapping> <operation> <form> the same in a 32-bit process
 //   life <name> <count>                      scenario life/<name>
 //   control <name> [<count>]                 scenario control/<name>
+//   seeded <scenario> <count> <seed> [emulated]
+//                                            a scenario that takes a seed, 0 to 4294967295, by its
+//                                            whole name; emulated: only what a lane of KVM can do
 //   lie <name>                               scenario lie/<name>
 //   repeat-forkexec <count>                  scenario bench/fork-exec
 //
@@ -30,6 +33,8 @@ inline constexpr std::size_t kMaxPlanSize = 262'144;
 inline constexpr std::size_t kMaxPlanItems = 8192;
 /// Largest cell id.
 inline constexpr std::uint32_t kMaxCellId = 1'000'000;
+/// Largest seed.
+inline constexpr std::uint64_t kMaxSeed = 4'294'967'295;
 
 /// One item. Views point into kScenarios and kMappings, never into the text it was read from.
 struct PlanItem {
@@ -37,6 +42,8 @@ struct PlanItem {
   std::uint32_t count = 0;             ///< Every kind but Cells.
   std::uint32_t cell = 0;              ///< Kind Cells: its id.
   const Mapping* mapping = nullptr;    ///< Kind Cells only, and never null there.
+  std::uint64_t seed = 1;              ///< Scenarios that are seeded.
+  bool emulated = false;               ///< The same: only what a lane of KVM can do.
 };
 
 /// The items that `scenario` stands for in a guest of `arch`, with its usual count: one, or for
@@ -88,6 +95,29 @@ namespace detail {
   return parsed;
 }
 
+[[nodiscard]] constexpr ParsedItem parse_seeded(std::string_view rest) {
+  ParsedItem parsed;
+  parsed.item.scenario = find(next_word(rest));
+  if (parsed.item.scenario == nullptr || !parsed.item.scenario->seeded) {
+    return {{}, "no such scenario that takes a seed"};
+  }
+  parsed.item.count = number(next_word(rest), kMaxCount);
+  if (parsed.item.count == 0) return {{}, "a count is a number of 1 to 100000"};
+  const std::string_view seed = next_word(rest);
+  if (seed.empty() || seed.size() > 10) return {{}, "a seed is a number of 0 to 4294967295"};
+  parsed.item.seed = 0;
+  for (const char c : seed) {
+    if (c < '0' || c > '9') return {{}, "a seed is a number of 0 to 4294967295"};
+    parsed.item.seed = parsed.item.seed * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  if (parsed.item.seed > kMaxSeed) return {{}, "a seed is a number of 0 to 4294967295"};
+  parsed.item.emulated = rest == "emulated";
+  if (!rest.empty() && !parsed.item.emulated) {
+    return {{}, "words after the last one that is expected"};
+  }
+  return parsed;
+}
+
 }  // namespace detail
 
 /// Reads one line (without its '\n') behind the header.
@@ -95,6 +125,7 @@ namespace detail {
   std::string_view rest = line;
   const std::string_view verb = next_word(rest);
   if (verb == "cell" || verb == "cell32") return detail::parse_cell(rest, verb == "cell32");
+  if (verb == "seeded") return detail::parse_seeded(rest);
 
   ParsedItem parsed;
   bool counted = true;
@@ -103,7 +134,9 @@ namespace detail {
   } else if (verb == "life" || verb == "control" || verb == "lie") {
     const Kind kind = verb == "life" ? Kind::Life : verb == "control" ? Kind::Control : Kind::Lie;
     parsed.item.scenario = detail::find_under(kind, next_word(rest));
-    if (parsed.item.scenario == nullptr) return {{}, "no such scenario"};
+    if (parsed.item.scenario == nullptr || parsed.item.scenario->seeded) {
+      return {{}, "no such scenario"};
+    }
     // A control that takes a count may leave it out; one that takes none must.
     counted = parsed.item.scenario->count != 0 && (kind == Kind::Life || !rest.empty());
     parsed.item.count = parsed.item.scenario->count;

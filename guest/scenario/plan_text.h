@@ -11,6 +11,11 @@ namespace sealvisor::scenario {
 [[nodiscard]] inline std::string plan_line(const PlanItem& item) {
   const Scenario& scenario = *item.scenario;
   std::string line;
+  if (scenario.seeded) {
+    line.append("seeded ").append(scenario.name).append(" ").append(std::to_string(item.count));
+    line.append(" ").append(std::to_string(item.seed));
+    return line + (item.emulated ? " emulated\n" : "\n");
+  }
   switch (scenario.kind) {
     case Kind::Cells:
       line.append(item.mapping->compat ? "cell32 " : "cell ").append(std::to_string(item.cell));

@@ -14,14 +14,22 @@
 
 namespace sealvisor::test {
 
-std::vector<std::string> default_cells() {
+namespace {
+
+std::vector<std::string> default_ones(scenario::Kind kind) {
   std::vector<std::string> names;
   for (const scenario::Scenario& one : scenario::kScenarios) {
     const bool usual = one.tier == scenario::Tier::Default;
-    if (usual && one.kind == scenario::Kind::Cells) names.emplace_back(one.name);
+    if (usual && one.kind == kind) names.emplace_back(one.name);
   }
   return names;
 }
+
+}  // namespace
+
+std::vector<std::string> default_cells() { return default_ones(scenario::Kind::Cells); }
+
+std::vector<std::string> default_lives() { return default_ones(scenario::Kind::Life); }
 
 run::RunRequest request_for(arch::Arch arch, const std::string& recipe,
                             const std::vector<std::string>& patterns, bool full) {

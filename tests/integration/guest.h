@@ -18,8 +18,9 @@ namespace sealvisor::test {
                                           const std::vector<std::string>& patterns,
                                           bool full = false);
 
-/// The names of the scenarios of cells that run by default.
+/// The names of the scenarios of cells that run by default, and of lives.
 [[nodiscard]] std::vector<std::string> default_cells();
+[[nodiscard]] std::vector<std::string> default_lives();
 
 /// Runs it; fails the test if no guest ran. `run` gets what it found.
 void run_guest(const run::RunRequest& request, report::Run& run);

@@ -433,7 +433,7 @@ const Row kRows[] = {
     {"UnsealedWithPageTableIsolation", "lts-unsealed", kCells, with_isolation, expect_unsealed,
      expect_isolation},
     {"LyingKernelIsFoundOut", "lying", kCells, nothing, expect_lies},
-    {"ProcessLife", "lts-sealed", {"life/*"}, nothing, expect_life},
+    {"ProcessLife", "lts-sealed", default_lives(), nothing, expect_life},
     {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
     {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, nothing, expect_clean},
     {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, nothing, expect_lying_agent},

@@ -46,6 +46,35 @@ TEST(Plan, ReadsEachKindOfLine) {
   EXPECT_EQ(repeat.item.count, 200U);
 }
 
+TEST(Plan, ReadsASeed) {
+  const ParsedItem campaign = parse_plan_line("seeded control/campaign 10000 4294967295 emulated");
+  ASSERT_EQ(campaign.error, "");
+  EXPECT_EQ(campaign.item.scenario->name, "control/campaign");
+  EXPECT_EQ(campaign.item.count, 10'000U);
+  EXPECT_EQ(campaign.item.seed, 4'294'967'295U);
+  EXPECT_TRUE(campaign.item.emulated);
+  EXPECT_EQ(plan_line(campaign.item), "seeded control/campaign 10000 4294967295 emulated\n");
+  const ParsedItem storm = parse_plan_line("seeded life/storm 5 0");
+  ASSERT_EQ(storm.error, "");
+  EXPECT_EQ(storm.item.seed, 0U);
+  EXPECT_FALSE(storm.item.emulated);
+  EXPECT_EQ(plan_line(storm.item), "seeded life/storm 5 0\n");
+}
+
+TEST(Plan, NamesWhatIsWrongWithASeed) {
+  EXPECT_EQ(error_of("control campaign 5"), "no such scenario");
+  EXPECT_EQ(error_of("life storm 5"), "no such scenario");
+  EXPECT_EQ(error_of("seeded control/stores 5 1"), "no such scenario that takes a seed");
+  EXPECT_EQ(error_of("seeded campaign 5 1"), "no such scenario that takes a seed");
+  EXPECT_EQ(error_of("seeded life/storm 0 1"), "a count is a number of 1 to 100000");
+  for (const char* seed : {"", "x", "-1", "4294967296", "99999999999"}) {
+    EXPECT_EQ(error_of("seeded life/storm 5 " + std::string(seed)),
+              "a seed is a number of 0 to 4294967295")
+        << seed;
+  }
+  EXPECT_EQ(error_of("seeded life/storm 5 1 wild"), "words after the last one that is expected");
+}
+
 TEST(Plan, NamesWhatIsWrongWithALine) {
   EXPECT_EQ(error_of(""), "no such item");
   EXPECT_EQ(error_of("cells 1 [vdso] munmap whole"), "no such item");
