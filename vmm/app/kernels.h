@@ -19,7 +19,7 @@ struct RecipeTraits {
   bool control = false;
 };
 
-/// "<source>-sealed", "<source>-unsealed" and "lying" are known.
+/// "<source>-sealed", "<source>-unsealed", "lying" and "tampering" are known.
 [[nodiscard]] RecipeTraits traits_of(const std::string& recipe);
 
 /// Folder of the finished build of `recipe`. Errors: no such recipe (Usage), not built (HostLacks);

@@ -88,6 +88,8 @@ std::vector<std::string> words_of(const VerifyOptions& options, arch::Arch arch)
   if (options.machine.full) words.emplace_back("--full");
   words.insert(words.end(), {"--memory", std::to_string(options.machine.memory_mib)});
   words.insert(words.end(), {"--deadline", std::to_string(options.deadline.count())});
+  words.insert(words.end(), {"--seed", std::to_string(options.seed)});
+  if (options.count != 0) words.insert(words.end(), {"--count", std::to_string(options.count)});
   if (options.step_check) words.emplace_back("--step-check");
   if (options.leave_return != 0) {
     words.insert(words.end(), {"--leave-return", std::to_string(options.leave_return)});

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bench/paired.h"
+#include "guest/scenario/plan.h"
 #include "vmm/app/variants.h"
 #include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/host.h"
@@ -128,6 +129,15 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
                      kGuestDeadline.count(), kFullDeadline.count(), kNestedGuestDeadline.count()))
       ->type_name("SECONDS")
       ->check(CLI::Range(1, kLongest));
+  sub->add_option("--seed", verify.seed,
+                  "of control/campaign and life/storm: what is done comes from it")
+      ->type_name("N")
+      ->check(CLI::Range(std::uint64_t{0}, scenario::kMaxSeed))
+      ->capture_default_str();
+  sub->add_option("--count", verify.count,
+                  "of control/campaign and life/storm: how many tamperings, or processes")
+      ->type_name("N")
+      ->check(CLI::Range(std::uint32_t{1}, scenario::kMaxCount));
   sub->add_flag("--witness", verify.witness,
                 "audit mode: a second, independent witness of each table write (slow)");
   sub->add_flag("--step-check", verify.step_check,

@@ -52,6 +52,8 @@ struct VerifyOptions {
   bool witness = false;
   bool step_check = false;
   std::uint32_t leave_return = 0;  ///< 0: none.
+  std::uint64_t seed = 1;          ///< Of scenarios that take one.
+  std::uint32_t count = 0;         ///< Of these; 0: the usual one.
 };
 
 struct BootOptions {

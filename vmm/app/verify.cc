@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -29,6 +31,7 @@
 #include "vmm/report/html/report_page.h"
 #include "vmm/report/json.h"
 #include "vmm/report/junit.h"
+#include "vmm/report/layout.h"
 #include "vmm/report/text.h"
 
 namespace sealvisor::app {
@@ -201,6 +204,28 @@ int fail(const Error& error) {
   return static_cast<int>(error.code);
 }
 
+constexpr std::string_view kCampaign = "control/campaign";
+
+/// Whether there are guests of `options` that a campaign of tamperings can be made in.
+Status check_campaign(const VerifyOptions& options) {
+  // Any other kernel lacks what makes the tamperings.
+  constexpr std::string_view kRecipe = "tampering";
+  const auto other = std::find_if(options.recipes.begin(), options.recipes.end(),
+                                  [&](const std::string& recipe) { return recipe != kRecipe; });
+  if (options.machine.kernel.empty() && other != options.recipes.end()) {
+    return Error{ExitCode::Usage, fmt::format("{} is for --recipe {}, not for {}", kCampaign,
+                                              kRecipe, report::printable(*other))};
+  }
+  // The agent edits tables of four levels, and those of the kernel's half as user mode's.
+  constexpr std::array<std::string_view, 4> kUnfit = {"all", "pti", "la57", "kpti"};
+  const auto unfit = std::find_first_of(options.variants.begin(), options.variants.end(),
+                                        kUnfit.begin(), kUnfit.end());
+  if (unfit == options.variants.end()) return {};
+  return Error{ExitCode::Usage, fmt::format("{} is for guests of four levels of tables that user "
+                                            "mode and the kernel share, not for --variant {}",
+                                            kCampaign, *unfit)};
+}
+
 /// Writes what was asked for. The worse of the report's exit code and what went wrong.
 ExitCode write_files(const VerifyOptions& options, const report::Report& report) {
   ExitCode code = report.exit_code;
@@ -238,6 +263,14 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
     return Error{ExitCode::Usage,
                  fmt::format("{} counts stores, and --mechanism audited sees none", kStores)};
   }
+  if (chose(kCampaign)) {
+    if (auto fits = check_campaign(options); !fits) return fits.error();
+  }
+  const bool seeded = std::any_of(chosen.value().begin(), chosen.value().end(),
+                                  [](const scenario::Scenario* one) { return one->seeded; });
+  if (options.count != 0 && !seeded) {
+    return Error{ExitCode::Usage, "--count is for scenarios that take a seed, and none is chosen"};
+  }
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;
@@ -246,6 +279,12 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
   prepared.value().requests = std::move(varied).value();
   for (run::RunRequest& request : prepared.value().requests) {
     request.plan = plan_of(chosen.value(), request.arch, options.machine.full);
+    for (scenario::PlanItem& item : request.plan) {
+      if (!item.scenario->seeded) continue;
+      item.seed = options.seed;
+      if (options.count != 0) item.count = options.count;
+      item.emulated = request.engine == engine::Kind::Kvm;
+    }
     if (chose(kStores) && request.engine == engine::Kind::Kvm) {
       request.mechanism = engine::Mechanism::Exact;
     }

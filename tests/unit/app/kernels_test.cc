@@ -121,6 +121,7 @@ TEST(Recipes, PromiseByTheirNames) {
                                    {"upstream-sealed", true, true, false},
                                    {"upstream-unsealed", true, false, false},
                                    {"lying", true, true, true},
+                                   {"tampering", true, true, false},
                                    {"something", false, false, false}};
   for (const Case& one : cases) {
     const RecipeTraits traits = traits_of(one.recipe);

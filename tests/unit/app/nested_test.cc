@@ -166,6 +166,18 @@ TEST_F(NestedPlan, HasAnImageOfTheUsersInTheirPlace) {
   EXPECT_THAT(asked_, Each("host"));
 }
 
+TEST_F(NestedPlan, TakesSeedAndCountAlong) {
+  const auto usual = plan();
+  ASSERT_TRUE(usual.ok()) << usual.error().message;
+  EXPECT_THAT(words(usual.value()), HasSubstr("--seed 1 "));
+  EXPECT_THAT(words(usual.value()), Not(HasSubstr("--count")));
+  options_.seed = 7;
+  options_.count = 9;
+  const auto made = plan();
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_THAT(words(made.value()), HasSubstr("--seed 7 --count 9 "));
+}
+
 TEST_F(NestedPlan, LastsNoLongerThanAHostMay) {
   options_.deadline = std::chrono::hours(24);
   const auto made = plan();

@@ -40,13 +40,15 @@ TEST(Options, VerifyByDefaultIsTheMainJob) {
   EXPECT_EQ(verify.machine.memory_mib, 256U);
   EXPECT_EQ(verify.deadline.count(), 120);
   EXPECT_FALSE(verify.witness);
+  EXPECT_EQ(verify.seed, 1U);
+  EXPECT_EQ(verify.count, 0U);
 }
 
 TEST(Options, VerifyTakesAllItsOptions) {
   const auto verify = parsed<VerifyOptions>(
       "verify --arch arm64 --recipe a --recipe b --scenario munmap/* --scenario life/fork "
       "--json out.json --junit out.xml --html out.html --bundle dir --deadline 5 "
-      "--memory 512 --cpu max --witness");
+      "--memory 512 --cpu max --witness --seed 7 --count 9");
   EXPECT_THAT(verify.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(verify.recipes, ElementsAre("a", "b"));
   EXPECT_THAT(verify.machine.scenarios, ElementsAre("munmap/*", "life/fork"));
@@ -58,6 +60,8 @@ TEST(Options, VerifyTakesAllItsOptions) {
   EXPECT_EQ(verify.machine.memory_mib, 512U);
   EXPECT_EQ(verify.machine.cpu_model, "max");
   EXPECT_TRUE(verify.witness);
+  EXPECT_EQ(verify.seed, 7U);
+  EXPECT_EQ(verify.count, 9U);
 }
 
 /// A default `verify` there is to be done with the defaults.

@@ -273,5 +273,53 @@ TEST_F(VerifyTest, SaysWhatGoesOn) {
   EXPECT_THAT(text, testing::Not(HasSubstr("life/fork"))) << "steps are for terminals";
 }
 
+TEST_F(VerifyTest, ACampaignIsForItsOwnKernel) {
+  options_.machine.scenarios = {"control/campaign"};
+  options_.recipes = {"tampering", "lts-sealed"};
+  const auto refused = prepare(options_, places_, tools_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ExitCode::Usage);
+  EXPECT_THAT(refused.error().message, HasSubstr("is for --recipe tampering, not for lts-sealed"));
+  options_.recipes = {"tampering"};
+  EXPECT_TRUE(prepare(options_, places_, tools_).ok());
+  for (const char* variant : {"all", "pti", "la57", "kpti"}) {
+    options_.variants = {"lse", variant};
+    const auto unfit = prepare(options_, places_, tools_);
+    ASSERT_FALSE(unfit.ok());
+    EXPECT_EQ(unfit.error().code, ExitCode::Usage);
+    EXPECT_THAT(unfit.error().message, HasSubstr("not for --variant " + std::string(variant)));
+  }
+  options_.variants = {"lse"};
+  EXPECT_TRUE(prepare(options_, places_, tools_).ok());
+}
+
+TEST_F(VerifyTest, SeedAndCountAreThoseOfSeededScenarios) {
+  options_.machine.scenarios = {"life/storm", "life/fork"};
+  options_.archs = {Arch::X86_64};
+  options_.recipes = {"lts-sealed"};
+  options_.seed = 9;
+  const auto usual = prepare(options_, places_, tools_);
+  ASSERT_TRUE(usual.ok());
+  const auto& plan = usual.value().requests[0].plan;
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].scenario->name, "life/fork");
+  EXPECT_EQ(plan[0].count, 8U);
+  EXPECT_EQ(plan[1].seed, 9U);
+  EXPECT_EQ(plan[1].count, plan[1].scenario->count);
+  EXPECT_FALSE(plan[1].emulated);
+  options_.count = 3;
+  options_.machine.engine = engine::Kind::Kvm;
+  const auto counted = prepare(options_, places_, tools_);
+  ASSERT_TRUE(counted.ok());
+  EXPECT_EQ(counted.value().requests[0].plan[0].count, 8U);
+  EXPECT_EQ(counted.value().requests[0].plan[1].count, 3U);
+  EXPECT_TRUE(counted.value().requests[0].plan[1].emulated);
+  options_.machine.scenarios = {"life/fork"};
+  const auto refused = prepare(options_, places_, tools_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ExitCode::Usage);
+  EXPECT_THAT(refused.error().message, HasSubstr("--count is for scenarios that take a seed"));
+}
+
 }  // namespace
 }  // namespace sealvisor::app
