@@ -243,6 +243,50 @@ TEST_P(NestedKnown, AreAllSeen) {
   EXPECT_EQ(run["counts"]["known_changes_judged"], run["counts"]["known_changes"]);
 }
 
+/// A small campaign of tamperings: each lane reports what it promises (docs/lanes.md), and nothing
+/// that is not so.
+class NestedCampaign : public testing::TestWithParam<Row> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, NestedCampaign,
+    testing::Values(Row{"X86Campaign", kX86, kSvm, "tampering", "control/campaign", "audited"},
+                    Row{"VheCampaign", kArm, "cortex-a76", "tampering", "control/campaign",
+                        "exact"}),
+    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+/// For `./bootstrap test --full`.
+INSTANTIATE_TEST_SUITE_P(InFull, NestedCampaign,
+                         testing::Values(Row{"VheCampaignAudited", kArm, "cortex-a76", "tampering",
+                                             "control/campaign", "audited"},
+                                         Row{"NvheCampaign", kArm, "cortex-a57", "tampering",
+                                             "control/campaign", "exact"}),
+                         [](const testing::TestParamInfo<Row>& row) {
+                           return std::string(row.param.name);
+                         });
+
+TEST_P(NestedCampaign, IsReportedAsItIs) {
+  constexpr int kCount = 120;
+  std::vector<std::string> words = nested(GetParam());
+  words.insert(words.end(), {"--seed", "1", "--count", std::to_string(kCount)});
+  nlohmann::json run;
+  static_cast<void>(cells_of(GetParam(), words, run));
+  EXPECT_EQ(run["lane"], GetParam().mechanism);
+  EXPECT_TRUE(run["good"]) << run["findings"].dump(2);
+  EXPECT_EQ(run["counts"]["mismatches"], 0);
+  const auto& campaign = run["campaign"];
+  ASSERT_TRUE(campaign.is_object());
+  EXPECT_EQ(campaign["made"], kCount);
+  EXPECT_GT(campaign["visible"], kCount / 3);
+  EXPECT_EQ(campaign["reported"], campaign["visible"]);
+  EXPECT_EQ(campaign["false_alarms"], 0);
+  EXPECT_GT(campaign["transient"], 0);
+  // What is undone before a return to user mode, the audited lane does not see.
+  if (run["lane"] == "exact") {
+    EXPECT_EQ(campaign["recorded"], campaign["transient"]);
+  } else {
+    EXPECT_EQ(campaign["recorded"], 0);
+  }
+}
+
 /// Entries to user mode, counted by single step: without a look at a trap, and so an answer to
 /// whether each return has one.
 class NestedStep : public testing::TestWithParam<Row> {
