@@ -73,6 +73,9 @@ struct EngineConfig {
   /// tcg: of the stores from this instruction on, one is missed (options.h of the plugin). A
   /// control.
   std::uint64_t drop_store = 0;
+  /// tcg: tell the kernel's stack with each of its stores to a table of user mode, or to the code
+  /// of a system mapping (event::Kind::StackCopy). Slow.
+  bool stacks = false;
   /// kvm: count entries to user mode by single step too, in samples (Outcome::stepped).
   bool step_check = false;
   /// kvm: the return to user mode of this number, counted from 1, gets no trap. A control.
@@ -102,6 +105,8 @@ class Observer {
   virtual void on_events(std::span<const event::Event> events) = 0;
   /// `event`, a TableCopy, in its place among the others, with what it copied.
   virtual void on_table_copy(const event::Event& event, const arch::Table& table) = 0;
+  /// `event`, a StackCopy, in its place among the others, with the stack (EngineConfig::stacks).
+  virtual void on_stack_copy(const event::Event& /*event*/, const arch::Table& /*stack*/) {}
   /// The vCPU waits behind `event`, which on_events has been given already.
   [[nodiscard]] virtual StopReply on_stopped(const event::Event& event) = 0;
   virtual void on_console(std::span<const char> bytes) = 0;

@@ -7,7 +7,7 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 5;
+inline constexpr std::uint32_t kEventVersion = 6;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
@@ -57,6 +57,10 @@ enum class Kind : std::uint8_t {
   /// Counting: what one counter of the sample before it counted. aux = its number
   /// (count_table.h), new_value = instructions.
   Count = 15,
+  /// The kernel's stack as it is while the store of the record behind this one is made. old_value =
+  /// stack pointer, new_value = frame pointer (rbp, x29), gpa = link register (arm64: x30), aux =
+  /// number of the copy in the ring: the bytes from the stack pointer on, zeroes where it ends.
+  StackCopy = 16,
 };
 
 /// "slot-write", for people and for programs; "unknown" of a kind that there is not.
@@ -92,8 +96,15 @@ enum class Kind : std::uint8_t {
       return "sample";
     case Kind::Count:
       return "count";
+    case Kind::StackCopy:
+      return "stack-copy";
   }
   return "unknown";
+}
+
+/// Whether a record of this kind has a page of the ring's copies beside it.
+[[nodiscard]] constexpr bool has_copy(Kind kind) {
+  return kind == Kind::TableCopy || kind == Kind::StackCopy;
 }
 
 /// RootLoad: TTBR1_EL1. EntryFound, SlotWrite: the entry translates the upper half.

@@ -3,8 +3,8 @@
 // One producer (the vCPU thread), one consumer (the VMM's loop). Nothing is ever dropped: when the
 // ring is full the producer stops the vCPU until the consumer has made room.
 //
-// Beside the records are pages for copies of tables: a TableCopy record says which one is its. They
-// are given and taken in order, as the records are.
+// Beside the records are pages for copies of tables and stacks: a TableCopy or StackCopy record
+// says which one is its. They are given and taken in order, as the records are.
 //
 // Wake-ups and waits go over a socket pair beside the memory, one byte each:
 //   plugin -> VMM  kDrain: there is enough to be worth draining; the plugin goes on.
@@ -80,7 +80,7 @@ class Ring {
   [[nodiscard]] std::uint64_t written() const;
   /// Producer: whether one more table can be copied.
   [[nodiscard]] bool copies_full() const;
-  /// Producer: copies `table` and adds `event`, a TableCopy, with the copy's number.
+  /// Producer: copies `table` and adds `event` (has_copy()), with the copy's number.
   /// Preconditions: !full(), !copies_full().
   void push_copy(Event event, const arch::Table& table);
 
@@ -89,7 +89,7 @@ class Ring {
   [[nodiscard]] std::span<const Event> ready() const;
   /// Consumer: gives `count` records of ready() back.
   void consume(std::size_t count);
-  /// Consumer: the copy that belongs to `event`, the oldest TableCopy that was not taken; nullptr
+  /// Consumer: the copy that belongs to `event`, the oldest one that was not taken; nullptr
   /// if the number is not the next one (see broken()). Valid until take_copy().
   [[nodiscard]] const arch::Table* copy_of(const Event& event) const;
   /// Consumer: gives the page of the oldest copy back.

@@ -25,6 +25,10 @@ class Recorder final : public Observer {
     events.push_back(event);
     copies.push_back(table[1]);
   }
+  void on_stack_copy(const Event& event, const arch::Table& stack) override {
+    events.push_back(event);
+    stacks.push_back(stack[1]);
+  }
   StopReply on_stopped(const Event& stopped) override {
     EXPECT_FALSE(events.empty());
     stops.push_back(stopped);
@@ -35,6 +39,7 @@ class Recorder final : public Observer {
   std::vector<Event> events;
   std::vector<Event> stops;
   std::vector<std::uint64_t> copies;  // second entry of each
+  std::vector<std::uint64_t> stacks;  // second word of each
   StopReply reply;
   std::chrono::milliseconds pause{0};  ///< What a batch takes.
 };
@@ -106,6 +111,21 @@ TEST_F(EventPumpTest, PassesCopiesOnInTheirPlace) {
     ASSERT_FALSE(ring_.copies_full()) << "their pages are free again";
     push_copy(i);
   }
+}
+
+TEST_F(EventPumpTest, TellsStacksFromTables) {
+  for (const Kind kind : {Kind::StackCopy, Kind::TableCopy, Kind::StackCopy}) {
+    Event event{};
+    event.kind = kind;
+    arch::Table page{};
+    page[1] = static_cast<std::uint64_t>(kind);
+    ring_.push_copy(event, page);
+    push(Kind::SlotWrite);
+  }
+  EXPECT_FALSE(pump_.on_byte(event::kDrain).broken);
+  EXPECT_EQ(observer_.events.size(), 6U);
+  EXPECT_EQ(observer_.copies, (std::vector<std::uint64_t>{13}));
+  EXPECT_EQ(observer_.stacks, (std::vector<std::uint64_t>{16, 16}));
 }
 
 TEST_F(EventPumpTest, CallsACopyOutOfOrderBroken) {

@@ -398,6 +398,7 @@ TEST(TraceRecords, EventsThatNoEngineHasAreRefused) {
   EXPECT_THAT(of(Kind::SlotWrite, 6, 0), refused);
   EXPECT_THAT(of(Kind::RootLoad, 200, 0), refused);
   EXPECT_THAT(of(Kind::Limit, 0, 99), refused);
+  EXPECT_THAT(of(Kind::StackCopy, 0, 0), refused);
   EXPECT_THAT(of(Kind::Limit, 0, 1), testing::Not(refused));
 }
 

@@ -48,14 +48,18 @@ EventPump::Drained EventPump::drain() {
 bool EventPump::pass_on(std::span<const event::Event> records) {
   while (!records.empty()) {
     const auto copy = std::find_if(records.begin(), records.end(), [](const event::Event& event) {
-      return event.kind == event::Kind::TableCopy;
+      return event::has_copy(event.kind);
     });
     const auto before = static_cast<std::size_t>(copy - records.begin());
     if (before > 0) observer_.on_events(records.first(before));
     if (copy == records.end()) break;
     const arch::Table* table = ring_.copy_of(*copy);
     if (table == nullptr) return false;
-    observer_.on_table_copy(*copy, *table);
+    if (copy->kind == event::Kind::StackCopy) {
+      observer_.on_stack_copy(*copy, *table);
+    } else {
+      observer_.on_table_copy(*copy, *table);
+    }
     ring_.take_copy();
     records = records.subspan(before + 1);
   }

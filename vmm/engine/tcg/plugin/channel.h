@@ -19,7 +19,7 @@ class Channel final : public model::EventSink {
 
   /// Adds one record; waits for room if the ring is full.
   void emit(const event::Event& event) override;
-  /// Adds a TableCopy with its content; waits for room.
+  /// Adds a TableCopy or StackCopy with its content; waits for room.
   void emit_copy(const event::Event& event, const arch::Table& table);
   /// Adds a record that the VMM must handle before the vCPU goes on, and waits.
   void emit_and_wait(const event::Event& event);

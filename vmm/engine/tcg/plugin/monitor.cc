@@ -37,6 +37,13 @@ bool RamView::read_entry(Gpa slot, std::uint64_t& value) const {
   return true;
 }
 
+bool RamView::read(Gpa gpa, std::span<std::byte> bytes) const {
+  const std::uint64_t offset = gpa.value - base_.value;
+  if (offset >= mapping_.size() || mapping_.size() - offset < bytes.size()) return false;
+  std::memcpy(bytes.data(), mapping_.data() + offset, bytes.size());
+  return true;
+}
+
 bool RamView::read_table(Frame frame, arch::Table& copy) const {
   if (!range().contains(frame)) return false;
   const std::byte* start = mapping_.data() + (frame.gpa().value - base_.value);
@@ -52,6 +59,11 @@ void Monitor::Sink::emit(const Event& event) {
     if (event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite) {
       witness->reported(frame);
     }
+  }
+  const bool store = event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite;
+  constexpr unsigned kNotTheKernels = event::kUpperHalf | event::kUserMode;
+  if (stacks != nullptr && store && event.part == 0 && (event.flags & kNotTheKernels) == 0) {
+    stacks->copy_stack(event);
   }
   channel.emit(event);
 }
@@ -76,6 +88,7 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
     return;
   }
   registers_.emplace(std::move(registers).value());
+  if (options_.stacks) sink_.stacks = this;
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(user_icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
@@ -135,6 +148,8 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
                                               QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
                                               &sites_.back());
   }
+  const qemu_plugin_cb_flags store_registers =
+      options_.stacks ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS;
   bool after_zero_block = false;
   for (std::size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
@@ -154,7 +169,7 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
         {qemu_plugin_insn_vaddr(insn), static_cast<std::uint32_t>(count - 1 - i), facts});
     Site* site = &sites_.back();
     if (may_store) {
-      qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, QEMU_PLUGIN_CB_NO_REGS,
+      qemu_plugin_register_vcpu_mem_cb(insn, &Monitor::store_callback, store_registers,
                                        QEMU_PLUGIN_MEM_W, site);
     }
     if (options_.watch && facts.kind != InstructionFacts::Kind::None) {
@@ -369,6 +384,31 @@ void Monitor::copy_tables(const Event& root_load) {
   Event event = root_load;
   event.kind = Kind::Sync;
   sink_.emit(event);
+}
+
+void Monitor::copy_stack(const Event& write) {
+  if (!registers_ || !tracker_.format().has_value()) return;
+  Event event = write;
+  event.kind = Kind::StackCopy;
+  event.old_value = registers_->stack_pointer();
+  event.new_value = registers_->frame_pointer();
+  event.gpa = registers_->link_register();
+  arch::Table stack{};
+  const auto bytes = std::as_writable_bytes(std::span(stack));
+  const std::uint64_t root = options_.arch == arch::Arch::X86_64 ? lower_root_ : upper_root_;
+  // The stack is contiguous for the kernel, its pages need not be.
+  for (std::size_t done = 0; done < bytes.size();) {
+    const std::uint64_t at = event.old_value + done;
+    const arch::Walk walk =
+        arch::walk(*tracker_.format(), ram_, model::root_of(options_.arch, root), arch::Gva{at});
+    const std::size_t room =
+        std::min(bytes.size() - done, static_cast<std::size_t>(arch::kPageSize - (at & kPageMask)));
+    if (walk.end != arch::WalkEnd::Leaf || !ram_.read(walk.output, bytes.subspan(done, room))) {
+      break;
+    }
+    done += room;
+  }
+  channel_.emit_copy(event, stack);
 }
 
 void Monitor::on_special(const Site& site) {

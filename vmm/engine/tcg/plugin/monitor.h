@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "arch/instructions.h"
 #include "vmm/engine/tcg/plugin/channel.h"
@@ -24,6 +25,8 @@ class RamView final : public arch::TableReader {
       : mapping_(std::move(mapping)), fd_(std::move(fd)), base_(base) {}
   [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
   [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
+  /// False: not all of it is RAM.
+  [[nodiscard]] bool read(arch::Gpa gpa, std::span<std::byte> bytes) const;
   [[nodiscard]] model::RamRange range() const {
     return {arch::frame_of(base_), mapping_.size() >> arch::kPageShift};
   }
@@ -74,6 +77,7 @@ class Monitor {
     void emit(const event::Event& event) override;
     Channel& channel;
     Witness* witness = nullptr;
+    Monitor* stacks = nullptr;  ///< Tells the stack of each store that counts; null: nobody does.
   };
 
   static void store_callback(unsigned vcpu, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
@@ -103,6 +107,8 @@ class Monitor {
   void load_root(const Site& site, std::uint64_t raw, arch::Half half);
   /// Copies the tables of the user half of the root that was just loaded, for the VMM to compare.
   void copy_tables(const event::Event& root_load);
+  /// Copies the kernel's stack for the store that `write` tells of.
+  void copy_stack(const event::Event& write);
   void read_paging(const Site& site);
   void obey();
   void sync_cache();

@@ -39,6 +39,7 @@ bool parse_word(std::string_view key, std::string_view value, PluginOptions& opt
   if (key == "drop") return parse_number(value, options.drop);
   if (key == "count-fd") return parse_number(value, options.count_fd);
   if (key == "count-bytes") return parse_number(value, options.count_bytes);
+  if (key == "stacks") return parse_switch(value, options.stacks);
   if (key == "witness") return parse_switch(value, options.witness);
   return false;
 }

@@ -20,6 +20,7 @@ struct PluginOptions {
   std::uint64_t doorbell = 0;            ///< doorbell=0x..: gpa of the doorbell page.
   bool watch = true;                     ///< watch=off: count only (the benchmark's middle step).
   bool witness = false;                  ///< witness=on: audit mode, second witness of each store.
+  bool stacks = false;                   ///< stacks=on: a StackCopy before each store that counts.
   /// drop=N: the first store from instruction N of the run on (event::Event::icount) that changes a
   /// watched frame is taken as one that had no callback: not reported, not followed, not told to
   /// the witness. 0: none. A negative control: it must be found out.

@@ -43,6 +43,7 @@ Result<Registers> Registers::find(arch::Arch arch) {
   registers.buffer_ = g_byte_array_new();
   if (arch == arch::Arch::X86_64) {
     for (const char* name : kX86General) registers.general_.push_back(get(name));
+    registers.stack_ = get("rsp");
     registers.first_ = get("cr0");
     registers.second_ = get("cr4");
     registers.third_ = get("efer");
@@ -50,6 +51,7 @@ Result<Registers> Registers::find(arch::Arch arch) {
     registers.mode_ = get("cs");
   } else {
     for (unsigned i = 0; i < 31; ++i) registers.general_.push_back(get("x" + std::to_string(i)));
+    registers.stack_ = get("sp");
     registers.first_ = get("TCR_EL1");
     registers.second_ = get("SCTLR");
     registers.lower_root_ = get("TTBR0_EL1");
@@ -76,6 +78,16 @@ std::uint64_t Registers::read(qemu_plugin_register* handle) const {
 
 std::uint64_t Registers::general(unsigned number) const {
   return number < general_.size() ? read(general_[number]) : 0;
+}
+
+std::uint64_t Registers::stack_pointer() const { return read(stack_); }
+
+std::uint64_t Registers::frame_pointer() const {
+  return general(arch_ == arch::Arch::X86_64 ? 5 : 29);
+}
+
+std::uint64_t Registers::link_register() const {
+  return arch_ == arch::Arch::X86_64 ? 0 : general(30);
 }
 
 model::PagingRegisters Registers::paging() const {

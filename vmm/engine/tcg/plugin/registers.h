@@ -25,6 +25,12 @@ class Registers {
   /// General register `number` as an instruction encodes it: x86-64 rax rcx rdx rbx rsp rbp rsi rdi
   /// r8..r15; arm64 x0..x30, 31 = xzr.
   [[nodiscard]] std::uint64_t general(unsigned number) const;
+  /// RSP, or SP of the current exception level.
+  [[nodiscard]] std::uint64_t stack_pointer() const;
+  /// RBP, or X29.
+  [[nodiscard]] std::uint64_t frame_pointer() const;
+  /// X30; 0 on x86-64.
+  [[nodiscard]] std::uint64_t link_register() const;
   [[nodiscard]] model::PagingRegisters paging() const;
   /// CR3, or TTBR0_EL1.
   [[nodiscard]] std::uint64_t lower_root() const;
@@ -39,6 +45,7 @@ class Registers {
 
   arch::Arch arch_{};
   std::vector<qemu_plugin_register*> general_;
+  qemu_plugin_register* stack_ = nullptr;
   qemu_plugin_register* lower_root_ = nullptr;
   qemu_plugin_register* upper_root_ = nullptr;
   qemu_plugin_register* first_ = nullptr;

@@ -101,6 +101,7 @@ std::vector<std::string> qemu_arguments(const EngineConfig& config, std::uint64_
     if (fds.count >= 0) {
       plugin += fmt::format(",count-fd={},count-bytes={:#x}", fds.count, config.count_bytes);
     }
+    if (config.stacks) plugin += ",stacks=on";
     if (config.drop_store != 0) plugin += fmt::format(",drop={}", config.drop_store);
     add("-plugin", std::move(plugin));
   }
