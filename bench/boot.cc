@@ -226,30 +226,6 @@ std::string plan_text(const BootRequest& request) {
   return text;
 }
 
-/// Adds what lies under `root`: folders and files, all of which may be run.
-Status add_tree(std::vector<image::InitramfsItem>& items, const std::filesystem::path& root) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  std::vector<fs::path> paths;
-  for (auto at = fs::recursive_directory_iterator(root, error);
-       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    paths.push_back(at->path());
-  }
-  if (error) {
-    return Error{ExitCode::HostLacks,
-                 fmt::format("reading {}: {}", root.string(), error.message())};
-  }
-  // A folder comes before what is in it, and the same files make the same archive.
-  std::sort(paths.begin(), paths.end());
-  for (const fs::path& path : paths) {
-    const std::string name = path.lexically_relative(root).string();
-    items.push_back(fs::is_directory(path, error)
-                        ? image::InitramfsItem::directory(name)
-                        : image::InitramfsItem::file_from(name, path, 0755));
-  }
-  return {};
-}
-
 Result<image::Initramfs> initramfs_for(const BootRequest& request) {
   using image::InitramfsItem;
   std::vector<InitramfsItem> items;
@@ -263,7 +239,7 @@ Result<image::Initramfs> initramfs_for(const BootRequest& request) {
     items.push_back(InitramfsItem::file_from(path, request.guest_dir / name, 0755));
   }
   if (!request.tools.empty()) {
-    if (auto added = add_tree(items, request.tools); !added) return added.error();
+    if (auto added = image::add_tree(items, request.tools); !added) return added.error();
     // What perf bench execs.
     items.push_back(InitramfsItem::directory("bin"));
     items.push_back(InitramfsItem::file_from("bin/true", request.guest_dir / "bench-static", 0755));

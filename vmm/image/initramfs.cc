@@ -11,6 +11,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -191,6 +193,28 @@ InitramfsItem InitramfsItem::file_from(std::string path, std::filesystem::path s
   item.source = std::move(source);
   item.permissions = permissions;
   return item;
+}
+
+Status add_tree(std::vector<InitramfsItem>& items, const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<fs::path> paths;
+  for (auto at = fs::recursive_directory_iterator(root, error);
+       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+    paths.push_back(at->path());
+  }
+  if (error) {
+    return Error{ExitCode::HostLacks, fmt::format("reading {}: {}", root.string(), error.message()),
+                 error.value()};
+  }
+  // A folder comes before what is in it, and the same files make the same archive.
+  std::sort(paths.begin(), paths.end());
+  for (const fs::path& path : paths) {
+    const std::string name = path.lexically_relative(root).string();
+    items.push_back(fs::is_directory(path, error) ? InitramfsItem::directory(name)
+                                                  : InitramfsItem::file_from(name, path, 0755));
+  }
+  return {};
 }
 
 Result<Initramfs> Initramfs::build(std::span<const InitramfsItem> items) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/base/fd.h"
 #include "vmm/base/result.h"
@@ -34,6 +35,10 @@ struct InitramfsItem {
   std::string contents;
   std::filesystem::path source;
 };
+
+/// Adds what lies under the host's folder `root`: folders and files, all of which may be run. The
+/// same files give the same items. Errors (HostLacks): it can't be read.
+[[nodiscard]] Status add_tree(std::vector<InitramfsItem>& items, const std::filesystem::path& root);
 
 /// An uncompressed newc archive (Documentation/driver-api/early-userspace/buffer-format.rst) in a
 /// memory file. The same items give the same bytes: times, owners and inode numbers are fixed.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Tests of guest/tools/fetch: what it takes from which package, what it keeps and what it says when
-it can't go on. The script is the real one; the archive has small packages that are made here, and
-stand-ins for apt-cache, apt-get and readelf serve and read them."""
+"""Tests of guest/tools/fetch and guest/real/fetch: what they take from which package, what they keep
+and what they say when they can't go on. The scripts are the real ones; the archive has small packages
+that are made here, and stand-ins for apt-cache, apt-get and readelf serve and read them."""
 import os
 import pathlib
 import shutil
@@ -48,7 +48,10 @@ def linked_with(*libraries, loader=None):
     return (f"      [Requesting program interpreter: /{loader}]\n" if loader else "") + text
 
 
-class Fetch(unittest.TestCase):
+class Archive(unittest.TestCase):
+    """One that is empty, and a tree with the scripts."""
+    script = ""
+
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
@@ -57,24 +60,13 @@ class Fetch(unittest.TestCase):
         (self.home / "guest/kernel").mkdir(parents=True)
         shutil.copytree(GUEST / "kernel/kernelbuild", self.home / "guest/kernel/kernelbuild",
                         ignore=shutil.ignore_patterns("__pycache__"))
-        (self.home / "guest/tools").mkdir()
-        shutil.copy(GUEST / "tools/fetch", self.home / "guest/tools")
+        (self.home / "guest" / self.script).parent.mkdir()
+        shutil.copy(GUEST / self.script, self.home / "guest" / self.script)
         self.program("guest/kernel/host-archive", "#!/bin/sh\necho http://archive.invalid/debian -\n")
         for name, text in (("apt-cache", APT_CACHE), ("apt-get", APT_GET), ("readelf", READELF)):
             text = text.replace("ARCHIVE", f"{self.home}/archive")
             self.program(f"bin/{name}", text.replace("DOWNLOADS", f"{self.home}/downloads"))
         self.suite = codename()
-        self.package("stress-ng", "0.15", {"usr/bin/stress-ng": linked_with(
-            "libone.so.1", "libc.so.6", loader="lib64/ld.so")}, ["<libc6>", "libone1", "unused"])
-        self.package("linux-perf", "6.1", {"usr/bin/perf": "too old"}, [])
-        self.package("linux-perf", "6.12", {"usr/bin/perf": linked_with(
-            "libtwo.so", "libc.so.6", loader="lib64/ld.so")}, ["<libc6>", "libtwo2"], "-backports")
-        # What a library is linked with is in what its own package depends on.
-        self.package("libone1", "1", {"usr/lib/x/libone.so.1": linked_with("libtwo.so")}, ["libtwo2"])
-        self.package("libtwo2", "2", {"usr/lib/x/libtwo.so": linked_with("libc.so.6")}, [])
-        self.package("libtwo2", "3", {"usr/lib/x/libtwo.so": "of backports"}, [], "-backports")
-        self.package("libc6", "2.36", {"lib/x/libc.so.6": linked_with("ld.so"), "lib64/ld.so": ""}, [])
-        self.package("unused", "1", {"usr/lib/x/libunused.so": ""}, [])
 
     def program(self, name, text):
         path = self.home / name
@@ -82,8 +74,8 @@ class Fetch(unittest.TestCase):
         path.write_text(text)
         path.chmod(0o755)
 
-    def package(self, name, version, files, depends, suffix=""):
-        place = self.home / f"archive/{self.suite}{suffix}-amd64" / name
+    def package(self, name, version, files, depends, suffix="", suite=None):
+        place = self.home / f"archive/{suite or self.suite}{suffix}-amd64" / name
         shutil.rmtree(place, ignore_errors=True)
         tree = place / "tree"
         for path, text in files.items():
@@ -100,21 +92,39 @@ class Fetch(unittest.TestCase):
     def call(self, *args):
         environment = {**os.environ, "PATH": f"{self.home}/bin:{os.environ['PATH']}",
                        "SEALVISOR_CACHE": str(self.cache)}
-        done = subprocess.run([self.home / "guest/tools/fetch", *args], env=environment, text=True,
+        done = subprocess.run([self.home / "guest" / self.script, *args], env=environment, text=True,
                               capture_output=True, timeout=LIMIT, check=False)
         self.assertNotIn("Traceback", done.stderr)
         return done.returncode, done.stdout.strip(), done.stderr
-
-    def fetch(self, *args):
-        status, out, err = self.call("x86_64", *args)
-        self.assertEqual(status, 0, err)
-        return pathlib.Path(out)
 
     def downloads(self):
         try:
             return (self.home / "downloads").read_text().splitlines()
         except FileNotFoundError:
             return []
+
+
+class Fetch(Archive):
+    script = "tools/fetch"
+
+    def setUp(self):
+        super().setUp()
+        self.package("stress-ng", "0.15", {"usr/bin/stress-ng": linked_with(
+            "libone.so.1", "libc.so.6", loader="lib64/ld.so")}, ["<libc6>", "libone1", "unused"])
+        self.package("linux-perf", "6.1", {"usr/bin/perf": "too old"}, [])
+        self.package("linux-perf", "6.12", {"usr/bin/perf": linked_with(
+            "libtwo.so", "libc.so.6", loader="lib64/ld.so")}, ["<libc6>", "libtwo2"], "-backports")
+        # What a library is linked with is in what its own package depends on.
+        self.package("libone1", "1", {"usr/lib/x/libone.so.1": linked_with("libtwo.so")}, ["libtwo2"])
+        self.package("libtwo2", "2", {"usr/lib/x/libtwo.so": linked_with("libc.so.6")}, [])
+        self.package("libtwo2", "3", {"usr/lib/x/libtwo.so": "of backports"}, [], "-backports")
+        self.package("libc6", "2.36", {"lib/x/libc.so.6": linked_with("ld.so"), "lib64/ld.so": ""}, [])
+        self.package("unused", "1", {"usr/lib/x/libunused.so": ""}, [])
+
+    def fetch(self, *args):
+        status, out, err = self.call("x86_64", *args)
+        self.assertEqual(status, 0, err)
+        return pathlib.Path(out)
 
     def refused(self, *words):
         status, out, err = self.call("x86_64")
@@ -172,6 +182,49 @@ class Fetch(unittest.TestCase):
 
     def test_refuses_other_words(self):
         for words in (["mips"], ["path"], ["path", "mips"], ["x86_64", "arm64"]):
+            status, out, err = self.call(*words)
+            self.assertEqual((status, out), (2, ""), err)
+
+
+class RealPrograms(Archive):
+    script = "real/fetch"
+
+    def setUp(self):
+        super().setUp()
+        program = linked_with("libc.so.6", loader="lib64/ld.so")
+        libc = linked_with("ld.so")
+        self.package("user-mode-linux", "6.12um1", {"usr/bin/linux.uml": "too old"}, [])
+        self.package("user-mode-linux", "7.2um1", {"usr/bin/linux.uml": program}, ["libc6"], suite="sid")
+        self.package("criu", "3.17", {"usr/sbin/criu": program}, ["libc6"])
+        self.package("libc6", "2.36", {"lib/x/libc.so.6": libc, "lib64/ld.so": "of the release"}, [])
+        self.package("libc6", "2.41", {"lib/x/libc.so.6": libc, "lib64/ld.so": "of sid"}, [], suite="sid")
+
+    def made(self, name):
+        """Its folder, and the texts of its files."""
+        status, out, err = self.call(name)
+        self.assertEqual(status, 0, err)
+        root = pathlib.Path(out, "root")
+        return pathlib.Path(out), {str(path.relative_to(root)): path.read_text()
+                                   for path in root.rglob("*") if path.is_file()}
+
+    def test_takes_a_program_with_the_library_that_it_was_built_with(self):
+        place, found = self.made("uml")
+        self.assertEqual(found["lib64/ld.so"], "of sid")
+        self.assertEqual(set((place / "packages").read_text().splitlines()),
+                         {"user-mode-linux 7.2um1", "libc6 2.41"})
+        place, found = self.made("criu")
+        self.assertEqual(found["lib64/ld.so"], "of the release")
+        self.assertEqual(set((place / "packages").read_text().splitlines()), {"criu 3.17", "libc6 2.36"})
+
+    def test_tells_where_each_is_once_it_is_there(self):
+        self.assertEqual(self.call("path", "criu")[0], 3)
+        self.assertEqual(self.call("all")[0], 0)
+        (self.home / "archive/no-network").touch()
+        for name in ("uml", "criu"):
+            self.assertEqual(self.call("path", name)[:2], (0, str(self.made(name)[0])))
+
+    def test_refuses_other_words(self):
+        for words in (["rr"], ["path"], ["path", "rr"], ["uml", "criu"]):
             status, out, err = self.call(*words)
             self.assertEqual((status, out), (2, ""), err)
 
