@@ -65,7 +65,7 @@ void Spaces::forget_paths(std::uint64_t space) {
 void Spaces::end_space(Frame root) {
   const auto found = spaces_.find(root);
   if (found == spaces_.end()) return;
-  const AddressSpace& space = found->second;
+  AddressSpace& space = found->second;
   if (!space.placements.empty()) {
     SpaceEnd end;
     end.space = space.id;
@@ -82,8 +82,9 @@ void Spaces::end_space(Frame root) {
         }
       }
     }
-    ended_.push_back(end);
+    end.placements = std::move(space.placements);
     forget_paths(space.id);
+    ended_.push_back(std::move(end));
   }
   spaces_.erase(found);
 }

@@ -113,6 +113,7 @@ struct SpaceEnd {
   std::uint64_t pages_zapped = 0;   ///< Absent again at the last look and never touched since.
   std::uint64_t pages_never = 0;
   std::uint64_t refaults = 0;
+  std::vector<Placement> placements{};  ///< As they were at the last look.
 };
 
 /// Follows address spaces through the event stream.
@@ -149,6 +150,8 @@ class Spaces {
   /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
   [[nodiscard]] const AddressSpace* running() const;
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
+  /// All that have not ended, by root.
+  [[nodiscard]] const std::map<arch::Frame, AddressSpace>& all() const { return spaces_; }
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.
