@@ -14,6 +14,7 @@
 #include "guest/agent/console.h"
 #include "guest/agent/entries.h"
 #include "guest/agent/stores.h"
+#include "guest/agent/storms.h"
 #include "guest/agent/tamper.h"
 #include "guest/agent/touch.h"
 #include "guest/agent/vdso_copy.h"
@@ -168,6 +169,10 @@ int lie_about_claims(Agent& agent, const Item&, std::uint32_t& done) {
   return status;
 }
 
+int own_calls(Agent& agent, const Item& item, std::uint32_t& done) {
+  return run_own_calls(agent, item.count, done);
+}
+
 /// What it asks for happened before any scenario: see init.cc.
 int lie_from_boot(Agent&, const Item&, std::uint32_t& done) {
   done = 1;
@@ -216,6 +221,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/stores-code", run_stores_code},
     {"control/campaign", campaign},
     {"control/copy-vdso", run_copy},
+    {"control/own-calls", own_calls},
     {"control/panic", run_panic},
     {"control/hang", run_hang},
     {"control/flood-console", run_flood_console},

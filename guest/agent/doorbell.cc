@@ -255,6 +255,12 @@ void Doorbell::samples(const protocol::Samples& samples) {
   ring();
 }
 
+void Doorbell::sequence_killed(std::uint64_t token, int signal) {
+  fresh(protocol::Type::SequenceEnd, token, sizeof(protocol::SequenceEnd))
+      .body.sequence_end.signal = signal;
+  ring();
+}
+
 void Doorbell::bye() {
   fresh(protocol::Type::Bye, 0, 0);
   ring();

@@ -63,6 +63,8 @@ class Doorbell {
   void counter(const protocol::Counter& counter);
   /// At most kMaxSamples of them.
   void samples(const protocol::Samples& samples);
+  /// A process that was to make a sequence of calls was killed.
+  void sequence_killed(std::uint64_t token, int signal);
   void bye();
 
   /// Rings with a message of no known type (control/bad-message).

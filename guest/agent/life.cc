@@ -15,6 +15,7 @@
 #include "guest/agent/image.h"
 #include "guest/agent/rare_life.h"
 #include "guest/agent/signals.h"
+#include "guest/agent/storms.h"
 
 namespace sealvisor::agent {
 namespace {
@@ -265,6 +266,9 @@ constexpr auto kLives = std::to_array<Life>({
     {"life/uprobes", run_uprobes},
     {"life/mrelease", run_mrelease},
     {"life/oom", run_oom},
+    {"storm/time-namespace", run_time_namespaces},
+    {"storm/inspection", run_inspections},
+    {"storm/shortage", run_shortage},
 });
 
 /// Every scenario of kind Life has its function, but for storms (storm.h): checked when this is

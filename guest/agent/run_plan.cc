@@ -7,6 +7,8 @@
 #include "guest/agent/console.h"
 #include "guest/agent/controls.h"
 #include "guest/agent/life.h"
+#include "guest/agent/real.h"
+#include "guest/agent/sequences.h"
 #include "guest/agent/storm.h"
 
 namespace sealvisor::agent {
@@ -43,6 +45,10 @@ void run_item(Agent& agent, const scenario::PlanItem& item) {
     case scenario::Kind::Control:
     case scenario::Kind::Lie:
       status = run_control(agent, item, done);
+      break;
+    case scenario::Kind::Sequence:
+      status = scenario.name.starts_with("real/") ? run_real(agent, scenario, done)
+                                                  : run_sequence(agent, scenario, done);
       break;
     case scenario::Kind::Benchmark:
       status = run_fork_exec(item.count, done);

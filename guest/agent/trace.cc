@@ -140,6 +140,16 @@ void trace_message(const protocol::Message& message) {
       trace("entries by %s %s: %u", body.entries.name, body.entries.end != 0 ? "end" : "begin",
             body.entries.entries);
       return;
+    case protocol::Type::SequenceBegin:
+      trace("%llu sequence %s begins", token, body.sequence_begin.name);
+      return;
+    case protocol::Type::SequenceCall:
+      trace("%llu %s %s: %lld", token, body.sequence_call.call, body.sequence_call.what,
+            static_cast<long long>(body.sequence_call.result));
+      return;
+    case protocol::Type::SequenceEnd:
+      trace("%llu sequence end: signal %d", token, body.sequence_end.signal);
+      return;
     case protocol::Type::Bye:
       trace("bye");
       return;

@@ -22,7 +22,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 7;
+inline constexpr std::uint16_t kVersion = 8;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -68,6 +68,9 @@ enum class Type : std::uint16_t {
   Bystander = 21,   ///< Pages of the victim's own that the operation must not leave as they are.
   Campaign = 22,    ///< Control: a campaign of tamperings begins.
   Tampering = 23,   ///< Control: one of them is about to be made, or the last one was.
+  SequenceBegin = 30,  ///< A sequence of known software's calls begins (guest/compat).
+  SequenceCall = 31,   ///< One of its calls returned, and all pages were touched since.
+  SequenceEnd = 32,    ///< It is over (sent by the process, or by its parent if it died).
 };
 
 /// What a store to kMarkRegister says.
@@ -272,6 +275,32 @@ struct Samples {
   std::uint64_t ticks[kMaxSamples];
 };
 
+struct SequenceBegin {
+  char name[kNameSize];    ///< Of the scenario: "compat/criu-park".
+  std::uint32_t mappings;  ///< That the process has, by /proc/self/maps.
+  std::uint32_t reserved;
+};
+
+/// Most calls of one sequence.
+inline constexpr std::uint32_t kMaxCalls = 64;
+struct SequenceCall {
+  char call[16];             ///< "munmap".
+  char what[kNameSize * 2];  ///< "all below the stub".
+  std::uint32_t index;       ///< 0-based.
+  std::uint32_t ends;        ///< 1: the software gives up if this one fails.
+  std::int64_t result;       ///< As the raw system call returned it: -errno on failure.
+  std::uint64_t start;       ///< Range that it was asked to change.
+  std::uint64_t end;
+  std::uint64_t new_start;  ///< Where that is said to be now (mremap), 0 if it was not moved.
+};
+
+struct SequenceEnd {
+  std::int32_t signal;     ///< Signal that killed the process, 0 if it ended by itself.
+  std::uint32_t calls;     ///< Made; 0 if it was killed.
+  std::uint32_t gave_up;   ///< 1: a call failed that the software can't do without.
+  std::uint32_t mappings;  ///< That the process has left, by /proc/self/maps; 0 if it was killed.
+};
+
 struct Message {
   std::uint32_t magic;
   std::uint16_t version;
@@ -303,6 +332,9 @@ struct Message {
     Counter counter;
     Campaign campaign;
     Tampering tampering;
+    SequenceBegin sequence_begin;
+    SequenceCall sequence_call;
+    SequenceEnd sequence_end;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

@@ -1,4 +1,5 @@
-// What a scenario is, and those that are no cells: lives, controls, lies, benchmarks.
+// What a scenario is, and those that are no cells: lives, storms, controls, lies, benchmarks, and
+// the sequences of known software.
 #pragma once
 
 #include <array>
@@ -16,6 +17,7 @@ enum class Kind : std::uint8_t {
   Control,    ///< Checks the monitor itself.
   Lie,        ///< The agent announces something that is not so.
   Benchmark,  ///< Work to measure; sends no messages while it works.
+  Sequence,   ///< Calls of known software on system mappings: `sealvisor compat` (guest/compat).
 };
 
 /// When a scenario runs that nobody named.
@@ -148,6 +150,33 @@ inline constexpr auto kRequested = std::to_array<Scenario>({
     detail::on_request("lie/omit-vdso", Kind::Lie, 0, "never announce [vdso]"),
     detail::on_request("lie/skip", Kind::Lie, 0, "say of every cell that there is no such mapping"),
     detail::on_request("bench/fork-exec", Kind::Benchmark, 200, "fork and exec, silent"),
+
+    // Where every change is listed (`sealvisor lifetime`) what these do to one is no violation.
+    detail::on_request("storm/time-namespace", Kind::Life, 8,
+                       "processes enter a time namespace by setns, fork and exec"),
+    detail::on_request("storm/inspection", Kind::Life, 8,
+                       "others read a process's mappings, and clear their accessed bits"),
+    detail::on_request("storm/shortage", Kind::Life, 1,
+                       "memory is short: caches dropped, memory compacted, pages locked"),
+    detail::on_request("control/own-calls", Kind::Control, 2,
+                       "unmap, move, protect and drop one's own [vdso], where the kernel lets one"),
+
+    detail::on_request("compat/criu-park", Kind::Sequence, 0, "CRIU restores a process"),
+    detail::on_request("compat/criu-proxy", Kind::Sequence, 0,
+                       "CRIU restores a process of another kernel"),
+    detail::on_request("compat/criu-start", Kind::Sequence, 0, "CRIU starts"),
+    detail::on_request("compat/criu-map", Kind::Sequence, 0,
+                       "CRIU restores a process, where arch_prctl maps a vdso"),
+    detail::on_request("compat/uml-stub", Kind::Sequence, 0, "UML makes an address space"),
+    detail::on_request("compat/uml-flush", Kind::Sequence, 0, "UML execs a program, up to 5.11"),
+    detail::on_request("compat/gvisor-stub", Kind::Sequence, 0, "gVisor makes a stub process"),
+    detail::on_request("compat/gvisor-ptrace", Kind::Sequence, 0,
+                       "gVisor makes a stub process, by ptrace"),
+    detail::on_request("compat/rr-record", Kind::Sequence, 0, "rr records an exec"),
+    detail::on_request("compat/rr-replay", Kind::Sequence, 0, "rr replays an exec"),
+    detail::on_request("compat/rr-move", Kind::Sequence, 0, "rr copies a process"),
+    detail::on_request("real/uml", Kind::Sequence, 0, "User-Mode Linux itself boots"),
+    detail::on_request("real/criu", Kind::Sequence, 0, "CRIU itself dumps and restores a process"),
 });
 
 }  // namespace sealvisor::scenario

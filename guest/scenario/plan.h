@@ -5,12 +5,13 @@
 //
 //   cell <id> <mapping> <operation> <form>   one cell; <id> >= 1, the token of its messages
 //   cell32 <id> <mapping> <operation> <form> the same in a 32-bit process
-//   life <name> <count>                      scenario life/<name>
+//   life <name> <count>                      scenario life/<name> or storm/<name>
 //   control <name> [<count>]                 scenario control/<name>
 //   seeded <scenario> <count> <seed> [emulated]
 //                                            a scenario that takes a seed, 0 to 4294967295, by its
 //                                            whole name; emulated: only what a lane of KVM can do
 //   lie <name>                               scenario lie/<name>
+//   compat <name>                            scenario compat/<name> or real/<name>
 //   repeat-forkexec <count>                  scenario bench/fork-exec
 //
 // Anything else is an error that names the line; a plan with an error is not run at all.
@@ -19,6 +20,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "guest/scenario/scenario.h"
@@ -71,12 +73,21 @@ struct ParsedItem {
 
 namespace detail {
 
-/// The scenario `<prefix>/<name>`, without building that string.
+/// The scenario of that kind whose name has `name` behind its slash.
 [[nodiscard]] constexpr const Scenario* find_under(Kind kind, std::string_view name) {
   for (const Scenario& scenario : kScenarios) {
     if (scenario.kind == kind && short_name(scenario) == name) return &scenario;
   }
   return nullptr;
+}
+
+/// The kind whose scenarios `verb` introduces by name.
+[[nodiscard]] constexpr std::optional<Kind> kind_of(std::string_view verb) {
+  if (verb == "life") return Kind::Life;
+  if (verb == "control") return Kind::Control;
+  if (verb == "lie") return Kind::Lie;
+  if (verb == "compat") return Kind::Sequence;
+  return std::nullopt;
 }
 
 [[nodiscard]] constexpr ParsedItem parse_cell(std::string_view rest, bool compat) {
@@ -131,14 +142,13 @@ namespace detail {
   bool counted = true;
   if (verb == "repeat-forkexec") {
     parsed.item.scenario = find("bench/fork-exec");
-  } else if (verb == "life" || verb == "control" || verb == "lie") {
-    const Kind kind = verb == "life" ? Kind::Life : verb == "control" ? Kind::Control : Kind::Lie;
-    parsed.item.scenario = detail::find_under(kind, next_word(rest));
+  } else if (const auto kind = detail::kind_of(verb)) {
+    parsed.item.scenario = detail::find_under(*kind, next_word(rest));
     if (parsed.item.scenario == nullptr || parsed.item.scenario->seeded) {
       return {{}, "no such scenario"};
     }
     // A control that takes a count may leave it out; one that takes none must.
-    counted = parsed.item.scenario->count != 0 && (kind == Kind::Life || !rest.empty());
+    counted = parsed.item.scenario->count != 0 && (*kind == Kind::Life || !rest.empty());
     parsed.item.count = parsed.item.scenario->count;
   } else {
     return {{}, "no such item"};

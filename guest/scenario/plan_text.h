@@ -33,6 +33,9 @@ namespace sealvisor::scenario {
     case Kind::Lie:
       line.append("lie ").append(short_name(scenario));
       break;
+    case Kind::Sequence:
+      line.append("compat ").append(short_name(scenario));
+      break;
     case Kind::Benchmark:
       line.append("repeat-forkexec ").append(std::to_string(item.count));
       break;

@@ -14,7 +14,7 @@ namespace sealvisor::app {
 namespace fs = std::filesystem;
 
 RecipeTraits traits_of(const std::string& recipe) {
-  if (recipe == "lying") return {true, true, true};
+  if (recipe == "lying" || recipe == kRestless) return {true, true, true};
   if (recipe == "tampering") return {true, true, false};
   if (recipe.ends_with("-unsealed")) return {true, false, false};
   if (recipe.ends_with("-sealed")) return {true, true, false};

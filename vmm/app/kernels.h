@@ -19,7 +19,10 @@ struct RecipeTraits {
   bool control = false;
 };
 
-/// "<source>-sealed", "<source>-unsealed", "lying" and "tampering" are known.
+/// The control of `sealvisor lifetime`: a kernel that by itself changes [vdso].
+inline constexpr const char* kRestless = "restless";
+
+/// "<source>-sealed", "<source>-unsealed", "lying", "tampering" and "restless" are known.
 [[nodiscard]] RecipeTraits traits_of(const std::string& recipe);
 
 /// Folder of the finished build of `recipe`. Errors: no such recipe (Usage), not built (HostLacks);

@@ -95,6 +95,16 @@ void add_bundle(CLI::App& app, std::filesystem::path& bundle) {
       ->type_name("DIR");
 }
 
+void add_deadline(CLI::App& app, std::chrono::seconds& deadline, const std::string& usual) {
+  static constexpr int kLongest = 86'400;
+  app.add_option_function<int>(
+         "--deadline",
+         [&deadline](const int& seconds) { deadline = std::chrono::seconds(seconds); },
+         fmt::format("most seconds for one guest (default {})", usual))
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, kLongest));
+}
+
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   CLI::App* sub = app.add_subcommand("verify", "Boot guests, watch them from outside, judge them");
   sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
@@ -121,14 +131,9 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
                   "write it as one page, with a timeline of each process that changed")
       ->type_name("FILE");
   add_bundle(*sub, verify.bundle);
-  static constexpr int kLongest = 86'400;
-  sub->add_option_function<int>(
-         "--deadline",
-         [&verify](const int& seconds) { verify.deadline = std::chrono::seconds(seconds); },
-         fmt::format("most seconds for one guest (default {}, with --full {}; of kvm-nested {})",
-                     kGuestDeadline.count(), kFullDeadline.count(), kNestedGuestDeadline.count()))
-      ->type_name("SECONDS")
-      ->check(CLI::Range(1, kLongest));
+  add_deadline(*sub, verify.deadline,
+               fmt::format("{}, with --full {}; of kvm-nested {}", kGuestDeadline.count(),
+                           kFullDeadline.count(), kNestedGuestDeadline.count()));
   sub->add_option("--seed", verify.seed,
                   "of control/campaign and life/storm: what is done comes from it")
       ->type_name("N")
@@ -256,6 +261,49 @@ CLI::App* add_bench(CLI::App& app, BenchOptions& bench, ArchWord& arch) {
                 "measure by stress-ng and perf bench too, in the same guests, and compare "
                 "(guest/tools/fetch gets them)");
   add_bench_files(*sub, bench);
+  return sub;
+}
+
+CLI::App* add_compat(CLI::App& app, CompatOptions& compat, ArchWord& arch) {
+  CLI::App* sub = app.add_subcommand(
+      "compat",
+      "What a seal breaks: the calls of CRIU, UML, gVisor and rr on system mappings, made and "
+      "watched");
+  sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
+      ->check(CLI::IsMember({"x86_64", "arm64", "all"}))
+      ->type_name("ARCH");
+  CLI::Option* recipe = add_list(*sub, "--recipe", compat.recipes,
+                                 "kernel recipe; may be repeated (default: lts-sealed and "
+                                 "lts-unsealed)")
+                            ->type_name("NAME");
+  add_machine(*sub, compat.machine);
+  sub->get_option("--kernel")->excludes(recipe);
+  sub->add_option("--json", compat.json, "write the whole report to this file")->type_name("FILE");
+  add_deadline(*sub, compat.deadline, std::to_string(compat.deadline.count()));
+  sub->add_flag("--real", compat.real,
+                "also run the real user-mode-linux and criu of the host's archive, in x86-64 "
+                "guests (guest/real/fetch gets them)")
+      ->excludes(sub->get_option("--kernel"));
+  return sub;
+}
+
+CLI::App* add_lifetime(CLI::App& app, LifetimeOptions& lifetime, ArchWord& arch) {
+  CLI::App* sub = app.add_subcommand(
+      "lifetime",
+      "Whether the kernel itself changes a system mapping while its process lives: every change, "
+      "with its call path");
+  sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
+      ->check(CLI::IsMember({"x86_64", "arm64", "all"}))
+      ->type_name("ARCH");
+  CLI::Option* recipe = add_list(*sub, "--recipe", lifetime.recipes,
+                                 "kernel recipe; may be repeated (default: lts-sealed and "
+                                 "lts-unsealed)")
+                            ->type_name("NAME");
+  add_machine(*sub, lifetime.machine);
+  sub->get_option("--kernel")->excludes(recipe);
+  sub->add_option("--json", lifetime.json, "write the whole report to this file")
+      ->type_name("FILE");
+  add_deadline(*sub, lifetime.deadline, std::to_string(lifetime.deadline.count()));
   return sub;
 }
 
@@ -396,6 +444,24 @@ Status check_bench(const BenchOptions& bench, bool one_arch) {
       "writes a report");
 }
 
+/// What the commands that watch the tcg lane have in common: defaults, and what does not fit.
+template <typename Options>
+Status complete_watched(const char* command, Options& options) {
+  if (options.machine.engine != engine::Kind::Tcg) {
+    return Error{
+        ExitCode::Usage,
+        fmt::format("`sealvisor {0}` takes --engine tcg; see `sealvisor {0} --help`", command)};
+  }
+  if (auto fits = check_engine(options.machine); !fits) return fits;
+  if (options.archs.empty() && options.machine.kernel.empty()) {
+    options.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
+  }
+  if (options.recipes.empty()) {
+    options.recipes.assign(std::begin(kTwinRecipes), std::end(kTwinRecipes));
+  }
+  return {};
+}
+
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   text.erase(text.find_last_not_of(' ') + 1);
@@ -416,6 +482,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   VerifyOptions verify;
   BootOptions boot;
   BenchOptions bench;
+  CompatOptions compat;
+  LifetimeOptions lifetime;
   AuditOptions audit;
   TraceOptions trace;
   ScenariosOptions scenarios;
@@ -423,9 +491,13 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   ArchWord verify_arch;
   ArchWord boot_arch;
   ArchWord bench_arch;
+  ArchWord compat_arch;
+  ArchWord lifetime_arch;
   CLI::App* const verify_app = add_verify(app, verify, verify_arch);
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
   CLI::App* const bench_app = add_bench(app, bench, bench_arch);
+  CLI::App* const compat_app = add_compat(app, compat, compat_arch);
+  CLI::App* const lifetime_app = add_lifetime(app, lifetime, lifetime_arch);
   CLI::App* const audit_app = add_audit(app, audit);
   CLI::App* const trace_app = add_trace(app, trace);
   CLI::App* const scenarios_app = app.add_subcommand("scenarios", "List what can be tried");
@@ -444,8 +516,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   });
   if (!arguments.empty() && !arguments.front().starts_with('-') && !known) {
     return Error{ExitCode::Usage,
-                 fmt::format("no command '{}', expected verify, boot, bench, audit, trace, "
-                             "scenarios, doctor or kernel; see `sealvisor --help`",
+                 fmt::format("no command '{}', expected verify, boot, bench, compat, lifetime, "
+                             "audit, trace, scenarios, doctor or kernel; see `sealvisor --help`",
                              arguments.front())};
   }
   try {
@@ -535,6 +607,16 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                                bench.a)};
     }
     return Command(std::move(bench));
+  }
+  if (*compat_app) {
+    compat.archs = archs_of(compat_arch.word);
+    if (auto fits = complete_watched("compat", compat); !fits) return fits.error();
+    return Command(std::move(compat));
+  }
+  if (*lifetime_app) {
+    lifetime.archs = archs_of(lifetime_arch.word);
+    if (auto fits = complete_watched("lifetime", lifetime); !fits) return fits.error();
+    return Command(std::move(lifetime));
   }
   if (*audit_app) return Command(std::move(audit));
   if (*trace_app) return Command(std::move(trace));

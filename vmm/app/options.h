@@ -86,6 +86,26 @@ struct BenchOptions {
   bool cross_check = false;  ///< Tools of others are run too, and the slowed kernel.
 };
 
+/// `sealvisor compat`: with the machine's kernel, symbols, scenarios (of kind Sequence), memory,
+/// cpu.
+struct CompatOptions {
+  MachineOptions machine;
+  std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
+  std::vector<std::string> recipes;
+  std::filesystem::path json;  ///< Empty: none is written.
+  std::chrono::seconds deadline{120};
+  bool real = false;  ///< The real programs too.
+};
+
+/// `sealvisor lifetime`: with the machine's kernel, symbols, scenarios, memory, cpu.
+struct LifetimeOptions {
+  MachineOptions machine;
+  std::vector<arch::Arch> archs;  ///< As in VerifyOptions.
+  std::vector<std::string> recipes;
+  std::filesystem::path json;  ///< Empty: none is written.
+  std::chrono::seconds deadline{900};
+};
+
 /// `audit`.
 struct AuditOptions {
   std::filesystem::path folder;
@@ -118,11 +138,15 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, AuditOptions, TraceOptions,
-                             ScenariosOptions, DoctorOptions, KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, CompatOptions,
+                             LifetimeOptions, AuditOptions, TraceOptions, ScenariosOptions,
+                             DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};
+
+/// Recipes that `compat` and `lifetime` run if none is named: one is the control of the other.
+inline constexpr const char* kTwinRecipes[] = {"lts-sealed", "lts-unsealed"};
 
 /// Most layouts of a kernel that `bench --layouts` takes. Fewer than bench::kLeastPairs decide
 /// nothing.

@@ -21,6 +21,7 @@ struct Places {
 
   [[nodiscard]] std::filesystem::path kernel_script() const { return share / "guest/kernel/build"; }
   [[nodiscard]] std::filesystem::path tools_script() const { return share / "guest/tools/fetch"; }
+  [[nodiscard]] std::filesystem::path real_script() const { return share / "guest/real/fetch"; }
   [[nodiscard]] std::filesystem::path known_findings() const {
     return share / "docs/known-findings.json";
   }

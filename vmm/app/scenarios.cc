@@ -73,6 +73,8 @@ const char* name_of(scenario::Kind kind) {
       return "control";
     case scenario::Kind::Lie:
       return "lie";
+    case scenario::Kind::Sequence:
+      return "sequence";
     case scenario::Kind::Benchmark:
       return "benchmark";
   }
@@ -129,6 +131,25 @@ Result<std::vector<const Scenario*>> choose_scenarios(const std::vector<std::str
     if (patterns.empty() ? usual : asked) chosen.push_back(&scenario);
   }
   return chosen;
+}
+
+bool for_lifetime(const Scenario& scenario) {
+  return scenario.name.starts_with("storm/") || scenario.name == "control/own-calls";
+}
+
+Status check_verified(const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    for (const Scenario& scenario : kScenarios) {
+      if (!scenario::matches(scenario, pattern.c_str())) continue;
+      const char* const command = scenario.kind == scenario::Kind::Sequence ? "compat"
+                                  : for_lifetime(scenario)                  ? "lifetime"
+                                                                            : nullptr;
+      if (command == nullptr) continue;
+      return Error{ExitCode::Usage,
+                   fmt::format("{} is for `sealvisor {}`", scenario.name, command)};
+    }
+  }
+  return {};
 }
 
 std::vector<scenario::PlanItem> plan_of(const std::vector<const Scenario*>& scenarios,

@@ -17,6 +17,13 @@ namespace sealvisor::app {
 [[nodiscard]] Result<std::vector<const scenario::Scenario*>> choose_scenarios(
     const std::vector<std::string>& patterns, bool full = false);
 
+/// Whether `scenario` is there for `sealvisor lifetime` alone: what it does would be a violation.
+[[nodiscard]] bool for_lifetime(const scenario::Scenario& scenario);
+
+/// Whether `sealvisor verify` can judge what `patterns` name. Errors (Usage): one of them names
+/// scenarios of another command.
+[[nodiscard]] Status check_verified(const std::vector<std::string>& patterns);
+
 /// At most three names of scenarios that `word` may have meant, best first.
 [[nodiscard]] std::vector<std::string> close_matches(const std::string& word);
 

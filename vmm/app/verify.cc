@@ -292,8 +292,7 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
   return prepared;
 }
 
-report::Report run_all(Prepared prepared, const VerifyTools& tools,
-                       std::span<const report::KnownFinding> known, Progress& progress) {
+RunResults run_requests(Prepared prepared, const VerifyTools& tools, Progress& progress) {
   std::vector<run::RunRequest>& requests = prepared.requests;
   std::vector<std::optional<Result<report::Run>>> results(requests.size());
   const std::vector<std::size_t> order = execution_order(requests);
@@ -324,10 +323,49 @@ report::Report run_all(Prepared prepared, const VerifyTools& tools,
       prepared.not_run.push_back({requests[i].arch, requests[i].recipe, result.error()});
     }
   }
-  return report::conclude(std::move(runs), std::move(prepared.not_run), known);
+  return {std::move(runs), std::move(prepared.not_run)};
+}
+
+report::Report run_all(Prepared prepared, const VerifyTools& tools,
+                       std::span<const report::KnownFinding> known, Progress& progress) {
+  RunResults results = run_requests(std::move(prepared), tools, progress);
+  return report::conclude(std::move(results.runs), std::move(results.not_run), known);
+}
+
+VerifyTools real_tools(const Places& places, Interrupts& interrupts) {
+  VerifyTools tools;
+  tools.kernel_dir = [&places](const std::string& recipe, arch::Arch arch) {
+    return kernel_dir(places, recipe, arch);
+  };
+  tools.run_one = run::run_one;
+  tools.interrupted = [&interrupts] { return interrupts.seen(); };
+  tools.workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  return tools;
+}
+
+int print_report(const std::string& text, const std::string& json,
+                 const std::filesystem::path& json_path, ExitCode code) {
+  if (!json_path.empty()) {
+    if (auto written = write_file(json_path, json); !written) {
+      fmt::print(stderr, "sealvisor: {}\n", written.error().message);
+      code = report::worse(code, written.error().code);
+    }
+  }
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    const Error problem = errno_error(ExitCode::HostLacks, "writing the report to standard output");
+    fmt::print(stderr, "sealvisor: {}\n", problem.message);
+    code = report::worse(code, problem.code);
+  }
+  return static_cast<int>(code);
 }
 
 int verify(const VerifyOptions& options, const std::string& command) {
+  if (auto fits = check_verified(options.machine.scenarios); !fits) return fail(fits.error());
+  // What is wrong with it is no lie about a call, which is what `verify` expects of a control.
+  if (std::find(options.recipes.begin(), options.recipes.end(), kRestless) !=
+      options.recipes.end()) {
+    return fail({ExitCode::Usage, fmt::format("{} is for `sealvisor lifetime`", kRestless)});
+  }
   const auto places = find_places();
   if (!places) return fail(places.error());
   const fs::path known_path = places.value().known_findings();
@@ -337,13 +375,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
   if (!known) return fail(known.error());
 
   Interrupts interrupts;
-  VerifyTools tools;
-  tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
-    return kernel_dir(places.value(), recipe, arch);
-  };
-  tools.run_one = run::run_one;
-  tools.interrupted = [&] { return interrupts.seen(); };
-  tools.workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  const VerifyTools tools = real_tools(places.value(), interrupts);
   auto prepared = prepare(options, places.value(), tools);
   if (!prepared) return fail(prepared.error());
   const double shared_cpu = process_cpu_seconds();
@@ -372,13 +404,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
     code = report::worse(code, sealed.error().code);
   }
   std::fputs(text_of(bundle.value(), report).c_str(), stderr);
-  const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    const Error problem = errno_error(ExitCode::HostLacks, "writing the report to standard output");
-    fmt::print(stderr, "sealvisor: {}\n", problem.message);
-    code = report::worse(code, problem.code);
-  }
-  return static_cast<int>(code);
+  return print_report(report::render_text(report, text_options_for(STDOUT_FILENO)), "", {}, code);
 }
 
 }  // namespace sealvisor::app

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/app/interrupts.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/progress.h"
@@ -37,8 +38,26 @@ struct Prepared {
 [[nodiscard]] Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                                        const VerifyTools& tools);
 
-/// Runs the requests, `tools.workers` at a time, architectures in turn, and concludes. The report
-/// has the runs in the order of the requests.
+/// What came of the requests, in their order.
+struct RunResults {
+  std::vector<report::Run> runs;
+  std::vector<report::NotRun> not_run;
+};
+
+/// Runs the requests, `tools.workers` at a time, architectures in turn.
+[[nodiscard]] RunResults run_requests(Prepared prepared, const VerifyTools& tools,
+                                      Progress& progress);
+
+/// Tools that look for kernels, run guests, and stop once `interrupts` has seen one. Both must
+/// outlive them.
+[[nodiscard]] VerifyTools real_tools(const Places& places, Interrupts& interrupts);
+
+/// Writes `json` to `json_path` unless that is empty, and `text` to standard output. The exit code:
+/// `code`, or a worse one if either could not be written, which is said on standard error.
+[[nodiscard]] int print_report(const std::string& text, const std::string& json,
+                               const std::filesystem::path& json_path, ExitCode code);
+
+/// Runs the requests and concludes. The report has the runs in the order of the requests.
 [[nodiscard]] report::Report run_all(Prepared prepared, const VerifyTools& tools,
                                      std::span<const report::KnownFinding> known,
                                      Progress& progress);

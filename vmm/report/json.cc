@@ -1,43 +1,10 @@
 #include "vmm/report/json.h"
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
+#include "vmm/report/json_parts.h"
 
 namespace sealvisor::report {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
-
-template <typename T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
-// Declared before the template that calls them: lookup by argument skips this namespace.
-Json json_of(const EntryChange& change);
-Json json_of(const Cell& cell);
-Json json_of(const Life& life);
-Json json_of(const Finding& finding);
-Json json_of(const CodeLine& line);
-Json json_of(const Writer& writer);
-Json json_of(const Moment& moment);
-Json json_of(const PlacedMapping& placed);
-Json json_of(const Process& process);
-Json json_of(const MappingInfo& mapping);
-Json json_of(const Cost& cost);
-Json json_of(const Campaign::Row& row);
-Json json_of(const Run& run);
-Json json_of(const NotRun& not_run);
-
-template <typename T>
-Json array_of(const std::vector<T>& items) {
-  Json array = Json::array();
-  for (const T& item : items) array.push_back(json_of(item));
-  return array;
-}
 
 Json json_of(const Claim& claim) {
   const bool failed = claim.result < 0 && claim.result > -4096;
@@ -49,6 +16,8 @@ Json json_of(const Claim& claim) {
       {"sealed", or_null(claim.sealed)},
   };
 }
+
+}  // namespace
 
 Json json_of(const Observation& observation) {
   const Pages& pages = observation.pages;
@@ -64,6 +33,8 @@ Json json_of(const Observation& observation) {
   };
 }
 
+namespace {
+
 Json json_of(const Expected& expected) {
   return {
       {"errnos", expected.errnos},
@@ -74,6 +45,8 @@ Json json_of(const Expected& expected) {
       {"by_seal", expected.by_seal},
   };
 }
+
+}  // namespace
 
 Json json_of(const EntryChange& change) {
   return {
@@ -278,6 +251,8 @@ Json json_of(const Cost& cost) {
   return {{"name", cost.name}, {"count", cost.count}, {"microseconds", cost.microseconds}};
 }
 
+namespace {
+
 Json json_of(const Start& start) {
   Json exits = nullptr;
   if (start.exits) {
@@ -290,6 +265,8 @@ Json json_of(const Start& start) {
           {"exits", std::move(exits)},
           {"instructions", or_null(start.instructions)}};
 }
+
+}  // namespace
 
 Json json_of(const Run& run) {
   return {
@@ -337,7 +314,9 @@ Json json_of(const NotRun& not_run) {
   };
 }
 
-}  // namespace
+std::string dump(const Json& document) {
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 std::string render_json(const Report& report) {
   const Json json = {
@@ -349,7 +328,7 @@ std::string render_json(const Report& report) {
       {"exit_code", static_cast<int>(report.exit_code)},
       {"threat_model", report.threat_model},
   };
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return dump(json);
 }
 
 }  // namespace sealvisor::report

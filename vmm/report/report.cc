@@ -106,4 +106,18 @@ const char* name_of(Phase phase) {
   return "unknown";
 }
 
+const char* name_of(SequenceVerdict verdict) {
+  switch (verdict) {
+    case SequenceVerdict::Works:
+      return "works";
+    case SequenceVerdict::Breaks:
+      return "breaks";
+    case SequenceVerdict::Unexpected:
+      return "unexpected";
+    case SequenceVerdict::Unobserved:
+      return "unobserved";
+  }
+  return "unknown";
+}
+
 }  // namespace sealvisor::report

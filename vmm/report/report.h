@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "vmm/base/result.h"
+#include "vmm/report/lifetime.h"
 #include "vmm/report/process.h"
 
 namespace sealvisor::report {
@@ -121,6 +122,73 @@ struct Life {
   std::uint64_t pages_unobserved = 0;
   std::uint64_t teardowns = 0;  ///< Removals that ended with their address space.
   std::uint64_t inherited = 0;  ///< Mappings compared between parent and child (S8).
+};
+
+/// What became of one mapping of a process.
+struct MappingOutcome {
+  std::string mapping;
+  Observation observation;
+};
+
+/// One call of a sequence of known software (guest/compat).
+struct SequenceCall {
+  std::string call;  ///< "munmap".
+  std::string what;  ///< "all below the stub".
+  std::uint64_t start = 0;
+  std::uint64_t end = 0;
+  std::uint64_t new_start = 0;
+  bool ends = false;  ///< The software gives up if it fails.
+  std::int64_t result = 0;
+  std::string answer;                    ///< Claimed: "EPERM", "ok".
+  std::vector<MappingOutcome> outcomes;  ///< Mappings that user mode saw change in this call.
+  std::vector<EntryChange> changes;      ///< The first few writes to their entries.
+  std::uint64_t changes_left_out = 0;
+};
+
+enum class SequenceVerdict : std::uint8_t {
+  Works,       ///< Every call was answered as the software needs it, and did what it says.
+  Breaks,      ///< The call that a seal forbids was refused, and nothing changed.
+  Unexpected,  ///< Something else; a finding says what.
+  Unobserved,  ///< It did not come to its end, or nothing of the mappings was ever populated.
+};
+[[nodiscard]] const char* name_of(SequenceVerdict verdict);
+
+/// A sequence of known software's calls on system mappings, in a process of its own.
+struct Sequence {
+  std::string name;  ///< Of its scenario.
+  std::string software;
+  std::string when;
+  std::string source;
+  std::string then;  ///< What the software does when a call fails.
+  std::vector<SequenceCall> calls;
+  std::optional<std::size_t> first_failed;  ///< Index of a call.
+  bool gave_up = false;                     ///< What the process says: the software would.
+  std::int32_t signal = 0;                  ///< That killed it.
+  bool complete = false;
+  std::uint32_t mappings_before = 0;     ///< Of all kinds, by its /proc/self/maps.
+  std::uint32_t mappings_left = 0;       ///< The same at the end.
+  std::vector<MappingOutcome> outcomes;  ///< From before the first call to the end: what is left.
+  std::string expected;                  ///< In words; empty: nothing is known beforehand.
+  std::string expected_source;
+  SequenceVerdict verdict = SequenceVerdict::Unobserved;
+};
+
+/// A real program that ran in the guest.
+struct RealRun {
+  std::string name;                ///< "uml", "criu".
+  std::string package;             ///< Of the host's archive, with its version.
+  std::vector<std::string> steps;  ///< What it is to do, in order.
+  std::size_t done = 0;            ///< How many of these came out right, by the agent.
+  std::vector<std::string> lines;  ///< What it printed, and what the agent says of it.
+  std::uint64_t lines_left_out = 0;
+  std::optional<std::size_t> expected;  ///< Steps; nullopt: nothing is known of this kernel.
+  std::string expected_source;
+};
+
+/// A sequence that this guest was not asked for, and why not.
+struct NotTried {
+  std::string name;
+  std::string reason;
 };
 
 /// One thing that is wrong, or worth knowing, with its invariant.
@@ -271,7 +339,11 @@ struct Run {
   /// In the order in which they began; only if the run was asked for timelines.
   std::vector<Process> processes;
   ProcessesLeftOut processes_left_out;
-  std::vector<Writer> writers;  ///< Of the writes in cells and timelines, in the order of pc.
+  std::vector<Writer> writers;      ///< Of the writes in cells and timelines, in the order of pc.
+  std::vector<Sequence> sequences;  ///< `sealvisor compat`.
+  std::vector<NotTried> not_tried;
+  std::optional<RealRun> real;
+  std::optional<Lifetime> lifetime;  ///< `sealvisor lifetime`.
   Counts counts;
   std::optional<Campaign> campaign;
   std::vector<std::string> blind_spots;

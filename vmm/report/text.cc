@@ -10,6 +10,7 @@
 
 #include "vmm/report/conclude.h"
 #include "vmm/report/layout.h"
+#include "vmm/report/text_parts.h"
 #include "vmm/report/words.h"
 
 namespace sealvisor::report {
@@ -223,6 +224,8 @@ std::string lives_table(const Run& run, const TextOptions& options) {
                rows, options.width, 2, options.colours);
 }
 
+}  // namespace
+
 std::string change_text(const EntryChange& change, std::size_t width) {
   // No page of the mapping is at 0: the entry is of another place.
   const std::string place = change.gva == 0 ? "new place" : fmt::format("{:#x}", change.gva);
@@ -239,6 +242,8 @@ std::string change_text(const EntryChange& change, std::size_t width) {
   }
   return text;
 }
+
+namespace {
 
 /// The writes behind one cell.
 std::string cell_changes_text(const Cell& cell, std::size_t alike, const TextOptions& options) {
@@ -307,6 +312,14 @@ std::string fact_text(const char* first, const std::string& words, const TextOpt
   return words.empty() ? "" : paragraph(first, printable(words), options.width);
 }
 
+}  // namespace
+
+std::string counts_text(const Run& run, const TextOptions& options) {
+  return fact_text("  counts    ", counts_words(run), options);
+}
+
+namespace {
+
 /// What was tampered with: a line for each edit, and what came of all.
 std::string campaign_text(const Run& run, const TextOptions& options) {
   if (!run.campaign) return "";
@@ -369,7 +382,9 @@ std::string lies_text(const Run& run) {
   return fmt::format("  control   {} findings, all where this recipe is documented to lie\n", lies);
 }
 
-std::string run_text(const Run& run, const TextOptions& options) {
+}  // namespace
+
+std::string head_text(const Run& run, const TextOptions& options) {
   const std::string title =
       fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
                   run.kernel.empty() ? "unknown" : printable(run.kernel));
@@ -383,19 +398,27 @@ std::string run_text(const Run& run, const TextOptions& options) {
   text += fact_text("  watch     ", run.mechanism, options);
   text += fact_text("  promise   ", promise_words(run), options);
   text += fact_text("  mappings  ", mappings_words(run), options);
+  return text;
+}
+
+namespace {
+
+std::string run_text(const Run& run, const TextOptions& options) {
+  std::string text = head_text(run, options);
   for (const std::string& part :
        {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
         forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += campaign_text(run, options);
-  text += fact_text("  counts    ", counts_words(run), options);
+  text += counts_text(run, options);
   text += fact_text("  exits     ", costs_words(run), options) + lies_text(run);
   text += paragraph("  outcome   ", printable(run.summary), options.width);
   return text;
 }
 
-/// Those that are known, or those that are not.
+}  // namespace
+
 std::string findings_text(const Report& report, bool known, const TextOptions& options) {
   std::string text;
   for (const Finding& finding : report.findings) {
@@ -424,26 +447,31 @@ std::string blind_spots_text(const Report& report, const TextOptions& options) {
   return text.empty() ? "" : "what these runs cannot see\n" + text + "\n";
 }
 
-}  // namespace
-
-std::string render_text(const Report& report, const TextOptions& options) {
-  // What was found leads, however many rows come behind it.
-  std::string text = findings_text(report, /*known=*/false, options);
-  for (const Run& run : report.runs) text += run_text(run, options) + "\n";
+std::string not_run_text(const Report& report, const TextOptions& options) {
+  std::string text;
   for (const NotRun& not_run : report.not_run) {
     text += paragraph(fmt::format("== {} {}: did not run: ", arch::name_of(not_run.arch),
                                   printable(not_run.recipe)),
                       printable(not_run.error.message), options.width);
     text += "\n";
   }
-  text += findings_text(report, /*known=*/true, options);
-  text += blind_spots_text(report, options);
-  text += paragraph("threat model: ", report.threat_model, options.width);
+  return text;
+}
+
+std::string end_text(const Report& report, const TextOptions& options) {
   const bool good = report.exit_code == ExitCode::AsExpected;
   // Not broken: whoever looks for the outcome finds it in the last line.
   const std::string conclusion = printable(report.conclusion);
-  text += options.colours ? paint(conclusion, good ? Colour::Green : Colour::Red) : conclusion;
-  return text + "\n";
+  return paragraph("threat model: ", report.threat_model, options.width) +
+         (options.colours ? paint(conclusion, good ? Colour::Green : Colour::Red) : conclusion) +
+         "\n";
+}
+
+std::string render_text(const Report& report, const TextOptions& options) {
+  std::string text;
+  for (const Run& run : report.runs) text += run_text(run, options) + "\n";
+  return text + not_run_text(report, options) + findings_text(report, options) +
+         blind_spots_text(report, options) + end_text(report, options);
 }
 
 }  // namespace sealvisor::report

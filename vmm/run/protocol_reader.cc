@@ -63,6 +63,12 @@ int body_size(Type type) {
       return sizeof(protocol::Campaign);
     case Type::Tampering:
       return sizeof(protocol::Tampering);
+    case Type::SequenceBegin:
+      return sizeof(protocol::SequenceBegin);
+    case Type::SequenceCall:
+      return sizeof(protocol::SequenceCall);
+    case Type::SequenceEnd:
+      return sizeof(protocol::SequenceEnd);
   }
   return -1;
 }
@@ -99,6 +105,10 @@ bool good_names(const Message& message) {
       return good_name(body.counter.source);
     case Type::Tampering:
       return good_name(body.tampering.way);
+    case Type::SequenceBegin:
+      return good_name(body.sequence_begin.name);
+    case Type::SequenceCall:
+      return good_name(body.sequence_call.call) && good_name(body.sequence_call.what);
     default:
       return true;
   }
@@ -166,6 +176,10 @@ Status check_bounds(const Message& message) {
                       "more than 0 of each",
                       counter.step, counter.reads, counter.nops));
     }
+  }
+  if (message.type == Type::SequenceCall && body.sequence_call.index >= protocol::kMaxCalls) {
+    return bad(fmt::format("call {} of a sequence, expected below {}", body.sequence_call.index,
+                           protocol::kMaxCalls));
   }
   if (message.type == Type::Touched && body.touched.pages > protocol::kMaxPages) {
     return bad(fmt::format("{} touched pages, expected at most {}", body.touched.pages,

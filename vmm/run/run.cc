@@ -1,5 +1,6 @@
 #include "vmm/run/run.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "vmm/image/symbols.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/run/outcome.h"
+#include "vmm/run/real.h"
 #include "vmm/run/recorder.h"
 #include "vmm/run/session.h"
 #include "vmm/run/writer_code.h"
@@ -45,6 +47,9 @@ class Bridge final : public engine::Observer {
     if (recorder_ != nullptr) recorder_->on_table_copy(event, table);
     session_.on_table_copy(event, table);
   }
+  void on_stack_copy(const event::Event& event, const arch::Table& stack) override {
+    session_.on_stack_copy(event, stack);  // No evidence is kept of such a run.
+  }
   engine::StopReply on_stopped(const event::Event& event) override {
     if (event.kind == event::Kind::Doorbell && !first_doorbell_) first_doorbell_ = event.icount;
     if (recorder_ != nullptr) recorder_->on_stopped();
@@ -53,10 +58,13 @@ class Bridge final : public engine::Observer {
     return {std::move(commands.watch_content), std::move(commands.give_up)};
   }
   void on_console(std::span<const char> bytes) override {
+    if (request_.real) real_.add(bytes);
     if (recorder_ != nullptr) recorder_->on_console(bytes);
     console_.add({bytes.data(), bytes.size()});
   }
   [[nodiscard]] const ConsoleTail& console() const { return console_; }
+  /// What a real program printed.
+  [[nodiscard]] const RealLines& real() const { return real_; }
   /// When the guest first rang, in instructions where the engine counts them.
   [[nodiscard]] std::optional<std::uint64_t> first_doorbell() const { return first_doorbell_; }
 
@@ -77,6 +85,7 @@ class Bridge final : public engine::Observer {
   Recorder* recorder_;
   const RunRequest& request_;
   ConsoleTail console_;
+  RealLines real_;
   std::optional<std::uint64_t> first_doorbell_;
 };
 
@@ -107,6 +116,23 @@ Result<image::Initramfs> initramfs_for(const RunRequest& request) {
   for (const std::string name : {"dynamic", "loader", "helper32"}) {
     const std::string path = "helpers/" + name;
     items.push_back(image::InitramfsItem::file_from(path, request.agent_dir / name, 0755));
+  }
+  const bool sequences =
+      std::any_of(request.plan.begin(), request.plan.end(), [](const scenario::PlanItem& item) {
+        return item.scenario->kind == scenario::Kind::Sequence;
+      });
+  if (sequences) {
+    items.push_back(
+        image::InitramfsItem::file_from("helpers/compat", request.agent_dir / "compat", 0755));
+    if (request.arch == arch::Arch::X86_64) {
+      items.push_back(image::InitramfsItem::file_from("helpers/compat-low",
+                                                      request.agent_dir / "compat-low", 0755));
+    }
+  }
+  std::optional<image::Initramfs> inner;
+  if (request.real) {
+    auto added = add_real(request, items, inner);
+    if (!added) return added.error();
   }
   items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
   return image::Initramfs::build(items);
@@ -144,6 +170,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.plugin_loaded = request.plugin_loaded;
   config.mechanism = request.mechanism;
   config.witness = request.witness;
+  config.stacks = request.lifetime;
   config.drop_store = request.drop_store;
   config.step_check = request.step_check;
   config.leave_return = request.leave_return;
@@ -171,6 +198,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   const engine::Outcome& how = outcome.value();
   report::Run run = report_of(request, session, how, bridge.console());
   complete_from_file(run, request.symbols);
+  if (request.real) finish_real(request, bridge.real(), run);
   for (const engine::Cost& cost : how.costs) {
     run.costs.push_back({cost.name, cost.count, cost.microseconds});
   }

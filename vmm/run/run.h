@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,13 @@ namespace sealvisor::run {
 
 /// What a console shows of a kernel that gave up (Linux, kernel/panic.c).
 inline constexpr std::string_view kPanicText = "Kernel panic";
+
+/// A real program that a guest runs (`sealvisor compat --real`).
+struct RealProgram {
+  std::string name;  ///< "uml" or "criu": of scenario real/<name>.
+  /// What guest/real/fetch made: `root` goes into the guest's root, `packages` says what it is of.
+  std::filesystem::path folder;
+};
 
 /// What to boot, what to try in it, what to expect of it.
 struct RunRequest {
@@ -49,9 +57,12 @@ struct RunRequest {
   std::filesystem::path evidence_dir;
   /// CPU of the process before it prepared its first guest, in report::Start::cpu_ms too.
   double shared_cpu_seconds = 0;
-  bool plugin_loaded = true;  ///< False: QEMU alone, nothing is observed (benchmark only).
-  bool witness = false;       ///< Audit mode with the second witness.
-  bool timelines = false;     ///< report::Run::processes is wanted.
+  bool plugin_loaded = true;        ///< False: QEMU alone, nothing is observed (benchmark only).
+  bool witness = false;             ///< Audit mode with the second witness.
+  bool timelines = false;           ///< report::Run::processes is wanted.
+  std::optional<RealProgram> real;  ///< With its scenario in the plan.
+  /// tcg: list every change of a system mapping, with its call path. No evidence is kept then.
+  bool lifetime = false;
   /// The engine misses one store: the first from this instruction of the run on (Event::icount)
   /// that changes a watched frame. A negative control only; 0 in every real run.
   std::uint64_t drop_store = 0;

@@ -42,7 +42,8 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
       narrator_(request.arch, memory, symbols),
       course_(request, identities_),
       stores_(mirror_),
-      code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }) {
+      code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }),
+      sequences_(request, identities_) {
   for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
@@ -66,6 +67,10 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
         },
         [this](Frame one, Frame other) { return differing_bytes(one, other); });
   }
+  if (request.lifetime) {
+    call_paths_.emplace(request.arch, kernel_code());
+    lifetimes_.emplace(identities_, *call_paths_);
+  }
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -75,6 +80,43 @@ std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) co
   std::uint32_t differing = 0;
   for (std::size_t i = 0; i < first.size(); ++i) differing += first[i] != second[i] ? 1 : 0;
   return differing;
+}
+
+KernelCode Session::kernel_code() {
+  KernelCode code;
+  code.read = [this](std::uint64_t address, std::span<std::uint8_t> room) -> std::size_t {
+    std::size_t done = 0;
+    while (done < room.size()) {
+      const std::uint64_t at = address + done;
+      const std::uint64_t page = at & ~(arch::kPageSize - 1);
+      const auto [place, fresh] = text_pages_.try_emplace(page);
+      if (fresh && spaces_.format()) {
+        const arch::Walk walk = arch::walk(*spaces_.format(), memory_, text_root_, Gva{page});
+        if (walk.end == arch::WalkEnd::Leaf) place->second = walk.output;
+      }
+      const std::size_t part =
+          std::min<std::size_t>(room.size() - done, page + arch::kPageSize - at);
+      if (!place->second || !memory_.read(Gpa{place->second->value + (at - page)},
+                                          std::as_writable_bytes(room.subspan(done, part)))) {
+        break;
+      }
+      done += part;
+    }
+    return done;
+  };
+  code.function = [this](std::uint64_t address) -> std::optional<std::string> {
+    auto name = symbols_ == nullptr ? std::nullopt : symbols_->describe(address);
+    if (name) name->resize(std::min(name->find('+'), name->size()));
+    return name;
+  };
+  return code;
+}
+
+void Session::on_stack_copy(const Event& event, const arch::Table& stack) {
+  ++counts_.events;
+  if (!lifetimes_) return;
+  text_root_ = code_root(event);
+  lifetimes_->on_stack(event, stack);
 }
 
 std::optional<StoreControl::Bytes> Session::code_bytes(Frame frame) const {
@@ -104,6 +146,8 @@ void Session::judged(seal::Violation violation, Frame root, std::optional<std::u
                                      .late = late})) {
     return;
   }
+  if (sequences_.takes(violation)) return;
+  if (lifetimes_ && Lifetimes::takes(violation)) return;
   if (violation.cause && violation.cause->pc != 0) {
     violation.text += "; by " + narrator_.function_at(violation.cause->pc, (violation.cause->flags &
                                                                             event::kUserMode) != 0);
@@ -184,9 +228,16 @@ void Session::on_event(const Event& event) {
   }
   recent_.on_event(event, counts_.events);
   if (const auto violation = seal::judge_content(identities_, event)) {
+    if (lifetimes_) lifetimes_->on_content(event, *violation);
     judged(*violation, {}, lateness(event, event));
   }
   const std::vector<model::MappingChange> changes = spaces_.on_event(event);
+  if (lifetimes_ && spaces_.format()) {
+    if (event.kind == Kind::SlotWrite) lifetimes_->on_write(*spaces_.format(), event, changes);
+    if (event.kind == Kind::TableRemoved) {
+      lifetimes_->on_table_removed(arch::frame_of(Gpa{event.gpa}));
+    }
+  }
   for (const model::MappingChange& change : changes) {
     if (!spaces_.format()) continue;
     transients_.note(*spaces_.format(), change);
@@ -194,6 +245,9 @@ void Session::on_event(const Event& event) {
     if (timelines_) timelines_->written(change);
     if (course_.wants_change(change.space)) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
+    }
+    if (sequences_.wants_change(change.space)) {
+      sequences_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
   }
   mirror_.apply(event);
@@ -210,6 +264,7 @@ void Session::take_ended() {
     totals_.unobserved += end.pages_zapped + end.pages_never;
     if (timelines_) timelines_->ended(end, now_);
     fork_children_.erase(end.space);
+    if (lifetimes_) lifetimes_->on_end(end.space, end.placements);
     identities_.end_of(end.space);
     transients_.forget(end.space);
   }
@@ -272,6 +327,7 @@ void Session::judge(const model::AddressSpace& space, const model::Look& seen,
     if (walk.count == 0) continue;
     course_.found_at(walk.last().slot, elsewhere.gva);
     if (timelines_) timelines_->elsewhere(space.id, elsewhere, walk.last().slot, now_);
+    if (lifetimes_) lifetimes_->on_elsewhere(space, walk.last().slot);
   }
 }
 
@@ -281,6 +337,7 @@ model::AddressSpace* Session::look(Frame root, const Event& moment) {
   if (space == nullptr || !spaces_.format()) return space;
   note_transients(*space, seen, moment);
   if (timelines_) timelines_->looked(*spaces_.format(), *space, seen, now_);
+  if (lifetimes_) lifetimes_->on_look(*space, seen, moment.kind == Kind::UserEntry);
   judge(*space, seen, moment);
   space->last_look = counts_.events;
   return space;
@@ -435,6 +492,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       if (request_.progress) request_.progress(text_of(message.body.scenario.name));
       course_.scenario_begin(message.body.scenario, totals());
       if (timelines_) timelines_->scenario(course_.where());
+      if (lifetimes_) lifetimes_->set_scenario(course_.where());
       break;
     case Type::ScenarioEnd:
       course_.scenario_end(message.body.scenario, totals());
@@ -510,6 +568,11 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
         course_.finding("monitor", "control/entries", text);
       }
       break;
+    case Type::SequenceBegin:
+    case Type::SequenceCall:
+    case Type::SequenceEnd:
+      on_sequence(message, space);
+      break;
     case Type::Bye:
       bye_ = true;
       break;
@@ -520,6 +583,15 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       course_.finding("monitor", "benchmark",
                       "a message of a benchmark, and this run is none: its agent is not ours");
       break;
+  }
+}
+
+void Session::on_sequence(const protocol::Message& message, const model::AddressSpace& space) {
+  const auto wrong = message.type == Type::SequenceBegin  ? sequences_.begin(message, space)
+                     : message.type == Type::SequenceCall ? sequences_.call(message, space)
+                                                          : sequences_.end(message, space);
+  for (const std::string& text : wrong) {
+    course_.finding("monitor", course_.where() + "/sequence", text);
   }
 }
 
@@ -873,8 +945,23 @@ void Session::finish_timelines(report::Run& run) {
   run.writers = narrator_.take_writers();
 }
 
+void Session::finish_lifetime(report::Run& run) {
+  if (!lifetimes_) return;
+  for (const auto& [root, space] : spaces_.all()) lifetimes_->on_end(space.id, space.placements);
+  run.lifetime = lifetimes_->finish();
+  if (lifetimes_->incomplete()) {
+    course_.finding("monitor", "lifetime", "more writes, or ways to make them, than are kept");
+  }
+}
+
 void Session::finish(report::Run& run) {
+  finish_lifetime(run);
   finish_controls(run);
+  auto [sequences, wrong] = sequences_.finish();
+  run.sequences = std::move(sequences);
+  for (const Sequences::Finding& one : wrong) {
+    course_.finding(one.invariant, one.scenario, one.text);
+  }
   course_.finish(run);
   finish_timelines(run);
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {

@@ -23,13 +23,16 @@
 #include "vmm/model/table_copies.h"
 #include "vmm/model/transients.h"
 #include "vmm/run/announcements.h"
+#include "vmm/run/call_paths.h"
 #include "vmm/run/campaign.h"
 #include "vmm/run/cells.h"
 #include "vmm/run/code_watch.h"
 #include "vmm/run/known.h"
+#include "vmm/run/lifetimes.h"
 #include "vmm/run/narrator.h"
 #include "vmm/run/recent_writes.h"
 #include "vmm/run/run.h"
+#include "vmm/run/sequences.h"
 #include "vmm/run/stores.h"
 #include "vmm/run/timelines.h"
 
@@ -50,6 +53,8 @@ class Session {
   void on_event(const event::Event& event);
   /// A TableCopy with its content, in order.
   void on_table_copy(const event::Event& event, const arch::Table& table);
+  /// A StackCopy with the stack, in order.
+  void on_stack_copy(const event::Event& event, const arch::Table& stack);
   /// The vCPU waits behind `event` (Doorbell or RunEnd), which on_event has taken already.
   [[nodiscard]] Commands on_stopped(const event::Event& event);
 
@@ -123,9 +128,13 @@ class Session {
   void on_campaign(const protocol::Campaign& message, const model::AddressSpace& space);
   void on_tampering(const protocol::Tampering& message, const model::AddressSpace& space);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
+  void on_sequence(const protocol::Message& message, const model::AddressSpace& space);
   void on_store_block(const protocol::StoreBlock& block);
   /// What a frame holds that is code of a system mapping.
   [[nodiscard]] std::optional<StoreControl::Bytes> code_bytes(arch::Frame frame) const;
+  /// Kernel text as the unwinder reads it.
+  [[nodiscard]] KernelCode kernel_code();
+  void finish_lifetime(report::Run& run);
   void finish_controls(const report::Run& run);
   void finish_timelines(report::Run& run);
   void find_kernel_range();
@@ -162,6 +171,12 @@ class Session {
   std::optional<Timelines> timelines_;
   std::uint64_t now_ = 0;  ///< icount of the event that is dealt with.
   EntryControl entries_;
+  Sequences sequences_;
+  /// Only where every change is listed.
+  std::optional<CallPaths> call_paths_;
+  std::optional<Lifetimes> lifetimes_;
+  arch::Frame text_root_{};  ///< Under which kernel text is read.
+  std::unordered_map<std::uint64_t, std::optional<arch::Gpa>> text_pages_;
   report::Counts counts_;
   Totals totals_;
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork

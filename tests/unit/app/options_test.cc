@@ -190,6 +190,29 @@ TEST(Options, BenchCountsUnlessItIsToTime) {
       "j");
 }
 
+TEST(Options, CompatAndLifetimeRunTheTwins) {
+  const auto compat = parsed<CompatOptions>("compat");
+  EXPECT_THAT(compat.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
+  EXPECT_THAT(compat.recipes, ElementsAre("lts-sealed", "lts-unsealed"));
+  EXPECT_EQ(compat.deadline, std::chrono::seconds(120));
+  EXPECT_FALSE(compat.real);
+  EXPECT_TRUE(parsed<CompatOptions>("compat --real").real);
+  const auto lifetime = parsed<LifetimeOptions>("lifetime");
+  EXPECT_THAT(lifetime.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
+  EXPECT_THAT(lifetime.recipes, ElementsAre("lts-sealed", "lts-unsealed"));
+  EXPECT_EQ(lifetime.deadline, std::chrono::seconds(900));
+  const auto all = parsed<CompatOptions>(
+      "compat --arch arm64 --recipe a --recipe b --scenario compat/rr* --json j --deadline 9");
+  EXPECT_THAT(all.archs, ElementsAre(Arch::Arm64));
+  EXPECT_THAT(all.recipes, ElementsAre("a", "b"));
+  EXPECT_THAT(all.machine.scenarios, ElementsAre("compat/rr*"));
+  EXPECT_EQ(all.json, "j");
+  EXPECT_EQ(all.deadline, std::chrono::seconds(9));
+  const auto own = parsed<LifetimeOptions>("lifetime --kernel bzImage --symbols vmlinux");
+  EXPECT_TRUE(own.archs.empty());
+  EXPECT_EQ(own.machine.kernel, "bzImage");
+}
+
 TEST(Options, KernelBecomesWordsForTheScript) {
   struct Case {
     const char* line;
@@ -266,6 +289,13 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"bench --engine kvm-nested --csv c", "need one --arch"},
       {"bench --engine kvm-nested --arch all --baseline b", "need one --arch"},
       {"bench stray", "stray"},
+      {"compat --engine kvm", "`sealvisor compat` takes --engine tcg"},
+      {"compat --arch riscv", "riscv not in {x86_64,arm64,all}"},
+      {"compat --kernel k --recipe r", " excludes --"},
+      {"compat --kernel k --real", " excludes --"},
+      {"lifetime --engine kvm-nested", "`sealvisor lifetime` takes --engine tcg"},
+      {"lifetime --mechanism exact", "--mechanism"},
+      {"lifetime stray", "stray"},
       {"boot --arch all", "all not in {x86_64,arm64}"},
       {"boot --initramfs x --scenario y", " excludes --"},
       {"kernel", "subcommand"},

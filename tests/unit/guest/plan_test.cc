@@ -40,6 +40,12 @@ TEST(Plan, ReadsEachKindOfLine) {
   EXPECT_EQ(copy.item.scenario->name, "control/copy-vdso");
 
   EXPECT_EQ(parse_plan_line("lie mapping").item.scenario->name, "lie/mapping");
+  EXPECT_EQ(parse_plan_line("life inspection 2").item.scenario->name, "storm/inspection");
+  const ParsedItem sequence = parse_plan_line("compat rr-record");
+  ASSERT_EQ(sequence.error, "");
+  EXPECT_EQ(sequence.item.scenario->name, "compat/rr-record");
+  EXPECT_EQ(sequence.item.scenario->kind, Kind::Sequence);
+  EXPECT_EQ(parse_plan_line("compat uml").item.scenario->name, "real/uml");
   const ParsedItem repeat = parse_plan_line("repeat-forkexec 200");
   ASSERT_EQ(repeat.error, "");
   EXPECT_EQ(repeat.item.scenario->kind, Kind::Benchmark);
@@ -96,6 +102,8 @@ TEST(Plan, NamesWhatIsWrongWithALine) {
   EXPECT_EQ(error_of("control copy-vdso 4"), "words after the last one that is expected");
   EXPECT_EQ(error_of("control fork"), "no such scenario");
   EXPECT_EQ(error_of("lie"), "no such scenario");
+  EXPECT_EQ(error_of("compat rr-record 2"), "words after the last one that is expected");
+  EXPECT_EQ(error_of("compat fork"), "no such scenario");
   EXPECT_EQ(error_of("repeat-forkexec"), "a count is a number of 1 to 100000");
 }
 

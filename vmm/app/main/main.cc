@@ -13,8 +13,10 @@
 #include "vmm/app/bench.h"
 #include "vmm/app/bench_nested.h"
 #include "vmm/app/boot.h"
+#include "vmm/app/compat.h"
 #include "vmm/app/doctor.h"
 #include "vmm/app/kernels.h"
+#include "vmm/app/lifetime.h"
 #include "vmm/app/nested.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
@@ -73,6 +75,12 @@ struct Run {
   int operator()(const app::BenchOptions& options) const {
     return apart(
         [&] { return options.nested ? app::bench_nested(options) : app::bench(options, command); });
+  }
+  int operator()(const app::CompatOptions& options) const {
+    return apart([&] { return app::compat(options); });
+  }
+  int operator()(const app::LifetimeOptions& options) const {
+    return apart([&] { return app::lifetime(options); });
   }
   int operator()(const app::AuditOptions& options) const { return app::audit(options); }
   int operator()(const app::TraceOptions& options) const { return app::trace(options); }

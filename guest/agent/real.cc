@@ -1,0 +1,184 @@
+#include "guest/agent/real.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+
+#include "guest/agent/console.h"
+#include "guest/agent/lines.h"
+#include "guest/agent/start.h"
+
+namespace sealvisor::agent {
+namespace {
+
+/// Most seconds of the guest's own time that one program may take.
+constexpr unsigned kSeconds = 120;
+
+constexpr const char* kUmlRuns = "sealvisor: user mode of UML runs";
+
+/// One line of what a program printed; what a console can't show is left out.
+void tell(std::string_view line) {
+  char text[160];
+  std::size_t size = 0;
+  for (const char c : line) {
+    if (size == sizeof text - 1) break;
+    if (c >= 0x20 && c <= 0x7E) text[size++] = c;
+  }
+  text[size] = '\0';
+  if (size != 0) say("real: %s", text);
+}
+
+/// Runs `arguments` and calls `take` with each line of its output. Its exit code; 128 and the
+/// signal that killed it.
+template <typename Take>
+int run_program(const char* const* arguments, Take take) {
+  int ends[2];
+  if (::pipe(ends) != 0) return errno;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(kSeconds);
+    ::dup2(ends[1], STDOUT_FILENO);
+    ::dup2(ends[1], STDERR_FILENO);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const char* const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp",
+                                       "TMPDIR=/tmp", "TERM=dumb", nullptr};
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): execve takes it so and writes nothing.
+    ::execve(arguments[0], const_cast<char* const*>(arguments),
+             const_cast<char* const*>(environment));  // NOLINT
+    ::_exit(errno);
+  }
+  ::close(ends[1]);
+  if (child < 0) {
+    ::close(ends[0]);
+    return errno;
+  }
+  std::array<char, 1024> buffer{};
+  std::size_t held = 0;
+  for (;;) {
+    const ssize_t got = ::read(ends[0], buffer.data() + held, buffer.size() - held);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    held += static_cast<std::size_t>(got);
+    std::string_view rest(buffer.data(), held);
+    for (std::size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+      take(rest.substr(0, end));
+      rest = rest.substr(end + 1);
+    }
+    if (rest.size() == buffer.size()) rest = {};
+    std::memmove(buffer.data(), rest.data(), rest.size());
+    held = rest.size();
+  }
+  ::close(ends[0]);
+  const Ending ending = wait_for(child);
+  return ending.signal != 0 ? 128 + ending.signal : ending.error;
+}
+
+int run_uml(std::uint32_t& done) {
+  const char* const arguments[] = {"/usr/bin/linux.uml",
+                                   "mem=64M",
+                                   "initrd=/real/uml-initrd",
+                                   "con=null",
+                                   "con0=null,fd:1",
+                                   "ssl=null",
+                                   "quiet",
+                                   nullptr};
+  bool runs = false;
+  const int code = run_program(arguments, [&](std::string_view line) {
+    if (line.find(kUmlRuns) != std::string_view::npos) runs = true;
+    tell(line);
+  });
+  say("real: linux.uml ended with %d", code);
+  done = runs ? 1 : 0;
+  return 0;
+}
+
+/// The lines of a log of CRIU's that say what went wrong.
+void tell_errors(const char* path) {
+  (void)each_line(path, [](std::string_view line) {
+    if (line.find("Error") != std::string_view::npos ||
+        line.find("Warn") != std::string_view::npos) {
+      tell(line);
+    }
+    return true;
+  });
+}
+
+pid_t start_target() {
+  const pid_t target = ::fork();
+  if (target == 0) {
+    const char* const arguments[] = {"/real/target", nullptr};
+    const char* const environment[] = {nullptr};
+    ::execve(arguments[0], const_cast<char* const*>(arguments),  // NOLINT
+             const_cast<char* const*>(environment));             // NOLINT
+    ::_exit(errno);
+  }
+  return target;
+}
+
+void nap() {
+  constexpr std::timespec kNap{0, 300'000'000};
+  ::nanosleep(&kNap, nullptr);
+}
+
+bool is_alive(pid_t pid) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/exe", static_cast<int>(pid));
+  char target[64];
+  const ssize_t size = ::readlink(path, target, sizeof target);
+  return size > 0 && std::string_view(target, static_cast<std::size_t>(size)) == "/real/target";
+}
+
+int run_criu(std::uint32_t& done) {
+  for (const char* const folder : {"/run", "/tmp/image"}) ::mkdir(folder, 0755);
+  if (!mount_at("sysfs", "/sys")) return errno;
+  const pid_t target = start_target();
+  if (target < 0) return errno;
+  nap();
+  char pid[16];
+  std::snprintf(pid, sizeof pid, "%d", static_cast<int>(target));
+  const char* const dump[] = {
+      "/usr/sbin/criu",          "dump", "-t", pid, "-D", "/tmp/image", "-o", "dump.log", "-v4",
+      "--manage-cgroups=ignore", nullptr};
+  int code = run_program(dump, tell);
+  say("real: criu dump ended with %d", code);
+  tell_errors("/tmp/image/dump.log");
+  if (code != 0) {
+    ::kill(target, SIGKILL);
+    (void)wait_for(target);
+    return 0;
+  }
+  (void)wait_for(target);  // CRIU has killed it.
+  if (!is_alive(target)) done = 1;
+  const char* const restore[] = {
+      "/usr/sbin/criu",          "restore", "-d", "-D", "/tmp/image", "-o", "restore.log", "-v4",
+      "--manage-cgroups=ignore", nullptr};
+  code = run_program(restore, tell);
+  say("real: criu restore ended with %d", code);
+  tell_errors("/tmp/image/restore.log");
+  nap();
+  // It has its old number again, and has used its vdso since.
+  if (code == 0 && is_alive(target)) done = 2;
+  ::kill(target, SIGKILL);
+  return 0;
+}
+
+}  // namespace
+
+int run_real(Agent& /*agent*/, const scenario::Scenario& scenario, std::uint32_t& done) {
+  if (scenario.name == "real/uml") return run_uml(done);
+  if (scenario.name == "real/criu") return run_criu(done);
+  return EINVAL;
+}
+
+}  // namespace sealvisor::agent

@@ -1,0 +1,144 @@
+#include "vmm/seal/sequence.h"
+
+#include <cerrno>
+
+#include <gtest/gtest.h>
+
+#include "guest/compat/list.h"
+
+namespace sealvisor::seal {
+namespace {
+
+using report::Change;
+using report::SequenceVerdict;
+
+report::MappingOutcome outcome(const char* mapping, Change change) {
+  report::MappingOutcome result;
+  result.mapping = mapping;
+  result.observation.change = change;
+  result.observation.text = report::name_of(change);
+  return result;
+}
+
+report::SequenceCall call(const char* name, const char* what, std::int64_t result) {
+  report::SequenceCall made;
+  made.call = name;
+  made.what = what;
+  made.result = result;
+  made.answer = result < 0 ? "EPERM" : "ok";
+  return made;
+}
+
+/// rr-record as a sealed kernel answers it.
+report::Sequence refused() {
+  report::Sequence sequence;
+  sequence.name = "compat/rr-record";
+  sequence.complete = true;
+  sequence.calls = {call("munmap", "[vvar]", -EPERM)};
+  sequence.first_failed = 0;
+  sequence.outcomes = {outcome("[vvar]", Change::Unchanged), outcome("[vdso]", Change::Unchanged)};
+  return sequence;
+}
+
+/// And an unsealed one.
+report::Sequence done() {
+  report::Sequence sequence = refused();
+  sequence.calls = {call("munmap", "[vvar]", 0)};
+  sequence.calls[0].outcomes = {outcome("[vvar]", Change::Gone)};
+  sequence.first_failed.reset();
+  sequence.outcomes = {outcome("[vvar]", Change::Gone), outcome("[vdso]", Change::Unchanged)};
+  return sequence;
+}
+
+SequenceJudgement judge(const report::Sequence& sequence, bool sealed) {
+  const auto expectation = expect_sequence(sequence.name, sealed);
+  EXPECT_TRUE(expectation);
+  return judge_sequence(sequence, &*expectation);
+}
+
+TEST(ExpectSequence, KnowsEachOfTheList) {
+  for (const compat::Sequence& one : compat::kSequences) {
+    const auto sealed = expect_sequence(one.scenario, true);
+    ASSERT_TRUE(sealed) << one.scenario;
+    EXPECT_FALSE(sealed->first_failed.empty()) << one.scenario;
+    EXPECT_EQ(sealed->error, EPERM) << one.scenario;
+    EXPECT_TRUE(sealed->changes.empty()) << one.scenario;
+    const auto open = expect_sequence(one.scenario, false);
+    ASSERT_TRUE(open) << one.scenario;
+    EXPECT_TRUE(open->first_failed.empty()) << one.scenario;
+    EXPECT_FALSE(open->changes.empty()) << one.scenario << " would be no control";
+    EXPECT_FALSE(sealed->source.empty());
+    EXPECT_FALSE(open->source.empty());
+  }
+  EXPECT_FALSE(expect_sequence("compat/none", true));
+}
+
+TEST(JudgeSequence, WhatIsExpectedBreaksOrWorks) {
+  EXPECT_EQ(judge(refused(), true).verdict, SequenceVerdict::Breaks);
+  EXPECT_TRUE(judge(refused(), true).findings.empty());
+  EXPECT_EQ(judge(done(), false).verdict, SequenceVerdict::Works);
+  EXPECT_TRUE(judge(done(), false).findings.empty());
+}
+
+TEST(JudgeSequence, EachMistakeOfAKernelIsAFinding) {
+  // A seal that lets it through.
+  EXPECT_EQ(judge(done(), true).verdict, SequenceVerdict::Unexpected);
+  EXPECT_EQ(judge(done(), true).findings.size(), 2U) << "no call failed; [vvar] is gone";
+  // An unsealed kernel that refuses.
+  EXPECT_EQ(judge(refused(), false).verdict, SequenceVerdict::Unexpected);
+  // Another errno.
+  report::Sequence other = refused();
+  other.calls[0].result = -EINVAL;
+  other.calls[0].answer = "EINVAL";
+  EXPECT_EQ(judge(other, true).findings.size(), 1U);
+  // Another call.
+  other = refused();
+  other.calls[0].what = "[vdso]";
+  EXPECT_EQ(judge(other, true).verdict, SequenceVerdict::Unexpected);
+  // It says no and does it.
+  report::Sequence lie = refused();
+  lie.calls[0].outcomes = {outcome("[vvar]", Change::Gone)};
+  lie.outcomes[0] = outcome("[vvar]", Change::Gone);
+  const SequenceJudgement judgement = judge(lie, true);
+  EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
+  ASSERT_EQ(judgement.findings.size(), 2U);
+  EXPECT_EQ(judgement.findings[0].first, "claim");
+  EXPECT_EQ(judgement.findings[1].first, "expectation");
+  // Something else goes too.
+  report::Sequence more = done();
+  more.outcomes[1] = outcome("[vdso]", Change::Gone);
+  EXPECT_EQ(judge(more, false).verdict, SequenceVerdict::Unexpected);
+}
+
+TEST(JudgeSequence, NothingIsSaidOfWhatWasNotSeen) {
+  report::Sequence cut = refused();
+  cut.complete = false;
+  EXPECT_EQ(judge(cut, true).verdict, SequenceVerdict::Unobserved);
+  report::Sequence blind = refused();
+  for (auto& one : blind.outcomes) one = outcome(one.mapping.c_str(), Change::Unobserved);
+  EXPECT_EQ(judge(blind, true).verdict, SequenceVerdict::Unobserved);
+  report::Sequence half = refused();
+  half.outcomes[0] = outcome("[vvar]", Change::Unobserved);
+  EXPECT_EQ(judge(half, true).verdict, SequenceVerdict::Breaks);
+  half = done();
+  half.outcomes[0] = outcome("[vvar]", Change::Unobserved);
+  EXPECT_EQ(judge(half, false).verdict, SequenceVerdict::Works);
+}
+
+TEST(JudgeSequence, OfAnUnknownKernelOnlyContradictions) {
+  EXPECT_EQ(judge_sequence(refused(), nullptr).verdict, SequenceVerdict::Breaks);
+  EXPECT_EQ(judge_sequence(done(), nullptr).verdict, SequenceVerdict::Works);
+  report::Sequence lie = refused();
+  lie.calls[0].outcomes = {outcome("[vvar]", Change::Gone)};
+  EXPECT_EQ(judge_sequence(lie, nullptr).verdict, SequenceVerdict::Unexpected);
+}
+
+TEST(DescribeExpectation, InWords) {
+  EXPECT_EQ(describe(*expect_sequence("compat/rr-record", true)),
+            "munmap [vvar]: EPERM; all mappings unchanged");
+  EXPECT_EQ(describe(*expect_sequence("compat/rr-move", false)),
+            "every call good; [vdso] moved, [vvar] moved, [vvar_vclock] moved");
+}
+
+}  // namespace
+}  // namespace sealvisor::seal
