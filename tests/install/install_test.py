@@ -60,9 +60,13 @@ class Installed(unittest.TestCase):
         self.assertEqual(status, 0, said)
         for recipe in ("lts-sealed", "lts-unsealed", "lying"):
             self.assertIn(recipe, said)
-        status, said = self.call("verify", before=before)
+        for command in ("verify", "compat", "lifetime"):
+            status, said = self.call(command, before=before)
+            self.assertEqual(status, 3, said)
+            self.assertIn("kernel lts-sealed for x86_64 is not built", said)
+        status, said = self.call("compat", "--real", before=before)
         self.assertEqual(status, 3, said)
-        self.assertIn("kernel lts-sealed for x86_64 is not built", said)
+        self.assertIn("uml was not fetched", said)
 
     def version(self):
         done = subprocess.run([self.build / "sealvisor", "--version"], capture_output=True, text=True, check=True)
@@ -103,11 +107,14 @@ class Installed(unittest.TestCase):
         licence = self.prefix / "share/doc/sealvisor/LICENSE"
         self.assertEqual(licence.read_bytes(), (self.source / "LICENSE").read_bytes())
         for arch in ARCHES:
-            for name in ("init", "dynamic", "loader", "helper32", "host-init"):
+            for name in ("init", "dynamic", "loader", "helper32", "compat", "host-init"):
                 self.assertTrue(os.access(self.own / "guest" / arch / name, os.X_OK), name)
         self.assertTrue(os.access(self.share / "guest/kernel/build", os.X_OK))
-        self.assertTrue((self.share / "docs/report.schema.json").is_file())
-        self.assertTrue((self.share / "docs/bench.schema.json").is_file())
+        for name in ("compat-low", "uml-init", "real-target"):
+            self.assertTrue(os.access(self.own / "guest/x86_64" / name, os.X_OK), name)
+        self.assertTrue(os.access(self.share / "guest/real/fetch", os.X_OK))
+        for name in ("report", "bench", "compat", "lifetime"):
+            self.assertTrue((self.share / f"docs/{name}.schema.json").is_file(), name)
         self.assertEqual(list(self.prefix.rglob("__pycache__")), [])
         # Whatever a kernel is built from is there, as it is in the source tree.
         kept = lambda root: {path.relative_to(root): path.read_bytes() for path in root.rglob("*")
