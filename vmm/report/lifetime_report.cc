@@ -324,8 +324,10 @@ std::string render_lifetime_text(const Report& report, const TextOptions& option
     text += counts_text(run, options) +
             paragraph("  outcome   ", printable(run.summary), options.width) + "\n";
   }
-  return text + not_run_text(report, options) + findings_text(report, options) +
-         blind_spots_text(report, options) + end_text(report, options);
+  // What was found leads, however many rows come behind it.
+  return findings_text(report, /*known=*/false, options) + text + not_run_text(report, options) +
+         findings_text(report, /*known=*/true, options) + blind_spots_text(report, options) +
+         end_text(report, options);
 }
 
 }  // namespace sealvisor::report

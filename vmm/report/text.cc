@@ -470,8 +470,10 @@ std::string end_text(const Report& report, const TextOptions& options) {
 std::string render_text(const Report& report, const TextOptions& options) {
   std::string text;
   for (const Run& run : report.runs) text += run_text(run, options) + "\n";
-  return text + not_run_text(report, options) + findings_text(report, options) +
-         blind_spots_text(report, options) + end_text(report, options);
+  // What was found leads, however many rows come behind it.
+  return findings_text(report, /*known=*/false, options) + text + not_run_text(report, options) +
+         findings_text(report, /*known=*/true, options) + blind_spots_text(report, options) +
+         end_text(report, options);
 }
 
 }  // namespace sealvisor::report

@@ -18,7 +18,8 @@ namespace sealvisor::report {
 /// Runs that were asked for and did not start.
 [[nodiscard]] std::string not_run_text(const Report& report, const TextOptions& options);
 /// Empty if there are none.
-[[nodiscard]] std::string findings_text(const Report& report, const TextOptions& options);
+[[nodiscard]] std::string findings_text(const Report& report, bool known,
+                                        const TextOptions& options);
 /// Each blind spot once, with the runs that have it.
 [[nodiscard]] std::string blind_spots_text(const Report& report, const TextOptions& options);
 /// Threat model and conclusion: the last lines.
