@@ -1,252 +1,137 @@
 #include "vmm/image/kernel_image.h"
 
-#include <algorithm>
-#include <array>
-#include <cstring>
-#include <memory>
-#include <optional>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <gelf.h>
-#include <libelf.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-#include "vmm/base/fd.h"
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "vmm/image/kernel_headers.h"
 
 namespace sealvisor::image {
 
 namespace {
 
-using namespace std::string_view_literals;
+/// zboot around gzip around an Image is two; nobody has need of more than one on top of that.
+constexpr int kMostLayers = 3;
 
-/// Start of the file: holds every header that is read here.
-constexpr std::size_t kHeadBytes = 4096;
-
-/// A file that is being probed. Bytes past its end read as zero.
-struct Candidate {
-  const std::filesystem::path& path;
-  Fd fd;
-  std::uint64_t size = 0;
-  std::array<char, kHeadBytes> head{};
-
-  [[nodiscard]] Error refuse(const std::string& why) const {
-    return Error{ExitCode::Usage, fmt::format("kernel {}: {}", path.string(), why)};
-  }
-  [[nodiscard]] bool has(std::size_t offset, std::string_view bytes) const {
-    return std::string_view(head.data(), head.size()).substr(offset, bytes.size()) == bytes;
-  }
-  template <typename Number>
-  [[nodiscard]] Number number(std::size_t offset) const {
-    Number value{};
-    std::memcpy(&value, head.data() + offset, sizeof(value));
-    return value;
-  }
-};
-
-Result<Candidate> open_candidate(const std::filesystem::path& path) {
-  // Not blocking: a FIFO is refused below rather than waited for.
-  Candidate file{path, Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), 0, {}};
-  if (!file.fd.valid()) return errno_error(ExitCode::Usage, "kernel " + path.string());
-  struct stat status {};
-  if (::fstat(file.fd.get(), &status) != 0) {
-    return errno_error(ExitCode::Usage, "kernel " + path.string());
-  }
-  if (S_ISDIR(status.st_mode)) return file.refuse("is a directory, expected a kernel image");
-  if (!S_ISREG(status.st_mode)) return file.refuse("is not a regular file");
-  if (status.st_size == 0) return file.refuse("is empty");
-  file.size = static_cast<std::uint64_t>(status.st_size);
-  std::size_t got = 0;
-  while (got < std::min<std::uint64_t>(file.size, kHeadBytes)) {
-    const ssize_t count =
-        ::pread(file.fd.get(), file.head.data() + got, kHeadBytes - got, static_cast<off_t>(got));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error(ExitCode::Usage, "reading kernel " + path.string());
-    if (count == 0) break;
-    got += static_cast<std::size_t>(count);
-  }
-  return file;
+/// The bytes of a part of a file.
+ByteSource source_of(const Candidate& file, const Packed& packed) {
+  return [&file, at = packed.offset,
+          left = packed.bytes](std::span<std::byte> into) mutable -> Result<std::size_t> {
+    const std::size_t wanted = std::min<std::uint64_t>(into.size(), left);
+    ssize_t got = 0;
+    do {
+      got = ::pread(file.fd.get(), into.data(), wanted, static_cast<off_t>(at));
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return errno_error(ExitCode::Usage, "reading kernel " + file.name);
+    at += static_cast<std::uint64_t>(got);
+    left -= static_cast<std::uint64_t>(got);
+    return static_cast<std::size_t>(got);
+  };
 }
 
-/// The name and the tool of a compressed file; nullopt if it is none.
-std::optional<std::pair<const char*, const char*>> compression(const Candidate& file) {
-  if (file.has(0, "\x1f\x8b"sv)) return std::pair("gzip", "gunzip");
-  if (file.has(0,
-               "\xfd"
-               "7zXZ\0"sv)) {
-    return std::pair("xz", "unxz");
+Status write_all(const Fd& fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(fd.get(), bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return errno_error(ExitCode::HostLacks, "unpacking a kernel into memory");
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
   }
-  if (file.has(0, "\x28\xb5\x2f\xfd"sv)) return std::pair("zstd", "unzstd");
-  if (file.has(0, "\x02\x21\x4c\x18"sv) || file.has(0, "\x04\x22\x4d\x18"sv)) {
-    return std::pair("lz4", "unlz4");
-  }
-  if (file.has(0, "BZh"sv)) return std::pair("bzip2", "bunzip2");
-  if (file.has(0, "\x5d\0\0"sv)) return std::pair("lzma", "unlzma");
-  return std::nullopt;
+  return {};
 }
 
-/// Where the last section of the PE file that an Image with an EFI stub is ends in the file; 0: it
-/// is none, or its headers lie past the first page (PE format, "COFF File Header", "Section
-/// Table"; Linux, arch/arm64/kernel/efi-header.S).
-std::uint64_t pe_extent(const Candidate& file) {
-  if (!file.has(0, "MZ"sv)) return 0;
-  const std::size_t pe = file.number<std::uint32_t>(0x3c);
-  constexpr std::size_t kFileHeader = 24;
-  constexpr std::size_t kSection = 40;
-  if (pe > kHeadBytes - kFileHeader || !file.has(pe, "PE\0\0"sv)) return 0;
-  const std::size_t sections = file.number<std::uint16_t>(pe + 6);
-  const std::size_t table = pe + kFileHeader + file.number<std::uint16_t>(pe + 20);
-  std::uint64_t end = 0;
-  for (std::size_t i = 0; i < sections; ++i) {
-    const std::size_t at = table + i * kSection;
-    if (at > kHeadBytes - kSection) break;
-    end = std::max(end, std::uint64_t{file.number<std::uint32_t>(at + 16)} +
-                            file.number<std::uint32_t>(at + 20));
+Result<Fd> unpack(const Candidate& file, const Packed& packed) {
+  auto fd = memory_file("sealvisor-kernel", 0, false);
+  if (!fd) return fd.error();
+  const auto count =
+      decompress(packed.compression, source_of(file, packed), kMostUnpackedBytes,
+                 [&](std::span<const std::byte> bytes) { return write_all(fd.value(), bytes); });
+  if (!count) {
+    if (count.error().sys_errno != 0) return count.error();
+    return Error{count.error().code,
+                 fmt::format("kernel {}: its {} data {}", file.name, name_of(packed.compression),
+                             count.error().message)};
   }
-  return end;
-}
-
-Result<KernelImage> probe_arm64_image(const Candidate& file) {
-  // booting.rst, "Call the kernel image": text_offset at 8, image_size at 16, flags at 24.
-  const auto text_offset = file.number<std::uint64_t>(8);
-  const auto image_size = file.number<std::uint64_t>(16);
-  const auto flags = file.number<std::uint64_t>(24);
-  if ((flags & 1) != 0) return file.refuse("is a big-endian arm64 Image, which is not supported");
-  if (image_size == 0) {
-    return file.refuse("is an arm64 Image without image_size: Linux 3.17 or newer is needed");
+  if (packed.unpacked_bytes && *packed.unpacked_bytes != count.value()) {
+    return file.refuse(fmt::format("its {} data unpacks to {} bytes, expected {}",
+                                   name_of(packed.compression), count.value(),
+                                   *packed.unpacked_bytes));
   }
-  // Flags bits 2:1: 0 unspecified, 1 4K, 2 16K, 3 64K.
-  const auto page_size = (flags >> 1) & 3;
-  if (page_size > 1) {
-    return file.refuse(fmt::format("is an arm64 Image with {} pages, expected 4K",
-                                   page_size == 2 ? "16K" : "64K"));
-  }
-  if (const std::uint64_t extent = pe_extent(file); file.size < extent) {
-    return file.refuse(
-        fmt::format("is truncated: {} bytes of an arm64 Image of {}", file.size, extent));
-  }
-  // image_size counts the bss too, which is not in the file: without an EFI stub a cut in the last
-  // part does not show here, and the guest fails instead.
-  if (file.size < image_size / 2) {
-    return file.refuse(
-        fmt::format("is truncated: {} bytes of an arm64 Image that takes {} in "
-                    "memory",
-                    file.size, image_size));
-  }
-  if (image_size > (std::uint64_t{1} << 40) || text_offset > (std::uint64_t{1} << 40)) {
-    return file.refuse(
-        fmt::format("is an arm64 Image with image_size {:#x} and text_offset {:#x}, "
-                    "which can't be",
-                    image_size, text_offset));
-  }
-  return KernelImage{arch::Arch::Arm64, KernelFormat::Arm64Image, text_offset + image_size};
-}
-
-Result<KernelImage> probe_bzimage(const Candidate& file) {
-  // boot.rst, "The Real-Mode Kernel Header".
-  const auto version = file.number<std::uint16_t>(0x206);
-  if (version < 0x20c) {
-    return file.refuse(fmt::format("is a bzImage of boot protocol {}.{:02}, expected 2.12 or newer",
-                                   version >> 8, version & 0xff));
-  }
-  if ((file.number<std::uint8_t>(0x211) & 1) == 0) {
-    return file.refuse("is a zImage (loaded low), expected a bzImage");
-  }
-  const bool is_64_bit = (file.number<std::uint16_t>(0x236) & 1) != 0;  // XLF_KERNEL_64
-  if (!is_64_bit) return file.refuse("is a 32-bit x86 bzImage, expected x86_64 or arm64");
-  const auto stated = file.number<std::uint8_t>(0x1f1);
-  const std::uint64_t setup = (std::uint64_t{stated == 0 ? std::uint8_t{4} : stated} + 1) * 512;
-  // In 16-byte paragraphs, the last one filled up.
-  const std::uint64_t rest = std::uint64_t{file.number<std::uint32_t>(0x1f4)} * 16;
-  if (file.size + 15 < setup + rest) {
-    return file.refuse(
-        fmt::format("is truncated: {} bytes of a bzImage of {}", file.size, setup + rest));
-  }
-  return KernelImage{arch::Arch::X86_64, KernelFormat::BzImage,
-                     file.number<std::uint32_t>(0x260)};  // init_size
-}
-
-struct ElfEnd {
-  void operator()(Elf* elf) const { elf_end(elf); }
-};
-using ElfHandle = std::unique_ptr<Elf, ElfEnd>;
-
-/// Whether the notes of this segment hold the 32-bit PVH entry: name "Xen", type 18.
-bool holds_pvh_note(Elf* elf, const GElf_Phdr& segment) {
-  constexpr GElf_Word kPhys32Entry = 18;
-  Elf_Data* data =
-      elf_getdata_rawchunk(elf, static_cast<std::int64_t>(segment.p_offset), segment.p_filesz,
-                           segment.p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
-  if (data == nullptr) return false;
-  GElf_Nhdr note{};
-  std::size_t name_offset = 0;
-  std::size_t content_offset = 0;
-  for (std::size_t offset = 0; offset < data->d_size;) {
-    offset = gelf_getnote(data, offset, &note, &name_offset, &content_offset);
-    if (offset == 0) return false;
-    const std::string_view name(static_cast<const char*>(data->d_buf) + name_offset, note.n_namesz);
-    if (name == "Xen\0"sv && note.n_type == kPhys32Entry) return true;
-  }
-  return false;
-}
-
-Result<KernelImage> probe_elf(const Candidate& file) {
-  if (elf_version(EV_CURRENT) == EV_NONE) return file.refuse("libelf is of another version");
-  const ElfHandle elf(elf_begin(file.fd.get(), ELF_C_READ, nullptr));
-  GElf_Ehdr header{};
-  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF ||
-      gelf_getehdr(elf.get(), &header) == nullptr) {
-    return file.refuse("is an ELF file that is truncated or damaged");
-  }
-  if (header.e_machine == EM_AARCH64) {
-    return file.refuse("is an arm64 ELF file; arm64 boots from arch/arm64/boot/Image");
-  }
-  if (header.e_machine != EM_X86_64 || gelf_getclass(elf.get()) != ELFCLASS64) {
-    return file.refuse(
-        fmt::format("is an ELF file for machine {}, expected a 64-bit one for "
-                    "x86-64 ({})",
-                    header.e_machine, EM_X86_64));
-  }
-  if (header.e_type != ET_EXEC && header.e_type != ET_DYN) {
-    return file.refuse("is an ELF object, not a linked kernel");
-  }
-  const std::uint64_t sections = std::uint64_t{header.e_shnum} * header.e_shentsize;
-  bool truncated = header.e_shoff > file.size || file.size - header.e_shoff < sections;
-  bool has_pvh = false;
-  std::uint64_t lowest = ~std::uint64_t{0};
-  std::uint64_t highest = 0;
-  for (int i = 0; i < header.e_phnum && !truncated; ++i) {
-    GElf_Phdr segment{};
-    if (gelf_getphdr(elf.get(), i, &segment) == nullptr) {
-      truncated = true;
-      break;
-    }
-    truncated = segment.p_offset > file.size || file.size - segment.p_offset < segment.p_filesz;
-    if (truncated) break;
-    if (segment.p_type == PT_NOTE) has_pvh = has_pvh || holds_pvh_note(elf.get(), segment);
-    if (segment.p_type == PT_LOAD && segment.p_memsz <= ~segment.p_paddr) {
-      lowest = std::min(lowest, segment.p_paddr);
-      highest = std::max(highest, segment.p_paddr + segment.p_memsz);
-    }
-  }
-  if (truncated) {
-    return file.refuse(
-        fmt::format("is truncated: its ELF headers point past its {} bytes", file.size));
-  }
-  if (!has_pvh) {
-    return file.refuse(
-        "is an x86-64 ELF file without a PVH entry note; a kernel needs CONFIG_PVH "
-        "for that, or give its bzImage");
-  }
-  return KernelImage{arch::Arch::X86_64, KernelFormat::PvhElf,
-                     highest > lowest ? highest - lowest : 0};
+  return fd;
 }
 
 }  // namespace
+
+/// Goes through the layers of one image.
+class KernelOpener {
+ public:
+  explicit KernelOpener(const std::filesystem::path& path) { result_.file_ = path; }
+
+  [[nodiscard]] Result<KernelFile> run(BzImage bzimage) {
+    // Not blocking: a FIFO is refused rather than waited for.
+    Fd fd(::open(result_.file_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd.valid()) return errno_error(ExitCode::Usage, "kernel " + result_.file_.string());
+    for (int layer = 0;; ++layer) {
+      auto file = Candidate::read(name(), fd);
+      if (!file) return file.error();
+      auto seen = look_at(file.value());
+      if (!seen) return seen.error();
+      if (const auto* image = std::get_if<KernelImage>(&seen.value())) {
+        result_.image_ = *image;
+        if (bzimage == BzImage::Inner && image->format == KernelFormat::BzImage) {
+          if (auto tried = try_inner(file.value()); !tried) return tried.error();
+        }
+        break;
+      }
+      if (layer == kMostLayers) {
+        return file.value().refuse(fmt::format("is packed in more than {} layers", kMostLayers));
+      }
+      const auto& packed = std::get<Packed>(seen.value());
+      auto inner = unpack(file.value(), packed);
+      if (!inner) return inner.error();
+      fd = std::move(inner).value();
+      note(packed.what);
+      unpacked_ = true;
+    }
+    if (unpacked_ && !result_.unpacked_) result_.unpacked_ = std::move(fd);
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] std::string name() const {
+    const std::string path = result_.file_.string();
+    return result_.packing_.empty() ? path
+                                    : fmt::format("{} (unpacked: {})", path, result_.packing_);
+  }
+  void note(const std::string& what) {
+    result_.packing_ += (result_.packing_.empty() ? "" : ", ") + what;
+  }
+  /// Takes the vmlinux inside if it can be booted; a bzImage that has none stays what it is.
+  [[nodiscard]] Status try_inner(const Candidate& file) {
+    auto payload = payload_of(file);
+    if (!payload) return payload.error();
+    if (!payload.value()) return {};
+    auto inner = unpack(file, *payload.value());
+    if (!inner) return inner.error();
+    const auto vmlinux = Candidate::read(name(), inner.value());
+    if (!vmlinux) return vmlinux.error();
+    const auto seen = look_at(vmlinux.value());
+    const KernelImage* image = seen ? std::get_if<KernelImage>(&seen.value()) : nullptr;
+    if (image == nullptr || image->format != KernelFormat::PvhElf) return {};
+    result_.image_ = *image;
+    result_.unpacked_ = std::move(inner).value();
+    note(payload.value()->what);
+    return {};
+  }
+
+  KernelFile result_;
+  bool unpacked_ = false;
+};
 
 const char* name_of(KernelFormat format) {
   switch (format) {
@@ -260,42 +145,31 @@ const char* name_of(KernelFormat format) {
   return "?";
 }
 
+std::filesystem::path KernelFile::path() const {
+  if (!unpacked_) return file_;
+  return fmt::format("/proc/{}/fd/{}", ::getpid(), unpacked_->get());
+}
+
+Result<KernelFile> open_kernel(const std::filesystem::path& path,
+                               std::optional<arch::Arch> expected, BzImage bzimage) {
+  auto file = KernelOpener(path).run(bzimage);
+  if (!file || !expected || file.value().image().arch == *expected) return file;
+  return Error{ExitCode::Usage,
+               fmt::format("kernel {}: is a kernel for {} ({}), expected one for {}", path.string(),
+                           arch::name_of(file.value().image().arch),
+                           name_of(file.value().image().format), arch::name_of(*expected))};
+}
+
 Result<KernelImage> probe_kernel(const std::filesystem::path& path) {
-  auto opened = open_candidate(path);
-  if (!opened) return opened.error();
-  const Candidate& file = opened.value();
-  if (file.has(0,
-               "\x7f"
-               "ELF"sv)) {
-    return probe_elf(file);
-  }
-  // An x86 kernel with an EFI stub starts with "MZ" too, so its own magic is looked at first.
-  if (file.has(0x202, "HdrS"sv)) return probe_bzimage(file);
-  if (file.has(0x38, "ARM\x64"sv)) return probe_arm64_image(file);
-  if (file.has(0, "MZ\0\0zimg"sv)) {
-    const std::string_view method(file.head.data() + 0x18, 8);
-    return file.refuse(
-        fmt::format("is an EFI zboot image (compressed with {}); give the plain "
-                    "Image that it was made from (arch/arm64/boot/Image)",
-                    method.substr(0, method.find('\0'))));
-  }
-  if (const auto packed = compression(file)) {
-    return file.refuse(
-        fmt::format("is compressed with {}; unpack it first ({})", packed->first, packed->second));
-  }
-  if (file.has(0, "MZ"sv)) return file.refuse("is an EFI program, not a kernel image");
-  return file.refuse(
-      "is not a kernel image; expected an x86-64 vmlinux with a PVH note, an x86-64 "
-      "bzImage or an arm64 Image");
+  const auto file = open_kernel(path);
+  if (!file) return file.error();
+  return file.value().image();
 }
 
 Result<KernelImage> probe_kernel(const std::filesystem::path& path, arch::Arch expected) {
-  auto image = probe_kernel(path);
-  if (!image || image.value().arch == expected) return image;
-  return Error{ExitCode::Usage,
-               fmt::format("kernel {}: is a kernel for {} ({}), expected one for {}", path.string(),
-                           arch::name_of(image.value().arch), name_of(image.value().format),
-                           arch::name_of(expected))};
+  const auto file = open_kernel(path, expected);
+  if (!file) return file.error();
+  return file.value().image();
 }
 
 }  // namespace sealvisor::image

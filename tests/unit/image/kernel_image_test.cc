@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
+
+#include "tests/unit/image/compressed.h"
 
 namespace sealvisor::image {
 namespace {
@@ -164,19 +168,149 @@ TEST_F(KernelImageTest, RefusesWhatIsNoKernel) {
   expect_refused(file("MZ" + std::string(4096, '\0')), "is an EFI program");
 }
 
-TEST_F(KernelImageTest, RefusesWhatMustBeUnpackedFirst) {
-  const std::string rest(1000, 'x');
-  expect_refused(file("\x1f\x8b\x08" + rest), "compressed with gzip; unpack it first (gunzip)");
-  expect_refused(file(std::string("\xfd"
-                                  "7zXZ\0"sv) +
-                      rest),
-                 "compressed with xz");
-  expect_refused(file("\x28\xb5\x2f\xfd" + rest), "compressed with zstd");
-  expect_refused(file("\x02\x21\x4c\x18" + rest), "compressed with lz4");
-  expect_refused(file("BZh9" + rest), "compressed with bzip2");
-  std::string zboot(std::string("MZ\0\0zimg"sv) + rest);
-  std::memcpy(zboot.data() + 0x18, "gzip\0\0\0", 8);
-  expect_refused(file(zboot), "EFI zboot image (compressed with gzip); give the plain Image");
+constexpr auto kCompressions = std::to_array<Compression>(
+    {Compression::Gzip, Compression::Xz, Compression::Lzma, Compression::Zstd, Compression::Lz4});
+
+/// `packed` in an EFI zboot image; `unpacked` is written behind it, as all but gzip have it.
+std::string zboot(const std::string& packed, const std::string& unpacked, std::string_view method) {
+  std::string bytes(4096, '\0');
+  std::memcpy(bytes.data(), "MZ\0\0zimg", 8);
+  put<std::uint32_t>(bytes, 8, 4096);
+  put(bytes, 12, static_cast<std::uint32_t>(packed.size()));
+  std::memcpy(bytes.data() + 24, method.data(), method.size());
+  return bytes + packed + test::size_behind(unpacked);
+}
+
+/// A bzImage around `payload`, which starts 100 bytes into the protected-mode part.
+std::string bzimage_with(const std::string& payload) {
+  std::string bytes = bzimage(0x20f, 1, (100 + payload.size() + 16) / 16 * 16);
+  put<std::uint32_t>(bytes, 0x248, 100);
+  put(bytes, 0x24c, static_cast<std::uint32_t>(payload.size()));
+  std::memcpy(bytes.data() + 5 * 512 + 100, payload.data(), payload.size());
+  return bytes;
+}
+
+/// What an engine would read.
+std::string contents(const KernelFile& kernel) {
+  std::ifstream file(kernel.path(), std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_F(KernelImageTest, UnpacksWhatIsCompressed) {
+  for (const Compression compression : kCompressions) {
+    for (const std::string& plain :
+         {arm64_image(3000, 2, 2000), elf(EM_X86_64, "Xen", 18, 512), bzimage(0x20f, 1, 4096)}) {
+      const auto opened = open_kernel(file(test::compressed(compression, plain)));
+      ASSERT_TRUE(opened) << opened.error().message;
+      EXPECT_EQ(opened.value().packing(), name_of(compression));
+      EXPECT_EQ(contents(opened.value()), plain);
+    }
+  }
+  const auto plain = open_kernel(file(arm64_image(3000, 2, 2000)));
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain.value().packing(), "");
+  EXPECT_EQ(plain.value().path(), folder_ / "kernel");
+}
+
+TEST_F(KernelImageTest, UnpacksLayersUpToABound) {
+  const std::string image = arm64_image(3000, 2, 2000);
+  std::string packed = image;
+  for (int layer = 0; layer < 3; ++layer) packed = test::compressed(Compression::Gzip, packed);
+  const auto opened = open_kernel(file(packed));
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(opened.value().packing(), "gzip, gzip, gzip");
+  EXPECT_EQ(contents(opened.value()), image);
+  expect_refused(file(test::compressed(Compression::Zstd, packed)), "packed in more than 3 layers");
+}
+
+TEST_F(KernelImageTest, UnpacksEfiZboot) {
+  const std::string image = arm64_image(3000, 2, 2000);
+  for (const Compression compression : kCompressions) {
+    const std::string packed = test::compressed(compression, image);
+    const auto opened = open_kernel(file(zboot(packed, image, "whatever")), arch::Arch::Arm64);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(opened.value().packing(), std::string("EFI zboot, ") + name_of(compression));
+    EXPECT_EQ(contents(opened.value()), image);
+  }
+}
+
+TEST_F(KernelImageTest, RefusesOddEfiZboot) {
+  const std::string image = arm64_image(3000, 2, 2000);
+  const std::string packed = test::compressed(Compression::Zstd, image);
+  expect_refused(file(zboot(packed, "x", "zstd22")), "unpacks to 2000 bytes, expected 1");
+  expect_refused(file(zboot("nothing", image, "lzo")), "compressed with lzo, expected gzip");
+  std::string far = zboot(packed, image, "zstd22");
+  put<std::uint32_t>(far, 8, 0xffffffff);
+  expect_refused(file(far), "bytes at 4294967295 are packed");
+  std::string much = zboot(packed, image, "zstd22");
+  put<std::uint32_t>(much, 12, 0xffffffff);
+  expect_refused(file(much), "4294967295 bytes at 4096 are packed");
+  put<std::uint32_t>(much, 12, 0);
+  expect_refused(file(much), "0 bytes at 4096 are packed");
+  expect_refused(file(zboot(packed, image, "zstd22").substr(0, 64)), "are packed, and has 64");
+}
+
+TEST_F(KernelImageTest, NamesWhatIsWrongInside) {
+  const std::string whole = test::compressed(Compression::Gzip, arm64_image(3000, 2, 2000));
+  expect_refused(file(whole.substr(0, whole.size() - 1)), "its gzip data is cut off");
+  std::string broken = whole;
+  broken[broken.size() - 6] = static_cast<char>(broken[broken.size() - 6] ^ 1);  // its checksum
+  expect_refused(file(broken), "its gzip data is damaged");
+  const std::filesystem::path inner =
+      file(test::compressed(Compression::Xz, arm64_image(0, 2, 90)));
+  const auto odd = probe_kernel(inner);
+  ASSERT_FALSE(odd);
+  EXPECT_NE(odd.error().message.find("kernel (unpacked: xz): is an arm64 Image without image_size"),
+            std::string::npos)
+      << odd.error().message;
+  expect_refused(file("BZh9" + std::string(100, 'x')), "bzip2");
+}
+
+TEST_F(KernelImageTest, TakesTheVmlinuxOutOfABzImageWhenAsked) {
+  const std::string vmlinux = elf(EM_X86_64, "Xen", 18, 512);
+  for (const Compression compression : kCompressions) {
+    std::string payload = test::compressed(compression, vmlinux);
+    if (compression != Compression::Gzip) payload += test::size_behind(vmlinux);
+    const std::filesystem::path path = file(bzimage_with(payload));
+    const auto as_it_is = open_kernel(path);
+    ASSERT_TRUE(as_it_is) << as_it_is.error().message;
+    EXPECT_EQ(as_it_is.value().image().format, KernelFormat::BzImage);
+    const auto inner = open_kernel(path, arch::Arch::X86_64, BzImage::Inner);
+    ASSERT_TRUE(inner) << inner.error().message;
+    EXPECT_EQ(inner.value().image().format, KernelFormat::PvhElf);
+    EXPECT_EQ(inner.value().packing(), std::string("bzImage, ") + name_of(compression));
+    EXPECT_EQ(contents(inner.value()), vmlinux);
+  }
+}
+
+TEST_F(KernelImageTest, KeepsABzImageWhoseVmlinuxCannotBeBooted) {
+  const std::string no_pvh = elf(EM_X86_64, "GNU", 1, 512);
+  for (const std::string& payload :
+       {std::string(), std::string("LZO?"), test::compressed(Compression::Gzip, no_pvh)}) {
+    const auto opened =
+        open_kernel(file(bzimage_with(payload)), arch::Arch::X86_64, BzImage::Inner);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(opened.value().image().format, KernelFormat::BzImage);
+    EXPECT_EQ(opened.value().packing(), "");
+    EXPECT_EQ(opened.value().path(), folder_ / "kernel");
+  }
+}
+
+TEST_F(KernelImageTest, RefusesABzImageWithADamagedPayload) {
+  const auto refused = [&](const std::string& bytes, const std::string& why) {
+    const auto opened = open_kernel(file(bytes), arch::Arch::X86_64, BzImage::Inner);
+    ASSERT_FALSE(opened) << why;
+    EXPECT_EQ(opened.error().code, ExitCode::Usage);
+    EXPECT_NE(opened.error().message.find(why), std::string::npos) << opened.error().message;
+  };
+  const std::string vmlinux = elf(EM_X86_64, "Xen", 18, 512);
+  const std::string payload = test::compressed(Compression::Zstd, vmlinux);
+  refused(bzimage_with(payload + "abcd"), "unpacks to");
+  refused(bzimage_with(payload.substr(0, payload.size() - 8) + test::size_behind(vmlinux)),
+          "its zstd data is cut off");
+  std::string far = bzimage_with(payload);
+  put<std::uint32_t>(far, 0x248, 0xfffffff0);
+  refused(far, "are its payload");
 }
 
 TEST_F(KernelImageTest, RefusesOddArm64Images) {
