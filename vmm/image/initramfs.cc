@@ -120,6 +120,8 @@ unsigned file_type(InitramfsItem::Kind kind) {
       return AE_IFDIR;
     case InitramfsItem::Kind::CharacterDevice:
       return AE_IFCHR;
+    case InitramfsItem::Kind::Symlink:
+      return AE_IFLNK;
     case InitramfsItem::Kind::Text:
     case InitramfsItem::Kind::File:
       break;
@@ -148,11 +150,15 @@ Status write_item(struct archive* writer, const InitramfsItem& item, std::int64_
     archive_entry_set_rdevmajor(entry.get(), item.major);
     archive_entry_set_rdevminor(entry.get(), item.minor);
   }
-  archive_entry_set_size(entry.get(),
-                         source ? source->bytes : static_cast<std::int64_t>(item.contents.size()));
+  const bool link = item.kind == InitramfsItem::Kind::Symlink;
+  if (link) archive_entry_set_symlink(entry.get(), item.contents.c_str());
+  archive_entry_set_size(entry.get(), source ? source->bytes
+                                      : link ? 0
+                                             : static_cast<std::int64_t>(item.contents.size()));
   if (archive_write_header(writer, entry.get()) != ARCHIVE_OK) {
     return archive_error(writer, item.path);
   }
+  if (link) return {};  // Where it leads is part of the header.
   return source ? write_source(writer, item, *source) : write_bytes(writer, item, item.contents);
 }
 
@@ -192,6 +198,15 @@ InitramfsItem InitramfsItem::file_from(std::string path, std::filesystem::path s
   item.path = std::move(path);
   item.source = std::move(source);
   item.permissions = permissions;
+  return item;
+}
+
+InitramfsItem InitramfsItem::symlink(std::string path, std::string target) {
+  InitramfsItem item;
+  item.kind = Kind::Symlink;
+  item.path = std::move(path);
+  item.contents = std::move(target);
+  item.permissions = 0777;
   return item;
 }
 

@@ -15,7 +15,7 @@ namespace sealvisor::image {
 
 /// One entry. Paths are relative to the root, without a leading slash.
 struct InitramfsItem {
-  enum class Kind : std::uint8_t { Directory, CharacterDevice, Text, File };
+  enum class Kind : std::uint8_t { Directory, CharacterDevice, Text, File, Symlink };
 
   [[nodiscard]] static InitramfsItem directory(std::string path);
   /// The kernel opens dev/console (5:1) for init's standard streams before it runs init.
@@ -27,12 +27,15 @@ struct InitramfsItem {
   [[nodiscard]] static InitramfsItem file_from(std::string path, std::filesystem::path source,
                                                unsigned permissions);
 
+  /// A symbolic link; `target` is taken as it is.
+  [[nodiscard]] static InitramfsItem symlink(std::string path, std::string target);
+
   Kind kind = Kind::Text;
   std::string path;
   unsigned permissions = 0;  ///< The lower 12 bits of the mode.
   unsigned major = 0;
   unsigned minor = 0;
-  std::string contents;
+  std::string contents;  ///< Text; Symlink: where it leads.
   std::filesystem::path source;
 };
 

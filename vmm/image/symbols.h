@@ -71,6 +71,7 @@ class SymbolTable final : public Symbols {
   [[nodiscard]] std::size_t size() const;
 
  private:
+  friend class SymbolListing;  // Makes one of what a guest lists (symbol_listing.h).
   /// A part of the file.
   struct Part {
     std::uint64_t offset = 0;
