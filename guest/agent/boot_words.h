@@ -14,6 +14,7 @@ struct BootWords {
   /// `sealvisor.layout=0x<seed>`: of a benchmark's layout (bench/layout.h); 0: none, or no number.
   std::uint64_t layout = 0;
   bool verbose = false;  ///< `sealvisor.verbose`: trace messages to the console.
+  bool symbols = false;  ///< `sealvisor.symbols`: the VMM has none of this kernel.
   bool prompt = false;   ///< `sealvisor.prompt`: commands from the console, no plan.
 };
 
@@ -44,6 +45,7 @@ struct BootWords {
     const std::string_view word = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     if (word == "sealvisor.verbose") words.verbose = true;
+    if (word == "sealvisor.symbols") words.symbols = true;
     if (word == "sealvisor.prompt") words.prompt = true;
     if (word.starts_with(kDoorbell)) {
       words.doorbell = parse_boot_number(word.substr(kDoorbell.size()));

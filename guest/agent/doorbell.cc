@@ -110,8 +110,12 @@ void Doorbell::hello() {
 }
 
 void Doorbell::mapping(std::uint64_t token, std::uint32_t index, const SystemMapping& mapping) {
-  protocol::MappingClaim& claim =
-      fresh(protocol::Type::Mapping, token, sizeof(protocol::MappingClaim)).body.mapping;
+  claim(protocol::Type::Mapping, token, index, mapping);
+}
+
+void Doorbell::claim(protocol::Type type, std::uint64_t token, std::uint32_t index,
+                     const SystemMapping& mapping) {
+  protocol::MappingClaim& claim = fresh(type, token, sizeof(protocol::MappingClaim)).body.mapping;
   claim.start = mapping.start;
   claim.end = mapping.end;
   claim.index = index;
@@ -258,6 +262,31 @@ void Doorbell::samples(const protocol::Samples& samples) {
 void Doorbell::sequence_killed(std::uint64_t token, int signal) {
   fresh(protocol::Type::SequenceEnd, token, sizeof(protocol::SequenceEnd))
       .body.sequence_end.signal = signal;
+  ring();
+}
+
+void Doorbell::piece(const protocol::Piece& piece) {
+  fresh(protocol::Type::Piece, 0, sizeof(protocol::Piece)).body.piece = piece;
+  ring();
+}
+
+void Doorbell::program_begin(const protocol::ProgramBegin& begin) {
+  fresh(protocol::Type::ProgramBegin, 0, sizeof(protocol::ProgramBegin)).body.program_begin = begin;
+  ring();
+}
+
+void Doorbell::program_end(const protocol::ProgramEnd& end) {
+  fresh(protocol::Type::ProgramEnd, 0, sizeof(protocol::ProgramEnd)).body.program_end = end;
+  ring();
+}
+
+void Doorbell::process_mapping(std::uint32_t pid, std::uint32_t index,
+                               const SystemMapping& mapping) {
+  claim(protocol::Type::ProcessMapping, pid, index, mapping);
+}
+
+void Doorbell::process(const protocol::Process& process) {
+  fresh(protocol::Type::Process, process.pid, sizeof(protocol::Process)).body.process = process;
   ring();
 }
 

@@ -65,6 +65,12 @@ class Doorbell {
   void samples(const protocol::Samples& samples);
   /// A process that was to make a sequence of calls was killed.
   void sequence_killed(std::uint64_t token, int signal);
+  void piece(const protocol::Piece& piece);
+  void program_begin(const protocol::ProgramBegin& begin);
+  void program_end(const protocol::ProgramEnd& end);
+  /// A mapping of the process `pid`, whose Process message follows.
+  void process_mapping(std::uint32_t pid, std::uint32_t index, const SystemMapping& mapping);
+  void process(const protocol::Process& process);
   void bye();
 
   /// Rings with a message of no known type (control/bad-message).
@@ -73,6 +79,8 @@ class Doorbell {
   void bad_pointer(std::uint64_t address);
 
  private:
+  void claim(protocol::Type type, std::uint64_t token, std::uint32_t index,
+             const SystemMapping& mapping);
   /// Clears the message and fills in its head.
   protocol::Message& fresh(protocol::Type type, std::uint64_t token, std::size_t length);
   void ring();

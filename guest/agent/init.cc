@@ -11,9 +11,11 @@
 #include "guest/agent/controls.h"
 #include "guest/agent/machine.h"
 #include "guest/agent/process.h"
+#include "guest/agent/programs.h"
 #include "guest/agent/prompt.h"
 #include "guest/agent/run_plan.h"
 #include "guest/agent/start.h"
+#include "guest/agent/symbols.h"
 #include "guest/agent/touch.h"
 
 namespace sealvisor::agent {
@@ -61,7 +63,9 @@ void follow_plan(Agent& agent, const scenario::Plan& plan) {
   } else {
     announced = announce_mappings(agent.doorbell, 0, known);
   }
-  if (announced) run_plan(agent, known, plan);
+  if (!announced) return;
+  run_plan(agent, known, plan);
+  run_programs(agent);
 }
 
 /// Everything between set-up and reset.
@@ -80,6 +84,7 @@ void work() {
   static Agent agent;
   if (!agent.doorbell.open(words.doorbell, words.verbose) || !install_guard()) return;
   agent.doorbell.hello();
+  if (words.symbols) pass_symbols(agent.doorbell);
   if (words.prompt) {
     MappingTable known;
     if (announce_mappings(agent.doorbell, 0, known)) prompt(agent, known);

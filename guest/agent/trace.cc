@@ -168,6 +168,29 @@ void trace_message(const protocol::Message& message) {
             static_cast<Long>(body.counter.frequency), body.counter.source,
             static_cast<Long>(body.counter.step));
       return;
+    case protocol::Type::Piece:
+      trace("%u bytes of content %u%s", body.piece.bytes, static_cast<unsigned>(body.piece.content),
+            body.piece.last != 0 ? ", the last" : "");
+      return;
+    case protocol::Type::ProgramBegin:
+      trace("program %u begins%s", body.program_begin.index,
+            body.program_begin.traced != 0 ? "" : ", not traced");
+      return;
+    case protocol::Type::ProgramEnd:
+      trace("program %u ends: outcome %u value %d, %u left", body.program_end.index,
+            static_cast<unsigned>(body.program_end.outcome), body.program_end.value,
+            body.program_end.left_running);
+      return;
+    case protocol::Type::ProcessMapping:
+      trace("process %llu mapping 0x%llx-0x%llx%s %s", token, static_cast<Long>(body.mapping.start),
+            static_cast<Long>(body.mapping.end), body.mapping.sealed ? " sl" : "",
+            body.mapping.name);
+      return;
+    case protocol::Type::Process:
+      trace("process %u event %u value %d, marker 0x%llx %s", body.process.pid,
+            static_cast<unsigned>(body.process.event), body.process.value,
+            static_cast<Long>(body.process.marker_gpa), body.process.name);
+      return;
   }
   trace("message of type %u", static_cast<unsigned>(message.type));
 }

@@ -22,7 +22,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 8;
+inline constexpr std::uint16_t kVersion = 9;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -68,9 +68,14 @@ enum class Type : std::uint16_t {
   Bystander = 21,   ///< Pages of the victim's own that the operation must not leave as they are.
   Campaign = 22,    ///< Control: a campaign of tamperings begins.
   Tampering = 23,   ///< Control: one of them is about to be made, or the last one was.
-  SequenceBegin = 30,  ///< A sequence of known software's calls begins (guest/compat).
-  SequenceCall = 31,   ///< One of its calls returned, and all pages were touched since.
-  SequenceEnd = 32,    ///< It is over (sent by the process, or by its parent if it died).
+  SequenceBegin = 30,   ///< A sequence of known software's calls begins (guest/compat).
+  SequenceCall = 31,    ///< One of its calls returned, and all pages were touched since.
+  SequenceEnd = 32,     ///< It is over (sent by the process, or by its parent if it died).
+  Piece = 40,           ///< A piece of something that is longer than a message.
+  ProgramBegin = 41,    ///< A program of the user's is about to start.
+  ProgramEnd = 42,      ///< It is over, with all that it started.
+  ProcessMapping = 43,  ///< One system mapping of a process of the program's, by its smaps.
+  Process = 44,         ///< What happened to that process; behind its mappings.
 };
 
 /// What a store to kMarkRegister says.
@@ -301,6 +306,68 @@ struct SequenceEnd {
   std::uint32_t mappings;  ///< That the process has left, by /proc/self/maps; 0 if it was killed.
 };
 
+/// What a piece is of.
+enum class Content : std::uint32_t {
+  Symbols = 0,  ///< /proc/kallsyms as it is; before anything else than Hello.
+  Output = 1,   ///< What the program wrote to its standard output.
+  Errors = 2,   ///< And to its standard error.
+};
+
+/// Most bytes of one piece.
+inline constexpr std::uint32_t kMaxPiece = 65536;
+/// The vCPU stands still while the VMM reads it where it is.
+struct Piece {
+  std::uint64_t address;  ///< In the memory of the sender.
+  std::uint32_t bytes;
+  Content content;
+  std::uint32_t last;   ///< 1: there are no more.
+  std::int32_t status;  ///< Last: 0, or the errno for which there are none.
+};
+
+/// Most programs of one run.
+inline constexpr std::uint32_t kMaxPrograms = 256;
+struct ProgramBegin {
+  std::uint32_t index;   ///< 0-based, in the list that the VMM gave.
+  std::uint32_t traced;  ///< 1: Process messages come.
+};
+
+/// How a program ended.
+enum class ProgramOutcome : std::uint32_t {
+  Exited = 0,     ///< By itself; `value` is its exit status.
+  Killed = 1,     ///< By the signal `value`.
+  TooLong = 2,    ///< By the agent: its time was up.
+  NotRun = 3,     ///< It could not be started; `value` is the errno.
+  NotTraced = 4,  ///< It could not be traced; `value` is the errno. It was not started.
+};
+struct ProgramEnd {
+  std::uint32_t index;
+  ProgramOutcome outcome;
+  std::int32_t value;
+  std::uint32_t left_running;     ///< Processes that were still there and that the agent ended.
+  std::uint64_t output_left_out;  ///< Bytes past the bound on what is passed on.
+};
+
+/// What happened to a process.
+enum class ProcessEvent : std::uint32_t {
+  Begun = 0,    ///< By fork and the like.
+  Exec = 1,     ///< It runs another image now. Its mappings were read and touched.
+  Exiting = 2,  ///< Its memory is still there. Its mappings were read and touched.
+  Ended = 3,    ///< `value` is its exit status, or minus the signal that ended it.
+};
+struct Process {
+  std::uint32_t pid;
+  std::uint32_t parent;  ///< Begun: the process that made it; else 0.
+  ProcessEvent event;
+  std::int32_t value;
+  std::uint32_t mappings;  ///< ProcessMapping messages in front of this one.
+  std::uint32_t bits;      ///< Exec: 32 or 64.
+  /// Exec, Exiting: a page of its stack and the frame that it lies in, by its pagemap. No other
+  /// process has that frame. 0: not known.
+  std::uint64_t marker_gva;
+  std::uint64_t marker_gpa;
+  char name[kNameSize * 2];  ///< Exec: the end of the path of its image.
+};
+
 struct Message {
   std::uint32_t magic;
   std::uint16_t version;
@@ -309,7 +376,8 @@ struct Message {
                            ///< A forked child and an exec'd image start again.
   std::uint64_t token;     ///< Names the cell or the fork pair; 0 elsewhere. Fork pairs are
                            ///< numbered from kFirstForkToken on, cells below it. Mapping and
-                           ///< MappingsEnd carry the cell or pair that their process belongs to.
+                           ///< MappingsEnd carry the cell or pair that their process belongs to,
+                           ///< ProcessMapping (whose body is `mapping`) the pid of its process.
   std::uint32_t pid;       ///< As the guest knows it: a label for people.
   std::uint32_t length;    ///< Bytes of `body` that count: sizeof of the body of this type.
   union {
@@ -335,6 +403,10 @@ struct Message {
     SequenceBegin sequence_begin;
     SequenceCall sequence_call;
     SequenceEnd sequence_end;
+    Piece piece;
+    ProgramBegin program_begin;
+    ProgramEnd program_end;
+    Process process;
     std::uint8_t raw[kMessageSize - 32];
   } body;
 };

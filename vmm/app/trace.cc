@@ -185,7 +185,10 @@ Result<std::uint64_t> list_run(const TraceOptions& options, const evidence::RunE
   evidence::TraceReader trace(*evidence.source);
   const auto prepare = [&](run::Session& session) {
     session.listen([&](const Event& event, std::span<const model::MappingChange> changes) {
-      const TraceRow row = explain(name, event, changes, session, evidence.symbols);
+      // A guest without a file of symbols may have listed them itself.
+      const image::Symbols* const listed = session.symbols();
+      const TraceRow row =
+          explain(name, event, changes, session, listed != nullptr ? *listed : evidence.symbols);
       if (matches(options.filter, row) && output.add(render(row, options.format))) ++listed;
     });
   };

@@ -16,6 +16,8 @@ enum class ExitCode : int {
   Usage = 2,        ///< The command line or an input file is wrong.
   HostLacks = 3,    ///< The host lacks something; the message names it.
   GuestFailed = 4,  ///< The guest crashed, hung or broke the protocol; evidence is kept.
+  /// observe: all is as it must be but for the program, which failed by its own account.
+  ProgramFailed = 5,
 };
 
 /// Why an operation failed: one sentence that names the thing, the value and what was expected.

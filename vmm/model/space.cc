@@ -53,6 +53,16 @@ AddressSpace* Spaces::by_id(std::uint64_t id) {
   return nullptr;
 }
 
+std::vector<Frame> Spaces::roots_showing(Gva gva, Frame frame) const {
+  std::vector<Frame> roots;
+  if (!format_) return roots;
+  for (const auto& [root, space] : spaces_) {
+    const arch::Walk walk = arch::walk(*format_, mirror_, root, gva);
+    if (walk.end == WalkEnd::Leaf && arch::frame_of(walk.output) == frame) roots.push_back(root);
+  }
+  return roots;
+}
+
 std::vector<SpaceEnd> Spaces::take_ended() { return std::exchange(ended_, {}); }
 
 void Spaces::forget_paths(std::uint64_t space) {

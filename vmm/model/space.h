@@ -152,6 +152,8 @@ class Spaces {
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   /// All that have not ended, by root.
   [[nodiscard]] const std::map<arch::Frame, AddressSpace>& all() const { return spaces_; }
+  /// Roots of address spaces in which user mode finds `frame` at `gva`.
+  [[nodiscard]] std::vector<arch::Frame> roots_showing(arch::Gva gva, arch::Frame frame) const;
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.

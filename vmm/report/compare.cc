@@ -18,9 +18,10 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-/// Of a run: what its host measured, or where it kept things.
-constexpr const char* kOfTheHost[] = {"seconds", "cpu_seconds",    "start_to_init", "start",
-                                      "costs",   "resident_bytes", "kernel_path"};
+/// Of a run: what its host measured, or what is of the files that it had.
+constexpr const char* kOfTheHost[] = {"seconds",     "cpu_seconds",    "start_to_init",
+                                      "start",       "costs",          "resident_bytes",
+                                      "kernel_path", "kernel_packing", "symbols"};
 constexpr std::size_t kMostText = 200;
 constexpr std::size_t kMostNotRun = 1000;
 

@@ -11,12 +11,13 @@
 #include "guest/scenario/operations.h"
 #include "vmm/report/finding_ids.h"
 #include "vmm/report/layout.h"
+#include "vmm/report/program_text.h"
 
 namespace sealvisor::report {
 
 namespace {
 
-constexpr const char* kThreatModel =
+constexpr const char* kTrusted =
     "guest user space, and for the controls the guest kernel, are hostile; the VMM, the engine and "
     "the host are trusted; stale TLB entries and DMA are out of scope; ";
 /// Most of a guest's ending that the conclusion, one line, repeats.
@@ -137,9 +138,8 @@ void complete_findings(Run& run) {
     const std::string id = id_of(run, life.name);
     // One that the end of a guest cut off is said with that end.
     const bool cut_off = !life.complete && run.ending.good;
-    if ((life.violations == 0 && life.status == 0 && !cut_off) || has_finding_under(run, id)) {
-      continue;
-    }
+    const bool ran = life.status == 0 || life.unsupported;
+    if ((life.violations == 0 && ran && !cut_off) || has_finding_under(run, id)) continue;
     add_finding(run, id, "monitor",
                 life.violations != 0
                     ? fmt::format("{} while it ran", count_of(life.violations, "violation"))
@@ -249,6 +249,12 @@ std::string summary_of(const Run& run) {
   }
   add(count_verdict(run, Verdict::Unobserved), "unobserved");
   add(count_verdict(run, Verdict::Skipped), "skipped");
+  if (!run.programs.empty()) {
+    std::size_t changed = 0;
+    for (const Program& program : run.programs) changed += changed_mappings(program);
+    parts.push_back(fmt::format("{}, {} seen to change", count_of(run.programs.size(), "program"),
+                                count_of(changed, "system mapping")));
+  }
   if (!run.lives.empty()) {
     std::uint64_t violations = 0;
     for (const Life& life : run.lives) violations += life.violations;
@@ -347,6 +353,9 @@ std::vector<std::string> confirmed(const Report& report) {
     sentences.push_back(
         fmt::format("0 violations in {} without cells", count_of(lives, "scenario")));
   }
+  for (std::string& sentence : programs_confirmed(report.runs)) {
+    sentences.push_back(std::move(sentence));
+  }
   return sentences;
 }
 
@@ -427,16 +436,18 @@ int badness(ExitCode code) {
   switch (code) {
     case ExitCode::AsExpected:
       return 0;
-    case ExitCode::Usage:
+    case ExitCode::ProgramFailed:
       return 1;
-    case ExitCode::HostLacks:
+    case ExitCode::Usage:
       return 2;
-    case ExitCode::GuestFailed:
+    case ExitCode::HostLacks:
       return 3;
-    case ExitCode::Failed:
+    case ExitCode::GuestFailed:
       return 4;
+    case ExitCode::Failed:
+      return 5;
   }
-  return 4;
+  return 5;
 }
 
 }  // namespace
@@ -453,6 +464,8 @@ namespace {
 
 /// What was assumed, and what was done of that which no seal keeps out.
 std::string threat_model_of(const std::vector<Run>& runs) {
+  const std::string method = programs_method(runs);
+  if (!method.empty()) return kTrusted + method;
   const auto any = [&](auto&& is) {
     return std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
       return std::any_of(run.cells.begin(), run.cells.end(), is);
@@ -468,7 +481,7 @@ std::string threat_model_of(const std::vector<Run>& runs) {
     const scenario::Operation* const operation = scenario::operation_named(cell.operation);
     return operation != nullptr && scenario::enters_time_namespace(operation->call) && done(cell);
   });
-  return std::string(kThreatModel) +
+  return std::string(kTrusted) +
          (forced ? "forced writes (ptrace, /proc/PID/mem) were made, and are a class of their own"
                  : "nothing was forced: no ptrace or /proc/PID/mem write got through") +
          (entered ? "; time namespaces were entered" : "; no time namespace was entered");

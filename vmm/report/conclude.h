@@ -24,6 +24,7 @@ inline constexpr const char* kDocumentedLie = "documented lie of this control";
 
 /// The worse of two exit codes. From best to worst:
 ///   0  everything ran and came out as expected
+///   5  a program of the user's failed by its own account, and nothing else
 ///   2  the command line or an input is wrong: a run did not start
 ///   3  the host lacks something: a run did not start, or evidence could not be kept
 ///   4  a guest failed: what it did not get to is not known

@@ -90,6 +90,7 @@ Json json_of(const Life& life) {
       {"name", life.name},
       {"status", life.status},
       {"complete", life.complete},
+      {"unsupported", life.unsupported},
       {"count", life.count},
       {"address_spaces", life.address_spaces},
       {"user_entries", life.user_entries},
@@ -268,6 +269,80 @@ Json json_of(const Start& start) {
 
 }  // namespace
 
+Json json_of(const ProcessMapping& mapping) {
+  return {{"name", mapping.name},
+          {"start", hex(mapping.start)},
+          {"end", hex(mapping.end)},
+          {"sealed", mapping.sealed}};
+}
+
+Json json_of(const ProgramProcess& process) {
+  return {
+      {"pid", process.pid},
+      {"parent", process.parent},
+      {"image", process.image},
+      {"bits", process.bits},
+      {"first", array_of(process.first)},
+      {"last", process.last ? array_of(*process.last) : Json(nullptr)},
+      {"status", or_null(process.status)},
+  };
+}
+
+Json json_of(const ProgramViolation& violation) {
+  return {{"invariant", violation.invariant},
+          {"mapping", violation.mapping},
+          {"text", violation.text},
+          {"shared", violation.shared}};
+}
+
+Json json_of(const ProgramMapping& mapping) {
+  return {
+      {"name", mapping.name},
+      {"place", hex(mapping.place)},
+      {"pages", mapping.pages},
+      {"seen", mapping.seen},
+      {"change", name_of(mapping.change)},
+      {"absent", mapping.absent},
+      {"text", mapping.text},
+      {"changes", array_of(mapping.changes)},
+      {"changes_left_out", mapping.changes_left_out},
+  };
+}
+
+Json json_of(const ProgramSpace& space) {
+  return {
+      {"id", space.id},
+      {"pids", space.pids},
+      {"image", space.image},
+      {"user_entries", space.user_entries},
+      {"ended", space.ended},
+      {"touched", space.touched},
+      {"mappings", array_of(space.mappings)},
+      {"violations", array_of(space.violations)},
+      {"violations_left_out", space.violations_left_out},
+  };
+}
+
+Json json_of(const Program& program) {
+  static constexpr const char* kOutcomes[] = {"exited",  "killed",     "too-long",
+                                              "not-run", "not-traced", "cut-off"};
+  return {
+      {"name", program.name},
+      {"command", program.command},
+      {"outcome", kOutcomes[static_cast<unsigned>(program.outcome)]},
+      {"value", program.value},
+      {"traced", program.traced},
+      {"left_running", program.left_running},
+      {"processes", array_of(program.processes)},
+      {"processes_left_out", program.processes_left_out},
+      {"spaces", array_of(program.spaces)},
+      {"spaces_left_out", program.spaces_left_out},
+      {"output", program.output},
+      {"errors", program.errors},
+      {"output_left_out", program.output_left_out},
+  };
+}
+
 Json json_of(const Run& run) {
   return {
       {"arch", arch::name_of(run.arch)},
@@ -280,6 +355,7 @@ Json json_of(const Run& run) {
       {"lane", run.lane},
       {"kernel", run.kernel},
       {"kernel_path", run.kernel_path},
+      {"kernel_packing", run.kernel_packing},
       {"engine_version", run.engine_version},
       {"cpu_model", run.cpu_model},
       {"mechanism", run.mechanism},
@@ -287,6 +363,8 @@ Json json_of(const Run& run) {
       {"mappings", array_of(run.mappings)},
       {"cells", array_of(run.cells)},
       {"lives", array_of(run.lives)},
+      {"programs", array_of(run.programs)},
+      {"symbols", run.symbols},
       {"processes", array_of(run.processes)},
       {"processes_left_out", json_of(run.processes_left_out)},
       {"writers", array_of(run.writers)},

@@ -41,6 +41,12 @@ template <typename T>
 [[nodiscard]] Json json_of(const PlacedMapping& placed);
 [[nodiscard]] Json json_of(const Process& process);
 [[nodiscard]] Json json_of(const Campaign::Row& row);
+[[nodiscard]] Json json_of(const Program& program);
+[[nodiscard]] Json json_of(const ProgramProcess& process);
+[[nodiscard]] Json json_of(const ProcessMapping& mapping);
+[[nodiscard]] Json json_of(const ProgramSpace& space);
+[[nodiscard]] Json json_of(const ProgramMapping& mapping);
+[[nodiscard]] Json json_of(const ProgramViolation& violation);
 [[nodiscard]] Json json_of(const Run& run);
 [[nodiscard]] Json json_of(const NotRun& not_run);
 

@@ -149,6 +149,9 @@ Case case_of(const Life& life, const Run& run) {
     made.outcome = Outcome::Failure;
     made.type = "violation";
     made.message = fmt::format("{} violation(s) while it ran", life.violations);
+  } else if (life.unsupported && life.complete) {
+    made.outcome = Outcome::Skipped;
+    made.message = words_of(life);
   } else if (life.status != 0 || !life.complete) {
     made.outcome = Outcome::Error;
     made.type = "not-finished";

@@ -10,6 +10,7 @@
 #include "vmm/base/result.h"
 #include "vmm/report/lifetime.h"
 #include "vmm/report/process.h"
+#include "vmm/report/program.h"
 
 namespace sealvisor::report {
 
@@ -111,9 +112,10 @@ struct Cell {
 /// A scenario without cells: processes that live and die under the invariants.
 struct Life {
   std::string name;
-  std::int32_t status = 0;           ///< errno the agent reports, 0 = ran.
-  std::uint32_t count = 0;           ///< What the agent says it did.
-  bool complete = true;              ///< False: the run ended in the midst of it.
+  std::int32_t status = 0;   ///< errno the agent reports, 0 = ran.
+  std::uint32_t count = 0;   ///< What the agent says it did.
+  bool complete = true;      ///< False: the run ended in the midst of it.
+  bool unsupported = false;  ///< A kernel of the user's that can't do it, which is nothing wrong.
   std::uint64_t address_spaces = 0;  ///< Generations observed while it ran.
   std::uint64_t user_entries = 0;    ///< Times that user mode was judged.
   std::uint64_t violations = 0;
@@ -325,10 +327,12 @@ struct Run {
   bool sealed = false;           ///< What the recipe is expected to be.
   bool control = false;          ///< A negative control: violations are what it is for.
   bool expectations = true;      ///< False for a user's own image: nothing is known beforehand.
+  bool ours = true;              ///< False for a user's own image.
   std::string engine = "tcg";
   std::string lane = "exact";
   std::string kernel;  ///< uname -r and version, as the guest says.
   std::string kernel_path;
+  std::string kernel_packing;  ///< What it was unpacked from, from outside in; empty: nothing.
   std::string engine_version;
   std::string cpu_model;
   std::string mechanism;  ///< What the watch rests on in this run; empty: as the lane says.
@@ -336,6 +340,8 @@ struct Run {
   std::vector<MappingInfo> mappings;
   std::vector<Cell> cells;
   std::vector<Life> lives;
+  std::vector<Program> programs;  ///< The user's own.
+  std::string symbols;            ///< Where functions' names are from; empty: they have none.
   /// In the order in which they began; only if the run was asked for timelines.
   std::vector<Process> processes;
   ProcessesLeftOut processes_left_out;

@@ -10,6 +10,7 @@
 
 #include "vmm/report/conclude.h"
 #include "vmm/report/layout.h"
+#include "vmm/report/program_text.h"
 #include "vmm/report/text_parts.h"
 #include "vmm/report/words.h"
 
@@ -204,12 +205,13 @@ std::string lives_table(const Run& run, const TextOptions& options) {
   if (run.lives.empty()) return "";
   std::vector<Row> rows;
   for (const Life& life : run.lives) {
-    rows.push_back(
-        {{printable(life.name), grouped(life.count), grouped(life.address_spaces),
-          grouped(life.user_entries), grouped(life.pages_kept), grouped(life.pages_refaulted),
-          grouped(life.pages_unobserved), grouped(life.teardowns), grouped(life.inherited),
-          words_of(life)},
-         life.violations == 0 && life.status == 0 && life.complete ? Colour::Green : Colour::Red});
+    rows.push_back({{printable(life.name), grouped(life.count), grouped(life.address_spaces),
+                     grouped(life.user_entries), grouped(life.pages_kept),
+                     grouped(life.pages_refaulted), grouped(life.pages_unobserved),
+                     grouped(life.teardowns), grouped(life.inherited), words_of(life)},
+                    life.unsupported                                            ? Colour::Dim
+                    : life.violations == 0 && life.status == 0 && life.complete ? Colour::Green
+                                                                                : Colour::Red});
   }
   return table({{"scenario", 28},
                 {"done", 9, true},
@@ -394,10 +396,12 @@ std::string head_text(const Run& run, const TextOptions& options) {
   }
   text += ending_text(run, options);
   text += fact_text("  machine   ", machine_words(run), options);
+  text += fact_text("  unpacked  ", run.kernel_packing, options);
   text += fact_text("  start     ", start_words(run), options);
   text += fact_text("  watch     ", run.mechanism, options);
   text += fact_text("  promise   ", promise_words(run), options);
   text += fact_text("  mappings  ", mappings_words(run), options);
+  if (!run.ours) text += fact_text("  symbols   ", run.symbols, options);
   return text;
 }
 
@@ -407,7 +411,7 @@ std::string run_text(const Run& run, const TextOptions& options) {
   std::string text = head_text(run, options);
   for (const std::string& part :
        {cells_table(run, options), skipped_text(run, options), lives_table(run, options),
-        forced_text(run, options), changes_text(run, options)}) {
+        programs_text(run, options), forced_text(run, options), changes_text(run, options)}) {
     if (!part.empty()) text += part;
   }
   text += campaign_text(run, options);

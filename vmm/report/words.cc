@@ -39,6 +39,7 @@ std::string words_of(const std::optional<Expected>& expected) {
 }
 
 std::string words_of(const Life& life) {
+  if (life.unsupported) return life.complete ? "not on this kernel" : "not on this kernel, cut off";
   std::string outcome = life.violations == 0 ? "0 violations"
                         : life.violations == 1
                             ? "1 violation"

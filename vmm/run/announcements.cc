@@ -109,10 +109,10 @@ void Announcements::learn(const model::AddressSpace& space, const protocol::Mapp
   const bool vdso = name.starts_with("[vdso]");
   const bool known_soname = image::is_vdso_soname(seen.soname);
   if (vdso && known_soname) mapping.identified_by.emplace_back("content");
-  if (kernel_ && !seen.user_copy) mapping.identified_by.emplace_back("kernel image");
+  if (kernel_ && !seen.user_copy) mapping.identified_by.push_back("kernel image" + symbols_source_);
   if (const auto anchor = anchors_.find(name); anchor != anchors_.end() && seen.frames[0]) {
     if (*seen.frames[0] == anchor->second.frame) {
-      mapping.identified_by.emplace_back("kernel symbol");
+      mapping.identified_by.push_back("kernel symbol" + symbols_source_);
     } else {
       doubts.push_back(
           {name, fmt::format("announced at {:#x}, but its first page shows frame {:#x}, and the "

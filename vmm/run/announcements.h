@@ -58,6 +58,9 @@ class Announcements {
     anchors_.insert_or_assign(mapping, SymbolFrame{std::move(symbol), frame});
   }
 
+  /// Behind what is said to rest on symbols ("kernel image", "kernel symbol"); empty: a file's.
+  void set_symbols_source(std::string source) { symbols_source_ = std::move(source); }
+
   /// A Mapping message (checked) from the process that runs on `space`. Past the protocol's bound
   /// further ones are dropped. Processes may take turns: each has an announcement of its own.
   void add(const model::AddressSpace& space, const protocol::MappingClaim& claim);
@@ -108,6 +111,7 @@ class Announcements {
     arch::Frame frame{};
   };
   std::optional<KernelRange> kernel_;
+  std::string symbols_source_;
   std::map<std::string, SymbolFrame> anchors_;                            // by mapping name
   std::map<std::uint64_t, std::vector<protocol::MappingClaim>> pending_;  // by space id
   std::vector<protocol::MappingClaim> last_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -95,8 +96,23 @@ constexpr auto kUntried = std::to_array<Untried>({
     {"threads that race", asks_by<Call::Race>},
 });
 
+/// What can't be said of programs of the user's.
+std::vector<std::string> program_blind_spots() {
+  return {
+      "a system mapping that no process of the agent's own has, as a program's [uprobes], is not "
+      "known by its frames and not watched",
+      "system calls of programs are not seen, only what becomes of their mappings: which call it "
+      "was, and what it answered, is the program's word",
+      "pages of a mapping that nothing touched: absent is then not told from gone",
+  };
+}
+
 /// Of every lane: what none of them looks at, and what this plan does not try.
 void add_common(const RunRequest& request, std::vector<std::string>& spots) {
+  if (!request.programs.empty()) {
+    for (std::string& spot : program_blind_spots()) spots.push_back(std::move(spot));
+    return;
+  }
   spots.emplace_back(
       "that a system call was really made is the agent's word: a refusal and a call that was never "
       "made look the same from outside");
@@ -168,7 +184,7 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
     }
     spots.emplace_back("'dc zva' has no callback: it is reported once memory shows its zeroes");
   }
-  if (!run.counts.known_stores) {
+  if (!run.counts.known_stores && request.programs.empty()) {
     spots.emplace_back("no count of known stores in this run (--scenario control/stores)");
   }
   if (!run.counts.witness_stores) {

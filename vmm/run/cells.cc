@@ -44,7 +44,7 @@ Course::Course(const RunRequest& request, const model::Identities& identities)
   guest_.arch = request.arch;
   guest_.sealed = request.sealed;
   guest_.force = seal::force_of(request.kernel_arguments);
-  guest_.upstream = request.recipe.starts_with("upstream-");
+  guest_.any_version = request.recipe.starts_with("upstream-") || !request.ours;
   for (const scenario::PlanItem& item : request.plan) {
     if (item.scenario->kind != scenario::Kind::Cells) continue;
     report::Cell cell;
@@ -145,7 +145,10 @@ void Course::scenario_begin(const protocol::Scenario& scenario, const Totals& to
 
 void Course::scenario_end(const protocol::Scenario& scenario, const Totals& totals) {
   const std::string name = text_of(scenario.name);
-  if (scenario.status != 0) {
+  // Many a kernel runs no 32-bit programs, and that of a recipe of ours does.
+  const bool unsupported =
+      !request_.ours && name == "life/compat" && scenario.status == ENOEXEC && scenario.count == 0;
+  if (scenario.status != 0 && !unsupported) {
     finding("monitor", name,
             fmt::format("the agent could not run {}: {}", name, std::strerror(scenario.status)));
   }
@@ -154,6 +157,7 @@ void Course::scenario_end(const protocol::Scenario& scenario, const Totals& tota
     return;
   }
   life_->status = scenario.status;
+  life_->unsupported = unsupported;
   life_->count = scenario.count;
   life_->address_spaces = totals.spaces - life_start_.spaces;
   life_->user_entries = totals.user_entries - life_start_.user_entries;
@@ -414,8 +418,8 @@ std::string Course::against_skip(protocol::Skip reason) const {
   facts.operation = scenario::operation_named(active_->cell.operation);
   facts.form = scenario::form_named(active_->cell.form).value_or(scenario::Form::Whole);
   if (mapping) facts.pages = identities_.all()[*mapping].frames.size();
-  facts.our_guest = request_.expectations;
-  facts.must_exist = request_.expectations && must_exist(active_->cell.mapping);
+  facts.our_guest = request_.expectations && request_.ours;
+  facts.must_exist = facts.our_guest && must_exist(active_->cell.mapping);
   facts.enclosed = active_->enclosed;
   facts.kernel_has = kernel_has_;
   return objection_to(reason, facts);

@@ -115,6 +115,7 @@ Result<std::string> describe_run(const RunRequest& request) {
                      {"variant", request.variant},
                      {"expectations", request.expectations},
                      {"sealed", request.sealed},
+                     {"ours", request.ours},
                      {"control", request.control},
                      {"engine", engine::name_of(request.engine)},
                      {"mechanism", engine::name_of(request.mechanism)},
@@ -154,6 +155,7 @@ Result<RunRequest> parse_description(std::string_view text) {
   request.variant = members.text("variant");
   request.expectations = members.flag("expectations");
   request.sealed = members.flag("sealed");
+  request.ours = members.flag("ours");
   request.control = members.flag("control");
   request.engine = named(members, "engine", std::array{engine::Kind::Tcg, engine::Kind::Kvm});
   request.mechanism = named(

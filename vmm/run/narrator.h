@@ -22,6 +22,9 @@ class Narrator {
   Narrator(arch::Arch arch, const memory::Memory& memory, const image::Symbols* symbols)
       : arch_(arch), memory_(memory), symbols_(symbols) {}
 
+  /// Names of functions from now on.
+  void set_symbols(const image::Symbols* symbols) { symbols_ = symbols; }
+
   /// `code_root` translates the writer's pc: the root that it ran on, or arm64's TTBR1 root. Its
   /// code is read when it is told of for the first time, and kept: kernel text does not change.
   [[nodiscard]] report::EntryChange tell(const arch::AnyFormat& format,

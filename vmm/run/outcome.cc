@@ -24,7 +24,14 @@ constexpr std::array kEnds = {End::GuestReset,   End::GaveUp,       End::Deadlin
 std::string ending_text(const engine::Outcome& outcome, bool finished, const std::string& console) {
   if (outcome.end == End::GuestReset && finished) return "agent finished";
   if (console.find(kPanicText) != std::string::npos) return "kernel panic";
-  if (outcome.end == End::GuestReset) return "the machine reset before the agent was done";
+  if (outcome.end == End::GuestReset) {
+    // Its last words say why, if it had any.
+    constexpr std::string_view kAgent = "sealvisor-agent: ";
+    const std::size_t said = console.rfind(kAgent);
+    if (said == std::string::npos) return "the machine reset before the agent was done";
+    const std::size_t end = console.find_first_of("\r\n", said);
+    return "the agent gave up: " + console.substr(said + kAgent.size(), end - said - kAgent.size());
+  }
   std::string text = engine::name_of(outcome.end);
   if (!outcome.text.empty()) text += ": " + outcome.text;
   return text;
@@ -61,7 +68,9 @@ report::Run report_of(const RunRequest& request, Session& session, const engine:
   run.variant = request.variant;
   run.engine = engine::name_of(request.engine);
   run.sealed = request.sealed;
+  run.expectations = request.expectations;
   run.control = request.control;
+  run.ours = request.ours;
   run.kernel_path = request.kernel_image.string();
   run.ending.good = outcome.end == End::GuestReset && session.finished();
   run.lane = outcome.lane;  // what can't be seen depends on it

@@ -23,6 +23,7 @@ int body_size(Type type) {
     case Type::Hello:
       return sizeof(protocol::Hello);
     case Type::Mapping:
+    case Type::ProcessMapping:
       return sizeof(protocol::MappingClaim);
     case Type::MappingsEnd:
       return sizeof(protocol::MappingsEnd);
@@ -69,6 +70,14 @@ int body_size(Type type) {
       return sizeof(protocol::SequenceCall);
     case Type::SequenceEnd:
       return sizeof(protocol::SequenceEnd);
+    case Type::Piece:
+      return sizeof(protocol::Piece);
+    case Type::ProgramBegin:
+      return sizeof(protocol::ProgramBegin);
+    case Type::ProgramEnd:
+      return sizeof(protocol::ProgramEnd);
+    case Type::Process:
+      return sizeof(protocol::Process);
   }
   return -1;
 }
@@ -88,7 +97,10 @@ bool good_names(const Message& message) {
     case Type::Hello:
       return good_name(body.hello.release);
     case Type::Mapping:
+    case Type::ProcessMapping:
       return good_name(body.mapping.name);
+    case Type::Process:
+      return good_name(body.process.name);
     case Type::ScenarioBegin:
     case Type::ScenarioEnd:
       return good_name(body.scenario.name);
@@ -129,9 +141,41 @@ Status check_tampering(const protocol::Tampering& tampering) {
   return {};
 }
 
+/// Messages about the user's programs.
+Status check_program_bounds(const Message& message) {
+  const auto& body = message.body;
+  if (message.type == Type::Piece) {
+    const auto& piece = body.piece;
+    if (piece.bytes > protocol::kMaxPiece || piece.content > protocol::Content::Errors) {
+      return bad(
+          fmt::format("a piece of {} bytes of content {}, expected at most {} of a known one",
+                      piece.bytes, static_cast<unsigned>(piece.content), protocol::kMaxPiece));
+    }
+  }
+  const bool begin = message.type == Type::ProgramBegin;
+  if (begin || message.type == Type::ProgramEnd) {
+    const std::uint32_t index = begin ? body.program_begin.index : body.program_end.index;
+    if (index >= protocol::kMaxPrograms) {
+      return bad(fmt::format("program {}, expected below {}", index, protocol::kMaxPrograms));
+    }
+    if (!begin && body.program_end.outcome > protocol::ProgramOutcome::NotTraced) {
+      return bad(fmt::format("program outcome {}, expected a known one",
+                             static_cast<unsigned>(body.program_end.outcome)));
+    }
+  }
+  if (message.type == Type::Process && (body.process.event > protocol::ProcessEvent::Ended ||
+                                        body.process.mappings > protocol::kMaxMappings)) {
+    return bad(fmt::format("process event {} with {} mappings, expected a known one and at most {}",
+                           static_cast<unsigned>(body.process.event), body.process.mappings,
+                           protocol::kMaxMappings));
+  }
+  return {};
+}
+
 Status check_bounds(const Message& message) {
   const auto& body = message.body;
-  if (message.type == Type::Mapping) {
+  if (auto checked = check_program_bounds(message); !checked) return checked;
+  if (message.type == Type::Mapping || message.type == Type::ProcessMapping) {
     const auto& mapping = body.mapping;
     if (mapping.index >= protocol::kMaxMappings) {
       return bad(fmt::format("mapping index {}, expected below {}", mapping.index,

@@ -1,10 +1,12 @@
 #include "vmm/run/replay.h"
 
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "vmm/evidence/memory_view.h"
+#include "vmm/image/symbol_listing.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/run/outcome.h"
 
@@ -55,7 +57,14 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
   evidence::RecordedMemory memory(trace.shadow(),
                                   {memory::ram_base(request.arch), request.memory_bytes});
   ReadCheck check(trace, memory);
-  Session session(request, memory, symbols);
+  // As in the run: without a file of symbols the guest was asked for them.
+  std::optional<image::SymbolListing> listing;
+  if (request.symbols.empty()) {
+    auto made = image::SymbolListing::create();
+    if (!made) return made.error();
+    listing.emplace(std::move(made).value());
+  }
+  Session session(request, memory, symbols, std::move(listing));
   if (prepare) prepare(session);
   Replayed result;
   event::Event last{};

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "guest/scenario/plan_text.h"
+#include "guest/scenario/programs.h"
 #include "vmm/base/cpu_time.h"
 #include "vmm/base/resident.h"
 #include "vmm/engine/engine.h"
@@ -92,6 +93,9 @@ class Bridge final : public engine::Observer {
 /// The caller's words for the kernel, and those that scenarios of the plan need.
 std::string arguments_for(const RunRequest& request) {
   std::string arguments = request.kernel_arguments;
+  if (request.symbols.empty()) {
+    arguments += std::string(arguments.empty() ? "" : " ") + "sealvisor.symbols";
+  }
   if (request.arch != arch::Arch::X86_64) return arguments;
   for (const scenario::PlanItem& item : request.plan) {
     const std::string_view words = item.scenario->x86_boot_words;
@@ -102,6 +106,18 @@ std::string arguments_for(const RunRequest& request) {
 }
 
 }  // namespace
+
+std::string programs_text(std::span<const ProgramRequest> programs) {
+  std::string text = std::string(scenario::kProgramsHeader) + "\n";
+  for (const ProgramRequest& program : programs) {
+    text += fmt::format("program\nroot {}\nrun {}\n", program.root, program.run);
+    for (const std::string& argument : program.arguments) text += "arg " + argument + "\n";
+    for (const std::string& variable : program.environment) text += "env " + variable + "\n";
+    text += fmt::format("limit {}\noutput {}\n", program.limit_seconds, program.output_bytes);
+    if (!program.traced) text += "untraced\n";
+  }
+  return text;
+}
 
 Result<image::Initramfs> initramfs_for(const RunRequest& request) {
   std::string plan = std::string(scenario::kPlanHeader) + "\n";
@@ -135,13 +151,21 @@ Result<image::Initramfs> initramfs_for(const RunRequest& request) {
     if (!added) return added.error();
   }
   items.push_back(image::InitramfsItem::text("plan", std::move(plan), 0644));
+  if (!request.programs.empty()) {
+    items.push_back(image::InitramfsItem::text("programs", programs_text(request.programs), 0644));
+  }
+  items.insert(items.end(), request.payload.begin(), request.payload.end());
   return image::Initramfs::build(items);
 }
 
 Result<report::Run> run_one(const RunRequest& request) {
   const double cpu_first = thread_cpu_seconds();
-  auto kernel = image::probe_kernel(request.kernel_image, request.arch);
-  if (!kernel) return kernel.error();
+  std::shared_ptr<const image::KernelFile> kernel = request.kernel_file;
+  if (kernel == nullptr) {
+    auto opened = image::open_kernel(request.kernel_image, request.arch);
+    if (!opened) return opened.error();
+    kernel = std::make_shared<const image::KernelFile>(std::move(opened).value());
+  }
   std::optional<image::SymbolTable> symbols;
   if (!request.symbols.empty()) {
     auto loaded = image::SymbolTable::load(request.symbols);
@@ -161,7 +185,7 @@ Result<report::Run> run_one(const RunRequest& request) {
 
   engine::EngineConfig config;
   config.arch = request.arch;
-  config.kernel = request.kernel_image;
+  config.kernel = kernel->path();
   config.initramfs = initramfs->path();
   config.kernel_arguments = arguments_for(request);
   config.cpu_model = request.cpu_model;
@@ -180,6 +204,12 @@ Result<report::Run> run_one(const RunRequest& request) {
                     : engine::make_tcg_engine(config, request.memory_bytes);
   if (!engine) return engine.error();
 
+  std::optional<image::SymbolListing> listing;
+  if (request.symbols.empty()) {
+    auto made = image::SymbolListing::create();
+    if (!made) return made.error();
+    listing.emplace(std::move(made).value());
+  }
   std::unique_ptr<Recorder> recorder;
   if (!request.evidence_dir.empty()) {
     auto made = Recorder::create(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
@@ -189,7 +219,8 @@ Result<report::Run> run_one(const RunRequest& request) {
   Session session(request, recorder ? recorder->memory() : engine.value()->memory(),
                   recorder  ? recorder->symbols()
                   : symbols ? &*symbols
-                            : nullptr);
+                            : nullptr,
+                  std::move(listing));
   Bridge bridge(session, recorder.get(), request);
   const double cpu_before = thread_cpu_seconds();
   auto outcome = engine.value()->run(bridge);
@@ -198,6 +229,11 @@ Result<report::Run> run_one(const RunRequest& request) {
   const engine::Outcome& how = outcome.value();
   report::Run run = report_of(request, session, how, bridge.console());
   complete_from_file(run, request.symbols);
+  run.kernel_packing = kernel->packing();
+  if (symbols) {
+    run.symbols = kernel->path() == request.symbols ? std::string("of the image itself")
+                                                    : request.symbols.string();
+  }
   if (request.real) finish_real(request, bridge.real(), run);
   for (const engine::Cost& cost : how.costs) {
     run.costs.push_back({cost.name, cost.count, cost.microseconds});

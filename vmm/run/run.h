@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "vmm/engine/engine.h"
 #include "vmm/event/event.h"
 #include "vmm/image/initramfs.h"
+#include "vmm/image/kernel_image.h"
 #include "vmm/report/report.h"
 
 namespace sealvisor::run {
@@ -31,6 +34,18 @@ struct RealProgram {
   std::filesystem::path folder;
 };
 
+/// A program of the user's that the guest is to run (guest/scenario/programs.h).
+struct ProgramRequest {
+  std::string name;                    ///< In the report.
+  std::string root;                    ///< Its root folder in the guest.
+  std::string run;                     ///< Its image, seen from there.
+  std::vector<std::string> arguments;  ///< Behind its name. No line ends in them.
+  std::vector<std::string> environment;
+  std::uint32_t limit_seconds = 60;  ///< Of the guest's clock.
+  std::uint32_t output_bytes = 65'536;
+  bool traced = true;
+};
+
 /// What to boot, what to try in it, what to expect of it.
 struct RunRequest {
   arch::Arch arch{};
@@ -40,13 +55,18 @@ struct RunRequest {
   std::string variant;       ///< Of the recipe; part of the label; empty: the usual guest.
   bool expectations = true;  ///< False for a user's own image: nothing is known of it beforehand.
   bool sealed = false;       ///< What the recipe promises.
+  bool ours = true;          ///< False: an image of the user's, whose configuration is not known.
   bool control = false;      ///< A recipe whose lies must be found.
   std::filesystem::path kernel_image;
+  /// `kernel_image` as it was opened already; nullptr: run_one() does it.
+  std::shared_ptr<const image::KernelFile> kernel_file;
   std::filesystem::path symbols;    ///< vmlinux with a symbol table; empty: none.
   std::filesystem::path agent_dir;  ///< Holds init, dynamic, loader, helper32.
   std::filesystem::path plugin;     ///< The TCG plugin.
   std::vector<scenario::PlanItem> plan;
-  std::vector<std::string> left_out;  ///< What was asked for and can't be run, with why.
+  std::vector<std::string> left_out;          ///< What was asked for and can't be run, with why.
+  std::vector<ProgramRequest> programs;       ///< Run behind the plan, in order.
+  std::vector<image::InitramfsItem> payload;  ///< Their files; folders before what is in them.
   std::chrono::seconds deadline{120};
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string cpu_model;         ///< Empty: the default of the architecture.
@@ -78,6 +98,10 @@ struct RunRequest {
   /// empty.
   std::function<void(std::size_t)> advanced;
 };
+
+/// The list that the agent reads (guest/scenario/programs.h). Preconditions: within its bounds, and
+/// no word holds the end of a line or a NUL.
+[[nodiscard]] std::string programs_text(std::span<const ProgramRequest> programs);
 
 /// The guest's first file system for `request`: agent, helpers, plan.
 [[nodiscard]] Result<image::Initramfs> initramfs_for(const RunRequest& request);

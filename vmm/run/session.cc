@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "vmm/run/blind_spots.h"
+#include "vmm/run/piece.h"
 #include "vmm/run/protocol_reader.h"
 
 namespace sealvisor::run {
@@ -28,18 +30,22 @@ constexpr const char* kCampaign = "control/campaign";
 /// Violations of one look of which it is found out who made them: a hostile guest can make very
 /// many at once, and each takes a search.
 constexpr std::size_t kMostCauses = 256;
+/// Behind what rests on symbols that the guest lists itself.
+constexpr const char* kListed = " by kallsyms";
 }  // namespace
 
 Session::Session(const RunRequest& request, const memory::Memory& memory,
-                 const image::Symbols* symbols)
+                 const image::Symbols* symbols, std::optional<image::SymbolListing> listing)
     : request_(request),
       memory_(memory),
       symbols_(symbols),
+      listing_(std::move(listing)),
       copies_([&memory](Frame frame) { return memory.is_ram(frame); }),
       spaces_(mirror_, identities_),
       transients_(mirror_),
       announcements_(request.arch, memory, identities_),
       narrator_(request.arch, memory, symbols),
+      programs_(request, identities_, memory, narrator_),
       course_(request, identities_),
       stores_(mirror_),
       code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }),
@@ -52,11 +58,10 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
         return item.scenario->kind == scenario::Kind::Control;
       });
   if (controls) announcements_.expect_special();
-  course_.set_compare([this](Frame one, Frame other) { return differing_bytes(one, other); });
-  if (symbols_ != nullptr) {
-    course_.set_kernel_has(
-        [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
-  }
+  const auto compare = [this](Frame one, Frame other) { return differing_bytes(one, other); };
+  course_.set_compare(compare);
+  programs_.set_compare(compare);
+  use_symbols();
   if (request.timelines) timelines_.emplace(identities_);
   if (asks_for(kCampaign)) {
     campaign_.emplace(
@@ -65,12 +70,18 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
           const std::string text = narrator_.function_at(pc, false);
           return text.substr(0, text.find('+'));
         },
-        [this](Frame one, Frame other) { return differing_bytes(one, other); });
+        compare);
   }
   if (request.lifetime) {
     call_paths_.emplace(request.arch, kernel_code());
     lifetimes_.emplace(identities_, *call_paths_);
   }
+}
+
+void Session::use_symbols() {
+  if (symbols_ == nullptr) return;
+  course_.set_kernel_has(
+      [this](std::string_view name) { return symbols_->address_of(name).has_value(); });
 }
 
 std::optional<std::uint32_t> Session::differing_bytes(Frame one, Frame other) const {
@@ -146,7 +157,7 @@ void Session::judged(seal::Violation violation, Frame root, std::optional<std::u
                                      .late = late})) {
     return;
   }
-  if (sequences_.takes(violation)) return;
+  if (sequences_.takes(violation) || programs_.takes(violation)) return;
   if (lifetimes_ && Lifetimes::takes(violation)) return;
   if (violation.cause && violation.cause->pc != 0) {
     violation.text += "; by " + narrator_.function_at(violation.cause->pc, (violation.cause->flags &
@@ -243,6 +254,7 @@ void Session::on_event(const Event& event) {
     transients_.note(*spaces_.format(), change);
     if (event.kind != Kind::SlotWrite) continue;
     if (timelines_) timelines_->written(change);
+    if (programs_.active()) programs_.changed(change, code_root(event));
     if (course_.wants_change(change.space)) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));
     }
@@ -266,6 +278,7 @@ void Session::take_ended() {
     fork_children_.erase(end.space);
     if (lifetimes_) lifetimes_->on_end(end.space, end.placements);
     identities_.end_of(end.space);
+    programs_.ended(end.space);
     transients_.forget(end.space);
   }
 }
@@ -338,6 +351,7 @@ model::AddressSpace* Session::look(Frame root, const Event& moment) {
   note_transients(*space, seen, moment);
   if (timelines_) timelines_->looked(*spaces_.format(), *space, seen, now_);
   if (lifetimes_) lifetimes_->on_look(*space, seen, moment.kind == Kind::UserEntry);
+  programs_.looked(*space, seen, *spaces_.format(), mirror_);
   judge(*space, seen, moment);
   space->last_look = counts_.events;
   return space;
@@ -481,6 +495,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
   switch (message.type) {
     case Type::Hello:
       on_hello(message);
+      programs_.agents(space.id);
       break;
     case Type::Mapping:
       announcements_.add(space, message.body.mapping);
@@ -546,6 +561,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::ForkChild:
       on_fork_child(message, space);
+      programs_.agents(space.id);
       break;
     case Type::Bystander:
       on_bystander(message, space);
@@ -576,6 +592,15 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
     case Type::Bye:
       bye_ = true;
       break;
+    case Type::Piece:
+      on_piece(message.body.piece, space);
+      break;
+    case Type::ProgramBegin:
+    case Type::ProgramEnd:
+    case Type::ProcessMapping:
+    case Type::Process:
+      on_program(message, event, space);
+      break;
     case Type::Layout:
     case Type::Experiment:
     case Type::Samples:
@@ -593,6 +618,74 @@ void Session::on_sequence(const protocol::Message& message, const model::Address
   for (const std::string& text : wrong) {
     course_.finding("monitor", course_.where() + "/sequence", text);
   }
+}
+
+void Session::on_piece(const protocol::Piece& piece, const model::AddressSpace& space) {
+  auto bytes = read_piece(*spaces_.format(), memory_, space.root, piece);
+  if (!bytes) {
+    course_.finding("monitor", course_.where() + "/piece", bytes.error().message);
+    return;
+  }
+  if (piece.content == protocol::Content::Symbols) {
+    on_symbols(piece, bytes.value());
+  } else {
+    programs_.piece(piece.content, std::move(bytes).value());
+  }
+}
+
+void Session::on_symbols(const protocol::Piece& piece, const std::string& text) {
+  // Once, and before anything hostile runs: later ones teach nothing.
+  if (!listing_ || !identities_.empty()) return;
+  auto added = listing_->add(text);
+  if (added && piece.last == 0) return;
+  if (added && piece.status == 0) {
+    auto table = listing_->finish(request_.arch);
+    if (table) {
+      listed_.emplace(std::move(table).value());
+      symbols_ = &*listed_;
+      narrator_.set_symbols(symbols_);
+      use_symbols();
+      announcements_.set_symbols_source(kListed);
+      find_kernel_range();
+    } else {
+      no_symbols_ = table.error().message;
+    }
+  } else {
+    no_symbols_ =
+        added ? fmt::format("the guest has no /proc/kallsyms: {}", std::strerror(piece.status))
+              : added.error().message;
+  }
+  listing_.reset();
+}
+
+void Session::on_program(const protocol::Message& message, const Event& event,
+                         const model::AddressSpace& space) {
+  std::string wrong;
+  switch (message.type) {
+    case Type::ProgramBegin:
+      programs_.agents(space.id);
+      wrong = programs_.begin(message.body.program_begin);
+      if (wrong.empty() && request_.progress) {
+        request_.progress(request_.programs[message.body.program_begin.index].name);
+      }
+      break;
+    case Type::ProgramEnd:
+      wrong = programs_.end(message.body.program_end);
+      break;
+    case Type::ProcessMapping:
+      programs_.process_mapping(message.token, message.body.mapping);
+      break;
+    default:
+      on_process(message.body.process, event);
+      break;
+  }
+  if (!wrong.empty()) course_.finding("monitor", "program", wrong);
+}
+
+void Session::on_process(const protocol::Process& process, const Event& event) {
+  const auto root = programs_.process(process, spaces_, isolated_.has_value());
+  if (!root) return;
+  if (const model::AddressSpace* space = look(*root, event)) programs_.touched(*space);
 }
 
 void Session::on_store_block(const protocol::StoreBlock& block) {
@@ -886,7 +979,7 @@ void Session::check_inheritance(const model::AddressSpace& space) {
 
 void Session::check_identities(report::Run& run) const {
   // Of a kernel that we built we know where these are; else it is said beside the mapping only.
-  if (!run.ending.good || !request_.expectations || symbols_ == nullptr) return;
+  if (!run.ending.good || !request_.expectations || !request_.ours || symbols_ == nullptr) return;
   for (const char* name : {"[vdso]", "[vvar]"}) {
     const auto index = identities_.named(name);
     const bool backed = index && identities_.all()[*index].identified_by.size() > 1;
@@ -964,6 +1057,14 @@ void Session::finish(report::Run& run) {
   }
   course_.finish(run);
   finish_timelines(run);
+  programs_.finish(run);
+  // Of symbols from a file, who opened it says where they are from.
+  if (listed_) {
+    run.symbols =
+        fmt::format("{} functions that the guest lists in /proc/kallsyms", listed_->size());
+  } else if (symbols_ == nullptr) {
+    run.symbols = no_symbols_;
+  }
   const auto add = [&](std::string invariant, const std::string& what, std::string text) {
     run.findings.push_back(
         {fmt::format("{}/{}/{}/{}", arch::name_of(request_.arch), request_.recipe, what, invariant),

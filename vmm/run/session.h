@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "vmm/event/event.h"
+#include "vmm/image/symbol_listing.h"
 #include "vmm/image/symbols.h"
 #include "vmm/memory/memory.h"
 #include "vmm/model/mirror.h"
@@ -30,6 +31,7 @@
 #include "vmm/run/known.h"
 #include "vmm/run/lifetimes.h"
 #include "vmm/run/narrator.h"
+#include "vmm/run/programs.h"
 #include "vmm/run/recent_writes.h"
 #include "vmm/run/run.h"
 #include "vmm/run/sequences.h"
@@ -47,7 +49,9 @@ struct Commands {
 class Session {
  public:
   /// `memory` and `symbols` (nullptr: none) must outlive the session.
-  Session(const RunRequest& request, const memory::Memory& memory, const image::Symbols* symbols);
+  /// `listing`: where symbols go that the guest lists itself; nullopt: it is not asked for them.
+  Session(const RunRequest& request, const memory::Memory& memory, const image::Symbols* symbols,
+          std::optional<image::SymbolListing> listing = std::nullopt);
 
   /// One event, in order. The vCPU may be running.
   void on_event(const event::Event& event);
@@ -65,6 +69,8 @@ class Session {
   [[nodiscard]] const model::Spaces& spaces() const { return spaces_; }
   [[nodiscard]] const model::Identities& identities() const { return identities_; }
   [[nodiscard]] const CodeWatch& code() const { return code_; }
+  /// Those that it was given, or that the guest listed; nullptr: there are none yet.
+  [[nodiscard]] const image::Symbols* symbols() const { return symbols_; }
   /// The scenario that runs.
   [[nodiscard]] const std::string& where() const { return course_.where(); }
 
@@ -111,6 +117,8 @@ class Session {
   void rewalk_copies(arch::Frame root);
   void take_ended();
   [[nodiscard]] bool asks_for(std::string_view scenario) const;
+  /// What the kernel has is known once its symbols are.
+  void use_symbols();
   /// Every violation goes through here. `late`: Observation::late.
   void judged(seal::Violation violation, arch::Frame root = {},
               std::optional<std::uint64_t> late = std::nullopt);
@@ -127,6 +135,12 @@ class Session {
                        const event::Event& moment);
   void on_campaign(const protocol::Campaign& message, const model::AddressSpace& space);
   void on_tampering(const protocol::Tampering& message, const model::AddressSpace& space);
+  void on_piece(const protocol::Piece& piece, const model::AddressSpace& space);
+  void on_symbols(const protocol::Piece& piece, const std::string& text);
+  void on_process(const protocol::Process& process, const event::Event& event);
+  /// Messages about the user's programs.
+  void on_program(const protocol::Message& message, const event::Event& event,
+                  const model::AddressSpace& space);
   void on_tamper(const protocol::Tamper& tamper, const model::AddressSpace& space);
   void on_sequence(const protocol::Message& message, const model::AddressSpace& space);
   void on_store_block(const protocol::StoreBlock& block);
@@ -154,6 +168,8 @@ class Session {
   const RunRequest& request_;
   const memory::Memory& memory_;
   const image::Symbols* symbols_;
+  std::optional<image::SymbolListing> listing_;
+  std::optional<image::SymbolTable> listed_;  ///< What came of it.
   model::Mirror mirror_;
   model::TableCopies copies_;
   model::Identities identities_;
@@ -162,6 +178,7 @@ class Session {
   RecentWrites recent_;
   Announcements announcements_;
   Narrator narrator_;
+  Programs programs_;
   Course course_;
   StoreControl stores_;
   StoreControl code_stores_;
@@ -193,6 +210,7 @@ class Session {
   std::string first_mismatch_;
   bool rewalk_exhausted_ = false;
   std::string paging_refused_;
+  std::string no_symbols_ = "none: functions are addresses";
   std::optional<std::chrono::steady_clock::time_point> first_message_;
   std::optional<event::Event> run_end_;
   std::set<event::Limit> limits_;

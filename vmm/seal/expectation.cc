@@ -67,7 +67,7 @@ bool means(const Row& row, const Question& question, const Guest& guest) {
 /// Whether the table speaks of linux-source-7.3 7.3.4 too: it answers these the same, with the
 /// functions under other names (can_modify_vma is vma_is_sealed there, the head of sys_mremap is
 /// check_prep_vma). The rest was read in 6.12 only.
-bool is_upstreams(const Question& question) {
+bool is_of_any_version(const Question& question) {
   const scenario::Operation& operation = *question.operation;
   return (question.kind & (kVdso | kVvar)) != 0 && question.form != Form::Empty &&
          operation.by_default.bits != 0;
@@ -108,7 +108,7 @@ std::vector<const Row*> rows_for(const Question& question, const Guest& guest) {
 
 std::optional<report::Expected> expectation_of(const report::Cell& cell, const Guest& guest) {
   const auto question = question_of(cell);
-  if (!question || (guest.upstream && !is_upstreams(*question))) return std::nullopt;
+  if (!question || (guest.any_version && !is_of_any_version(*question))) return std::nullopt;
   const std::vector<const Row*> found = rows_for(*question, guest);
   if (found.empty()) return std::nullopt;
   const Row& row = *found.front();

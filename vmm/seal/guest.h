@@ -14,8 +14,9 @@ struct Guest {
   bool sealed = false;           ///< What its recipe promises.
   bool protection_keys = false;  ///< It has them on (x86-64, CR4.PKE).
   Force force = kAlways;         ///< proc_mem.force_override.
-  /// Of an upstream recipe: the table speaks only of what was compared with the source of 7.3.
-  bool upstream = false;
+  /// Of an upstream recipe, or of an image of the user's, whose version is not known: the table
+  /// speaks only of what both sources that were read, 6.12 and 7.3, answer the same.
+  bool any_version = false;
 };
 
 /// What the kernel's command line `arguments` says about forced writes; kAlways, the default of

@@ -21,7 +21,8 @@ const Finding* find(const Report& report, const std::string& id) {
 }
 
 TEST(Conclude, OrdersExitCodesFromBestToWorst) {
-  const std::vector<ExitCode> order = {ExitCode::AsExpected, ExitCode::Usage, ExitCode::HostLacks,
+  const std::vector<ExitCode> order = {ExitCode::AsExpected,  ExitCode::ProgramFailed,
+                                       ExitCode::Usage,       ExitCode::HostLacks,
                                        ExitCode::GuestFailed, ExitCode::Failed};
   for (std::size_t i = 0; i < order.size(); ++i) {
     for (std::size_t k = i; k < order.size(); ++k) {

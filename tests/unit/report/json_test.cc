@@ -66,8 +66,10 @@ Report whole_report() {
   audited.counts.witness_stores = 10;
   audited.counts.witness_differences = 0;
   audited.campaign = samples::campaign();
+  report::Run observed = samples::sealed_run();
+  observed.programs.push_back(samples::program());
   return conclude({samples::sealed_run(), audited, samples::unsealed_run(), samples::lying_run(),
-                   samples::failed_run()},
+                   samples::failed_run(), observed},
                   {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {});
 }
 
@@ -108,7 +110,7 @@ TEST(ReportJson, OtherVersionsAndWordsAreNotValid) {
   for (const std::string& text :
        {with("sealvisor-report-1", "sealvisor-report-2"), with("\"x86_64\"", "\"riscv\""),
         with("\"verdict\": \"held\"", "\"verdict\": \"perhaps\""),
-        with("\"exit_code\": 4", "\"exit_code\": 5"),
+        with("\"exit_code\": 4", "\"exit_code\": 6"),
         with("\"gva\": \"0x7ffff7fc1000\"", "\"gva\": \"7ffff7fc1000\"")}) {
     ASSERT_NE(text, good);
     names += " '" + documents.emplace_back(text).path().string() + "'";

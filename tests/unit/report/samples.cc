@@ -287,4 +287,37 @@ Run failed_run(arch::Arch arch) {
   return made;
 }
 
+Program program() {
+  Program made;
+  made.name = "tool";
+  made.command = {"/tool", "--word"};
+  made.outcome = Program::Outcome::Killed;
+  made.value = 11;
+  made.traced = true;
+  made.output = "binary \xff and text\n";
+  ProgramProcess process;
+  process.pid = 70;
+  process.image = "/tool";
+  process.bits = 64;
+  process.first = {{"[vdso]", 0x7ffff7fd0000, 0x7ffff7fd2000, true}};
+  process.last.emplace();
+  process.status = -11;
+  made.processes = {process, ProgramProcess{}};
+  ProgramSpace space;
+  space.id = 9;
+  space.pids = {70};
+  space.image = "/tool";
+  ProgramMapping mapping;
+  mapping.name = "[vdso]";
+  mapping.place = 0x7ffff7fd0000;
+  mapping.pages = mapping.seen = 2;
+  mapping.change = Change::Gone;
+  mapping.text = "2 of 2 pages";
+  mapping.changes.emplace_back().mapping = "[vdso]";
+  space.mappings = {mapping};
+  space.violations = {{"S1", "[vdso]", "is gone"}};
+  made.spaces = {space};
+  return made;
+}
+
 }  // namespace sealvisor::report::samples

@@ -42,4 +42,7 @@ namespace sealvisor::report::samples {
 /// A guest that panicked before its first cell was over.
 [[nodiscard]] Run failed_run(arch::Arch arch = arch::Arch::Arm64);
 
+/// A program of the user's whose [vdso] is gone, with each of its parts.
+[[nodiscard]] Program program();
+
 }  // namespace sealvisor::report::samples

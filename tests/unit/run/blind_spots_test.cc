@@ -43,6 +43,16 @@ TEST(BlindSpots, AreThoseOfTheArchitecture) {
   }
 }
 
+TEST(BlindSpots, OfProgramsAreTheirOwn) {
+  run::RunRequest request;
+  request.programs.emplace_back();
+  const auto spots = run::blind_spots(request, {});
+  EXPECT_THAT(spots, Contains(HasSubstr("is the program's word")));
+  // No option of `observe` would help.
+  EXPECT_THAT(spots, Not(Contains(HasSubstr("--full"))));
+  EXPECT_THAT(spots, Not(Contains(HasSubstr("--scenario"))));
+}
+
 TEST(BlindSpots, NameTheStoresToCodeThatEndTheGuest) {
   run::RunRequest request;
   request.engine = engine::Kind::Kvm;

@@ -32,6 +32,7 @@ TEST(Description, ComesBack) {
   request.kernel_arguments = "proc_mem.force_override=never";
   request.cpu_model = "host";
   request.step_check = true;
+  request.ours = false;
   request.leave_return = 3;
   request.timelines = true;
   scenario::PlanItem life;
@@ -56,6 +57,7 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.engine, request.engine);
   EXPECT_EQ(back.mechanism, request.mechanism);
   EXPECT_TRUE(back.expectations && back.sealed && back.control && back.step_check);
+  EXPECT_FALSE(back.ours);
   EXPECT_EQ(back.cpu_model, request.cpu_model);
   EXPECT_EQ(back.memory_bytes, request.memory_bytes);
   EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);

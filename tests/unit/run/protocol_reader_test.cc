@@ -106,6 +106,68 @@ const Bad kBad[] = {
     {"Unaligned", [](Message& m) { m.body.mapping.start += 8; }, "whole pages"},
     {"TooLong", [](Message& m) { m.body.mapping.end += 0x100000; }, "1 to 64"},
     {"Index", [](Message& m) { m.body.mapping.index = 1000; }, "index 1000"},
+    {"PieceBytes",
+     [](Message& m) {
+       m.type = Type::Piece;
+       m.length = sizeof(protocol::Piece);
+       m.body.piece = {};
+       m.body.piece.bytes = protocol::kMaxPiece + 1;
+     },
+     "a piece of 65537 bytes"},
+    {"PieceContent",
+     [](Message& m) {
+       m.type = Type::Piece;
+       m.length = sizeof(protocol::Piece);
+       m.body.piece = {};
+       m.body.piece.content = static_cast<protocol::Content>(9);
+     },
+     "of content 9"},
+    {"ProgramIndex",
+     [](Message& m) {
+       m.type = Type::ProgramBegin;
+       m.length = sizeof(protocol::ProgramBegin);
+       m.body.program_begin = {};
+       m.body.program_begin.index = protocol::kMaxPrograms;
+     },
+     "program 256"},
+    {"ProgramOutcome",
+     [](Message& m) {
+       m.type = Type::ProgramEnd;
+       m.length = sizeof(protocol::ProgramEnd);
+       m.body.program_end = {};
+       m.body.program_end.outcome = static_cast<protocol::ProgramOutcome>(5);
+     },
+     "outcome 5"},
+    {"ProcessEvent",
+     [](Message& m) {
+       m.type = Type::Process;
+       m.length = sizeof(protocol::Process);
+       m.body.process = {};
+       m.body.process.event = static_cast<protocol::ProcessEvent>(4);
+     },
+     "event 4"},
+    {"ProcessMappings",
+     [](Message& m) {
+       m.type = Type::Process;
+       m.length = sizeof(protocol::Process);
+       m.body.process = {};
+       m.body.process.mappings = protocol::kMaxMappings + 1;
+     },
+     "17 mappings"},
+    {"ProcessName",
+     [](Message& m) {
+       m.type = Type::Process;
+       m.length = sizeof(protocol::Process);
+       m.body.process = {};
+       m.body.process.name[0] = '\x07';
+     },
+     "printable"},
+    {"ProcessMappingRange",
+     [](Message& m) {
+       m.type = Type::ProcessMapping;
+       m.body.mapping.end = m.body.mapping.start;
+     },
+     "whole pages"},
     {"TouchedPages",
      [](Message& m) {
        m.type = Type::Touched;

@@ -71,6 +71,7 @@ State state_of(const Run& run, const Life& life) {
   if (any_new(findings)) return State::Finding;
   const bool good = life.violations == 0 && life.status == 0 && life.complete;
   if (!findings.empty()) return State::Open;
+  if (life.unsupported && life.complete) return State::Skipped;
   return good ? State::Good : State::Finding;
 }
 

@@ -28,8 +28,10 @@ std::string facts(const Run& run) {
          fact_unless_empty("watch", run.mechanism) +
          fact_unless_empty("promise", promise_words(run)) + fact("machine", machine_words(run)) +
          fact_unless_empty("start", start_words(run)) + fact("mappings", mappings_words(run)) +
+         (run.ours ? "" : fact_unless_empty("symbols", run.symbols)) +
          fact_unless_empty("campaign", campaign_words(run)) + fact("counts", counts_words(run)) +
-         fact_unless_empty("exits", costs_words(run)) + fact("image", run.kernel_path) + "</dl>\n";
+         fact_unless_empty("exits", costs_words(run)) + fact("image", run.kernel_path) +
+         fact_unless_empty("unpacked", run.kernel_packing) + "</dl>\n";
 }
 
 /// How the guest ended, unless that is as it must be.
