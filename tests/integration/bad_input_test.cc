@@ -16,6 +16,7 @@
 #include "arch/arch.h"
 #include "tests/integration/guest.h"
 #include "tests/integration/program.h"
+#include "tests/unit/image/compressed.h"
 #include "vmm/base/result.h"
 #include "vmm/engine/tcg/qemu/command_line.h"
 
@@ -48,6 +49,14 @@ const Row kRows[] = {
      {"{verify}", "--kernel", "{dir}/truncated"},
      kUsage,
      {"{dir}/truncated", "is truncated"}},
+    {"TruncatedCompressedKernel",
+     {"{verify}", "--kernel", "{dir}/truncated.gz"},
+     kUsage,
+     {"{dir}/truncated.gz", "its gzip data is cut off"}},
+    {"CompressedNonsense",
+     {"{verify}", "--kernel", "{dir}/text.gz"},
+     kUsage,
+     {"{dir}/text.gz (unpacked: gzip)", "is not a kernel image"}},
     {"KernelOfAnotherArchitecture",
      {"{verify}", "--kernel", "{other}"},
      kUsage,
@@ -149,6 +158,10 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
     const std::ofstream empty(dir / "empty");
     const std::string image = whole_file(kernel_);
     std::ofstream(dir / "truncated", std::ios::binary) << image.substr(0, image.size() / 2);
+    const std::string packed = image::test::compressed(image::Compression::Gzip, image);
+    std::ofstream(dir / "truncated.gz", std::ios::binary) << packed.substr(0, packed.size() / 2);
+    std::ofstream(dir / "text.gz", std::ios::binary)
+        << image::test::compressed(image::Compression::Gzip, std::string(4096, 'x'));
     fs::copy_file(kernel_, dir / "unreadable");
     ::chmod((dir / "unreadable").c_str(), 0);
     const std::string asked = "if [ \"$1\" = --version ]; then echo 'QEMU emulator version {}'; ";

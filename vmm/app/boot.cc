@@ -13,6 +13,7 @@
 #include "vmm/app/kernels.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
+#include "vmm/app/verify.h"
 #include "vmm/engine/engine.h"
 #include "vmm/engine/kvm/host.h"
 #include "vmm/image/initramfs.h"
@@ -51,15 +52,16 @@ class PanicWatch final : public engine::Observer {
 struct Kernel {
   arch::Arch arch{};
   fs::path image;
+  std::optional<image::KernelFile> opened{};  ///< An image of the user's: keeps `image` there.
 };
 
 Result<Kernel> choose_kernel(const BootOptions& options, const Places& places) {
   if (!options.machine.kernel.empty()) {
-    const auto image = options.archs.empty()
-                           ? image::probe_kernel(options.machine.kernel)
-                           : image::probe_kernel(options.machine.kernel, options.archs.front());
-    if (!image) return image.error();
-    return Kernel{image.value().arch, options.machine.kernel};
+    auto opened = open_image(options.machine, options.archs);
+    if (!opened) return opened.error();
+    Kernel kernel{opened.value().image().arch, opened.value().path()};
+    kernel.opened = std::move(opened).value();
+    return kernel;
   }
   arch::Arch arch = options.archs.empty() ? arch::Arch::X86_64 : options.archs.front();
   if (options.archs.empty() && options.machine.engine == engine::Kind::Kvm) {

@@ -70,6 +70,10 @@ std::vector<std::string> kernel_words(const VerifyOptions& options) {
     return words;
   }
   words = {"--kernel", "/" + place_of(kImageFolder, machine.kernel)};
+  if (machine.expect != Expect::Nothing) {
+    words.insert(words.end(),
+                 {"--expect", machine.expect == Expect::Sealed ? "sealed" : "unsealed"});
+  }
   if (!machine.symbols.empty()) {
     words.insert(words.end(), {"--symbols", "/" + place_of(kSymbolsFolder, machine.symbols)});
   }

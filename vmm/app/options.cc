@@ -9,6 +9,7 @@
 
 #include "bench/paired.h"
 #include "guest/scenario/plan.h"
+#include "guest/scenario/programs.h"
 #include "vmm/app/variants.h"
 #include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/host.h"
@@ -87,6 +88,8 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
       ->type_name("MECHANISM");
 }
 
+constexpr int kLongestDeadline = 86'400;
+
 /// Of each command that runs guests and judges them.
 void add_bundle(CLI::App& app, std::filesystem::path& bundle) {
   app.add_option("--bundle", bundle,
@@ -96,13 +99,71 @@ void add_bundle(CLI::App& app, std::filesystem::path& bundle) {
 }
 
 void add_deadline(CLI::App& app, std::chrono::seconds& deadline, const std::string& usual) {
-  static constexpr int kLongest = 86'400;
   app.add_option_function<int>(
          "--deadline",
          [&deadline](const int& seconds) { deadline = std::chrono::seconds(seconds); },
          fmt::format("most seconds for one guest (default {})", usual))
       ->type_name("SECONDS")
-      ->check(CLI::Range(1, kLongest));
+      ->check(CLI::Range(1, kLongestDeadline));
+}
+
+void add_expect(CLI::App& app, MachineOptions& machine) {
+  app.add_option_function<std::string>(
+         "--expect",
+         [&machine](const std::string& word) {
+           machine.expect = word == "sealed" ? Expect::Sealed : Expect::Unsealed;
+         },
+         "what that image must be, sealed or unsealed; without it only what it claims is held "
+         "against it")
+      ->check(CLI::IsMember({"sealed", "unsealed"}))
+      ->type_name("WHAT")
+      ->needs(app.get_option("--kernel"));
+}
+
+CLI::App* add_observe(CLI::App& app, ObserveOptions& observe, ArchWord& arch) {
+  CLI::App* sub =
+      app.add_subcommand("observe", "Run programs of your own in a guest, under full observation");
+  // The first word that is no option, and all behind it, is the program's.
+  sub->prefix_command();
+  sub->footer(
+      "What stands behind the options, or behind --, are the arguments of --payload's program.");
+  CLI::Option* payload =
+      sub->add_option("--payload", observe.payload,
+                      "a static program, or a folder with programs and their libraries")
+          ->type_name("FILE|DIR");
+  sub->add_option("--run", observe.run, "which program of the folder")
+      ->type_name("PROGRAM")
+      ->needs(payload);
+  sub->add_option("--scenarios", observe.scenarios,
+                  "a folder with programs and a file `scenarios` that says what must come of them")
+      ->type_name("DIR")
+      ->excludes(payload);
+  sub->add_option("--arch", arch.word, "x86_64 or arm64; default: what the programs are for")
+      ->check(CLI::IsMember({"x86_64", "arm64"}))
+      ->type_name("ARCH");
+  CLI::Option* recipe =
+      add_list(*sub, "--recipe", observe.recipes, "kernel recipe; may be repeated")
+          ->type_name("NAME");
+  add_machine(*sub, observe.machine);
+  sub->remove_option(sub->get_option("--scenario"));
+  sub->get_option("--kernel")->excludes(recipe);
+  add_expect(*sub, observe.machine);
+  sub->add_flag("--untraced", observe.untraced,
+                "do not follow the program by ptrace: for programs that use ptrace themselves");
+  sub->add_option("--limit", observe.limit_seconds, "seconds of the guest's clock for the program")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, kLongestDeadline))
+      ->capture_default_str();
+  sub->add_option("--output", observe.output_bytes,
+                  "most bytes that are kept of its output, and of its errors")
+      ->type_name("BYTES")
+      ->check(CLI::Range(1, static_cast<int>(scenario::kMaxProgramOutput)))
+      ->capture_default_str();
+  sub->add_option("--json", observe.json, "write the whole report to this file")->type_name("FILE");
+  add_deadline(*sub, observe.deadline, std::to_string(kGuestDeadline.count()));
+  sub->add_flag("--witness", observe.witness,
+                "audit mode: a second, independent witness of each table write (slow)");
+  return sub;
 }
 
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
@@ -124,6 +185,7 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
            "every variant (`sealvisor scenarios --variants` lists them)")
       ->type_name("NAME")
       ->excludes(sub->get_option("--kernel"));
+  add_expect(*sub, verify.machine);
   sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
   sub->add_option("--junit", verify.junit, "write it as JUnit XML, for CI systems")
       ->type_name("FILE");
@@ -462,6 +524,32 @@ Status complete_watched(const char* command, Options& options) {
   return {};
 }
 
+Status check_observe(const ObserveOptions& observe, const std::vector<std::string>& left) {
+  if (!left.empty() && left.front().starts_with("-") && left.front() != "-") {
+    return Error{ExitCode::Usage,
+                 fmt::format("no option {}; -- goes before arguments that look like one; see "
+                             "`sealvisor observe --help`",
+                             left.front())};
+  }
+  if (observe.payload.empty() && !observe.arguments.empty()) {
+    return Error{ExitCode::Usage, fmt::format("'{}' is an argument, and there is no --payload; see "
+                                              "`sealvisor observe --help`",
+                                              observe.arguments.front())};
+  }
+  if (observe.payload.empty() && observe.scenarios.empty()) {
+    return Error{ExitCode::Usage,
+                 "observe needs --payload or --scenarios; see `sealvisor observe --help`"};
+  }
+  if (auto fits = check_engine(observe.machine); !fits) return fits;
+  if (observe.machine.nested) {
+    return Error{ExitCode::Usage, "`sealvisor observe` takes --engine tcg or kvm"};
+  }
+  if (observe.witness && observe.machine.engine != engine::Kind::Tcg) {
+    return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor observe --help`"};
+  }
+  return {};
+}
+
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   text.erase(text.find_last_not_of(' ') + 1);
@@ -478,8 +566,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   app.require_subcommand(0, 1);
   app.footer(
       "Exit codes: 0 as expected, 1 an invariant or an expectation failed, 2 usage, 3 the host "
-      "lacks something, 4 a guest failed.");
+      "lacks something, 4 a guest failed, 5 a program of observe failed by its own account.");
   VerifyOptions verify;
+  ObserveOptions observe;
   BootOptions boot;
   BenchOptions bench;
   CompatOptions compat;
@@ -489,11 +578,13 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   ScenariosOptions scenarios;
   KernelWords words;
   ArchWord verify_arch;
+  ArchWord observe_arch;
   ArchWord boot_arch;
   ArchWord bench_arch;
   ArchWord compat_arch;
   ArchWord lifetime_arch;
   CLI::App* const verify_app = add_verify(app, verify, verify_arch);
+  CLI::App* const observe_app = add_observe(app, observe, observe_arch);
   CLI::App* const boot_app = add_boot(app, boot, boot_arch);
   CLI::App* const bench_app = add_bench(app, bench, bench_arch);
   CLI::App* const compat_app = add_compat(app, compat, compat_arch);
@@ -515,14 +606,20 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     return !arguments.empty() && one->check_name(arguments.front());
   });
   if (!arguments.empty() && !arguments.front().starts_with('-') && !known) {
-    return Error{ExitCode::Usage,
-                 fmt::format("no command '{}', expected verify, boot, bench, compat, lifetime, "
-                             "audit, trace, scenarios, doctor or kernel; see `sealvisor --help`",
-                             arguments.front())};
+    return Error{
+        ExitCode::Usage,
+        fmt::format("no command '{}', expected verify, observe, boot, bench, compat, lifetime, "
+                    "audit, trace, scenarios, doctor or kernel; see `sealvisor --help`",
+                    arguments.front())};
   }
+  // What is behind -- goes to the user's program as it is: the library takes words in brackets
+  // apart.
+  const bool observes = !arguments.empty() && arguments.front() == "observe";
+  const auto mark =
+      observes ? std::find(arguments.begin(), arguments.end(), "--") : arguments.end();
   try {
     // The library takes arguments from the back.
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    app.parse(std::vector<std::string>(std::make_reverse_iterator(mark), arguments.rend()));
   } catch (const CLI::CallForVersion&) {
     return Command(PrintOptions{std::string(kVersion) + "\n"});
   } catch (const CLI::Success&) {
@@ -582,6 +679,17 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       verify.recipes.assign(std::begin(kDefaultRecipes), std::end(kDefaultRecipes));
     }
     return Command(std::move(verify));
+  }
+  if (*observe_app) {
+    const std::vector<std::string> left = observe_app->remaining();
+    observe.arguments = left;
+    if (mark != arguments.end()) {
+      observe.arguments.insert(observe.arguments.end(), mark + 1, arguments.end());
+    }
+    if (auto good = check_observe(observe, left); !good) return good.error();
+    observe.archs = archs_of(observe_arch.word);
+    if (observe.recipes.empty()) observe.recipes = {kObservedRecipe};
+    return Command(std::move(observe));
   }
   if (*boot_app) {
     boot.archs = archs_of(boot_arch.word);

@@ -19,14 +19,17 @@
 
 namespace sealvisor::app {
 
-/// Most time for one guest of `verify`, if nothing else is asked for: with the default scenarios,
-/// in full. In an emulated host the longest scenarios of one kernel (a thousand processes) alone
-/// take minutes.
+/// Most time for one guest of `verify` or `observe`, if nothing else is asked for: with the default
+/// scenarios, in full. In an emulated host the longest scenarios of one kernel (a thousand
+/// processes) alone take minutes.
 inline constexpr std::chrono::seconds kGuestDeadline{120};
 inline constexpr std::chrono::seconds kFullDeadline{900};
 inline constexpr std::chrono::seconds kNestedGuestDeadline{600};
 
-/// What guest machine to use; shared by `verify` and `boot`.
+/// What is expected of an image of the user's.
+enum class Expect : std::uint8_t { Nothing, Sealed, Unsealed };
+
+/// What guest machine to use; shared by `verify`, `observe` and `boot`.
 struct MachineOptions {
   std::filesystem::path kernel;        ///< A user's own image; empty: recipes.
   std::filesystem::path symbols;       ///< Its vmlinux; empty: none.
@@ -37,6 +40,7 @@ struct MachineOptions {
   engine::Kind engine = engine::Kind::Tcg;
   engine::Mechanism mechanism = engine::Mechanism::Best;  ///< Kvm.
   bool nested = false;                                    ///< Kvm: in a host that QEMU emulates.
+  Expect expect = Expect::Nothing;                        ///< Of `kernel`.
 };
 
 struct VerifyOptions {
@@ -54,6 +58,22 @@ struct VerifyOptions {
   std::uint32_t leave_return = 0;  ///< 0: none.
   std::uint64_t seed = 1;          ///< Of scenarios that take one.
   std::uint32_t count = 0;         ///< Of these; 0: the usual one.
+};
+
+struct ObserveOptions {
+  MachineOptions machine;         ///< No scenarios.
+  std::vector<arch::Arch> archs;  ///< Empty: those that the payload has programs for.
+  std::vector<std::string> recipes;
+  std::filesystem::path payload;  ///< A program, or a folder; empty: scenarios.
+  std::string run;                ///< Which program of the folder; empty: the only one.
+  std::vector<std::string> arguments;
+  std::filesystem::path scenarios;                 ///< A folder with its list (program_file.h).
+  std::filesystem::path json;                      ///< Empty: none is written.
+  std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
+  std::uint32_t limit_seconds = 60;  ///< Of the guest's clock, for the program of the payload.
+  std::uint32_t output_bytes = 65'536;
+  bool witness = false;
+  bool untraced = false;
 };
 
 struct BootOptions {
@@ -138,15 +158,18 @@ struct PrintOptions {
   std::string text;
 };
 
-using Command = std::variant<VerifyOptions, BootOptions, BenchOptions, CompatOptions,
-                             LifetimeOptions, AuditOptions, TraceOptions, ScenariosOptions,
-                             DoctorOptions, KernelOptions, PrintOptions>;
+using Command = std::variant<VerifyOptions, ObserveOptions, BootOptions, BenchOptions,
+                             CompatOptions, LifetimeOptions, AuditOptions, TraceOptions,
+                             ScenariosOptions, DoctorOptions, KernelOptions, PrintOptions>;
 
 /// Recipes that `verify` runs if none is named.
 inline constexpr const char* kDefaultRecipes[] = {"lts-sealed", "lts-unsealed", "lying"};
 
 /// Recipes that `compat` and `lifetime` run if none is named: one is the control of the other.
 inline constexpr const char* kTwinRecipes[] = {"lts-sealed", "lts-unsealed"};
+
+/// The one that `observe` runs if none is named.
+inline constexpr const char* kObservedRecipe = "lts-sealed";
 
 /// Most layouts of a kernel that `bench --layouts` takes. Fewer than bench::kLeastPairs decide
 /// nothing.

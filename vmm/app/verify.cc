@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -64,19 +65,22 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
 
 Result<Prepared> prepare_image(const VerifyOptions& options, const Places& places) {
   const MachineOptions& machine = options.machine;
-  auto image = options.archs.empty() ? image::probe_kernel(machine.kernel)
-                                     : image::probe_kernel(machine.kernel, options.archs.front());
-  if (!image) return image.error();
-  run::RunRequest request = request_for(options, places, image.value().arch);
+  auto opened = open_image(machine, options.archs);
+  if (!opened) return opened.error();
+  const auto kernel = std::make_shared<const image::KernelFile>(std::move(opened).value());
+  run::RunRequest request = request_for(options, places, kernel->image().arch);
   request.recipe = machine.kernel.filename().string();
-  request.expectations = false;
+  request.expectations = machine.expect != Expect::Nothing;
+  request.sealed = machine.expect == Expect::Sealed;
+  request.ours = false;
   request.kernel_image = machine.kernel;
+  request.kernel_file = kernel;
   request.symbols = machine.symbols;
   if (!request.symbols.empty()) {
     if (auto loaded = image::SymbolTable::load(request.symbols); !loaded) return loaded.error();
-  } else if (image::SymbolTable::load(machine.kernel)) {
+  } else if (image::SymbolTable::load(kernel->path())) {
     // A vmlinux that was not stripped brings its own.
-    request.symbols = machine.kernel;
+    request.symbols = kernel->path();
   }
   Prepared prepared;
   prepared.requests.push_back(std::move(request));
@@ -243,6 +247,16 @@ ExitCode write_files(const VerifyOptions& options, const report::Report& report)
 }
 
 }  // namespace
+
+Result<image::KernelFile> open_image(const MachineOptions& machine,
+                                     const std::vector<arch::Arch>& archs) {
+  // The start-up code of a bzImage is what takes longest in the tcg lane. A CPU model of the user's
+  // may have what only that code turns on.
+  const bool inner = machine.engine == engine::Kind::Tcg && machine.cpu_model.empty();
+  return image::open_kernel(machine.kernel,
+                            archs.empty() ? std::nullopt : std::optional(archs.front()),
+                            inner ? image::BzImage::Inner : image::BzImage::AsItIs);
+}
 
 Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                          const VerifyTools& tools) {

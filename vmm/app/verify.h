@@ -11,6 +11,7 @@
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/progress.h"
+#include "vmm/image/kernel_image.h"
 #include "vmm/report/findings.h"
 #include "vmm/report/report.h"
 #include "vmm/run/run.h"
@@ -32,6 +33,11 @@ struct Prepared {
   std::vector<run::RunRequest> requests;
   std::vector<report::NotRun> not_run;
 };
+
+/// Opens the user's own image, for the architecture that was asked for if one was. In the tcg lane
+/// with its own CPU model a bzImage is unpacked as far as it can be.
+[[nodiscard]] Result<image::KernelFile> open_image(const MachineOptions& machine,
+                                                   const std::vector<arch::Arch>& archs);
 
 /// Finds kernels and makes plans. A kernel that is not built is a run that can't start. Errors
 /// (Usage): no such recipe, no such scenario, a kernel image that is none.

@@ -125,6 +125,50 @@ TEST(Options, ControlsOfTheKvmLane) {
   EXPECT_EQ(verify.leave_return, 2U);
 }
 
+TEST(Options, ObserveByDefaultTakesWhatThePayloadIsFor) {
+  const auto observe = parsed<ObserveOptions>("observe --payload tool");
+  EXPECT_EQ(observe.payload, "tool");
+  EXPECT_TRUE(observe.archs.empty());
+  EXPECT_TRUE(observe.arguments.empty());
+  EXPECT_THAT(observe.recipes, ElementsAre("lts-sealed"));
+  EXPECT_EQ(observe.deadline.count(), 120);
+  EXPECT_EQ(observe.limit_seconds, 60U);
+  EXPECT_FALSE(observe.untraced);
+}
+
+TEST(Options, ObserveTakesAllItsOptions) {
+  const auto observe = parsed<ObserveOptions>(
+      "observe --payload dir --run bin/tool --arch arm64 --recipe a --recipe b --untraced --limit "
+      "9 "
+      "--output 100 --json r.json --deadline 300 --memory 512 --witness");
+  EXPECT_EQ(observe.run, "bin/tool");
+  EXPECT_THAT(observe.archs, ElementsAre(Arch::Arm64));
+  EXPECT_THAT(observe.recipes, ElementsAre("a", "b"));
+  EXPECT_TRUE(observe.untraced);
+  EXPECT_EQ(observe.limit_seconds, 9U);
+  EXPECT_EQ(observe.output_bytes, 100U);
+  EXPECT_EQ(observe.json, "r.json");
+  EXPECT_EQ(observe.deadline.count(), 300);
+  EXPECT_EQ(observe.machine.memory_mib, 512U);
+  EXPECT_TRUE(observe.witness);
+  EXPECT_EQ(parsed<ObserveOptions>("observe --scenarios dir").scenarios, "dir");
+  EXPECT_EQ(parsed<ObserveOptions>("observe --payload p --kernel i --expect sealed").machine.expect,
+            Expect::Sealed);
+}
+
+/// From the first word that is no option on, as they are: words in brackets too.
+TEST(Options, ArgumentsOfAProgramReachItAsTheyAre) {
+  const auto arguments = [](const std::string& line) {
+    return parsed<ObserveOptions>("observe --payload p " + line).arguments;
+  };
+  EXPECT_THAT(arguments("unmap [vdso]"), ElementsAre("unmap", "[vdso]"));
+  EXPECT_THAT(arguments("verify --arch [a,b] -x"), ElementsAre("verify", "--arch", "[a,b]", "-x"));
+  EXPECT_THAT(arguments("-- --limit 3 [vdso]"), ElementsAre("--limit", "3", "[vdso]"));
+  EXPECT_THAT(arguments("-- -- x"), ElementsAre("--", "x"));
+  EXPECT_THAT(arguments("--"), ElementsAre());
+  EXPECT_THAT(arguments("- x"), ElementsAre("-", "x"));
+}
+
 TEST(Options, BenchByDefaultAsksWhatSealingCosts) {
   const auto bench = parsed<BenchOptions>("bench");
   EXPECT_THAT(bench.archs, ElementsAre(Arch::X86_64, Arch::Arm64));
@@ -269,6 +313,19 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --engine kvm-nested --html r", "need one --arch"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
+      {"verify --expect sealed", "requires --kernel"},
+      {"observe", "needs --payload or --scenarios"},
+      {"observe word", "there is no --payload"},
+      {"observe --payload p --limt 3", "no option --limt"},
+      {"observe --payload p --arch all", "all not in {x86_64,arm64}"},
+      {"observe --payload p --scenarios d", " excludes --"},
+      {"observe --run x", "requires --payload"},
+      {"observe --scenarios d -- word", "there is no --payload"},
+      {"observe --payload p --scenario s", "no option --scenario"},
+      {"observe --payload p --expect sealed", "requires --kernel"},
+      {"observe --payload p --kernel i --expect both", "both not in {sealed,unsealed}"},
+      {"observe --payload p --engine kvm-nested", "takes --engine tcg or kvm"},
+      {"observe --payload p --engine kvm --witness", "--witness is for --engine tcg"},
       {"bench --quick --full", " excludes --"},
       {"bench --layouts 3", "3 not in range"},
       {"bench --layouts 257", "257 not in range"},

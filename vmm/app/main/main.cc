@@ -18,6 +18,7 @@
 #include "vmm/app/kernels.h"
 #include "vmm/app/lifetime.h"
 #include "vmm/app/nested.h"
+#include "vmm/app/observe.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
 #include "vmm/app/scenarios.h"
@@ -68,6 +69,9 @@ struct Run {
     return apart([&] {
       return options.machine.nested ? app::verify_nested(options) : app::verify(options, command);
     });
+  }
+  int operator()(const app::ObserveOptions& options) const {
+    return apart([&] { return app::observe(options); });
   }
   int operator()(const app::BootOptions& options) const {
     return apart([&] { return app::boot(options); });

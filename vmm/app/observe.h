@@ -1,0 +1,35 @@
+// `sealvisor observe`: the user's own programs in a guest, under full observation.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vmm/app/options.h"
+#include "vmm/app/places.h"
+#include "vmm/app/program_file.h"
+#include "vmm/app/verify.h"
+#include "vmm/report/report.h"
+
+namespace sealvisor::app {
+
+/// Runs to do, and the scenarios that their programs are (empty: one program without a file).
+struct PreparedPrograms {
+  Prepared prepared;
+  std::vector<UserScenario> scenarios;
+  std::string file;  ///< Where they are from, for messages.
+};
+
+/// Reads the scenarios, gathers the payload for each guest, finds kernels. Errors (Usage) as of
+/// prepare(), gather_payload() and parse_scenarios().
+[[nodiscard]] Result<PreparedPrograms> prepare_programs(const ObserveOptions& options,
+                                                        const Places& places,
+                                                        const VerifyTools& tools);
+
+/// What the whole ends with: the report's exit code, unless that is AsExpected and a program that
+/// nothing was expected of ended otherwise than with exit status 0.
+[[nodiscard]] ExitCode exit_code_of_programs(const report::Report& report, bool scenarios);
+
+/// The whole command. Returns the exit code.
+[[nodiscard]] int observe(const ObserveOptions& options);
+
+}  // namespace sealvisor::app
