@@ -12,6 +12,8 @@
 
 #include "arch/disassembler.h"
 #include "vmm/app/lies.h"
+#include "vmm/app/observe.h"
+#include "vmm/app/program_file.h"
 #include "vmm/evidence/digest.h"
 #include "vmm/report/conclude.h"
 #include "vmm/report/findings.h"
@@ -72,6 +74,13 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   }
   report::Run run = std::move(replayed.value().run);
   annotate(run, evidence.request);
+  if (!evidence.request.program_file.empty()) {
+    const std::string& name = evidence.request.program_file_name;
+    const auto scenarios = parse_scenarios(evidence.request.program_file, name);
+    if (!scenarios) return Error{ExitCode::Failed, scenarios.error().message};
+    judge_scenarios(run, scenarios.value(), name);
+    result.programs_by_file = true;
+  }
   return run;
 }
 
@@ -103,8 +112,11 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs, Aud
   if (!known) return Error{ExitCode::Failed, known.error().message};
   auto not_run = report::not_run_of(recorded.value());
   if (!not_run) return not_run.error();
-  const report::Report computed =
+  report::Report computed =
       report::conclude(std::move(runs), std::move(not_run).value(), known.value());
+  const bool by_file = std::any_of(audit.runs.begin(), audit.runs.end(),
+                                   [](const auto& run) { return run.programs_by_file; });
+  computed.exit_code = exit_code_of_programs(computed, by_file);
   auto comparison =
       report::compare(recorded.value(), computed, same_disassembler(audit.checked.manifest));
   if (!comparison) return comparison.error();

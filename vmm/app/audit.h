@@ -41,8 +41,9 @@ struct Audit {
   struct RunResult {
     std::string name;  ///< "x86_64 lts-sealed", or its folder if not even that is known.
     std::uint64_t events = 0;
-    std::string divergence;        ///< See run::Replayed.
-    std::optional<Error> problem;  ///< Why its verdicts could not be computed.
+    std::string divergence;         ///< See run::Replayed.
+    std::optional<Error> problem;   ///< Why its verdicts could not be computed.
+    bool programs_by_file = false;  ///< A file of the user's said what must come of its programs.
   };
   evidence::Checked checked;
   std::vector<RunResult> runs;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "guest/scenario/programs.h"
+#include "vmm/app/bundle.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/payload.h"
@@ -20,6 +21,7 @@
 #include "vmm/app/write_file.h"
 #include "vmm/base/cpu_time.h"
 #include "vmm/report/conclude.h"
+#include "vmm/report/findings.h"
 #include "vmm/report/json.h"
 #include "vmm/report/text.h"
 
@@ -155,7 +157,10 @@ Result<PreparedPrograms> prepare_programs(const ObserveOptions& options, const P
   if (!options.scenarios.empty()) {
     const fs::path file = options.scenarios / kScenariosFile;
     result.file = file.string();
-    auto scenarios = load_scenarios(file);
+    auto text = read_scenarios(file);
+    if (!text) return text.error();
+    result.text = std::move(text).value();
+    auto scenarios = parse_scenarios(result.text, result.file);
     if (!scenarios) return scenarios.error();
     result.scenarios = std::move(scenarios).value();
   }
@@ -179,6 +184,8 @@ Result<PreparedPrograms> prepare_programs(const ObserveOptions& options, const P
     request.plan.clear();
     request.programs = found->second.programs;
     request.payload = found->second.items;
+    request.program_file = result.text;
+    request.program_file_name = result.file;
   }
   return result;
 }
@@ -193,7 +200,7 @@ ExitCode exit_code_of_programs(const report::Report& report, bool scenarios) {
   return report.exit_code;
 }
 
-int observe(const ObserveOptions& options) {
+int observe(const ObserveOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
   Interrupts interrupts;
@@ -216,6 +223,11 @@ int observe(const ObserveOptions& options) {
     request.shared_cpu_seconds = shared_cpu;
   }
   if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
+  auto bundle = Bundle::create(options.bundle, command);
+  if (!bundle) return fail(bundle.error());
+  if (auto attached = bundle.value().attach(prepared.value().prepared.requests); !attached) {
+    return fail(attached.error());
+  }
 
   std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
   report::Report report = run_all(std::move(prepared.value().prepared), tools, {}, *progress);
@@ -232,6 +244,11 @@ int observe(const ObserveOptions& options) {
       problem(written.error());
     }
   }
+  // Of programs of the user's nothing is known beforehand.
+  const std::string known =
+      fmt::format("{{\"schema\": \"{}\", \"findings\": []}}\n", report::kKnownFindingsSchema);
+  if (auto sealed = bundle.value().finish(report, known); !sealed) problem(sealed.error());
+  std::fputs(text_of(bundle.value(), report).c_str(), stderr);
   const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     problem(errno_error(ExitCode::HostLacks, "writing the report to standard output"));

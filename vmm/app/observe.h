@@ -17,6 +17,7 @@ struct PreparedPrograms {
   Prepared prepared;
   std::vector<UserScenario> scenarios;
   std::string file;  ///< Where they are from, for messages.
+  std::string text;  ///< What is in it.
 };
 
 /// Reads the scenarios, gathers the payload for each guest, finds kernels. Errors (Usage) as of
@@ -29,7 +30,7 @@ struct PreparedPrograms {
 /// nothing was expected of ended otherwise than with exit status 0.
 [[nodiscard]] ExitCode exit_code_of_programs(const report::Report& report, bool scenarios);
 
-/// The whole command. Returns the exit code.
-[[nodiscard]] int observe(const ObserveOptions& options);
+/// The whole command, as it was typed for the bundle. Returns the exit code.
+[[nodiscard]] int observe(const ObserveOptions& options, const std::string& command);
 
 }  // namespace sealvisor::app

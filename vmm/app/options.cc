@@ -160,6 +160,7 @@ CLI::App* add_observe(CLI::App& app, ObserveOptions& observe, ArchWord& arch) {
       ->check(CLI::Range(1, static_cast<int>(scenario::kMaxProgramOutput)))
       ->capture_default_str();
   sub->add_option("--json", observe.json, "write the whole report to this file")->type_name("FILE");
+  add_bundle(*sub, observe.bundle);
   add_deadline(*sub, observe.deadline, std::to_string(kGuestDeadline.count()));
   sub->add_flag("--witness", observe.witness,
                 "audit mode: a second, independent witness of each table write (slow)");

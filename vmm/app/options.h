@@ -69,6 +69,7 @@ struct ObserveOptions {
   std::vector<std::string> arguments;
   std::filesystem::path scenarios;                 ///< A folder with its list (program_file.h).
   std::filesystem::path json;                      ///< Empty: none is written.
+  std::filesystem::path bundle;                    ///< Empty: no evidence is kept.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   std::uint32_t limit_seconds = 60;  ///< Of the guest's clock, for the program of the payload.
   std::uint32_t output_bytes = 65'536;

@@ -343,7 +343,7 @@ Result<std::vector<UserScenario>> parse_scenarios(std::string_view text, std::st
   return Parser(text, name).run();
 }
 
-Result<std::vector<UserScenario>> load_scenarios(const std::filesystem::path& path) {
+Result<std::string> read_scenarios(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return errno_error(ExitCode::Usage, path.string());
   std::string text(kMostBytes + 1, '\0');
@@ -354,7 +354,13 @@ Result<std::vector<UserScenario>> load_scenarios(const std::filesystem::path& pa
     return Error{ExitCode::Usage,
                  fmt::format("{}: longer than {} bytes", path.string(), kMostBytes)};
   }
-  return parse_scenarios(text, path.string());
+  return text;
+}
+
+Result<std::vector<UserScenario>> load_scenarios(const std::filesystem::path& path) {
+  const auto text = read_scenarios(path);
+  if (!text) return text.error();
+  return parse_scenarios(text.value(), path.string());
 }
 
 void judge_scenarios(report::Run& run, const std::vector<UserScenario>& scenarios,

@@ -60,7 +60,10 @@ inline constexpr const char* kScenariosFile = "scenarios";
 [[nodiscard]] Result<std::vector<UserScenario>> parse_scenarios(std::string_view text,
                                                                 std::string_view name);
 
-/// The same of a file. Error (Usage): unreadable, or too long.
+/// The text of a file. Error (Usage): unreadable, or too long.
+[[nodiscard]] Result<std::string> read_scenarios(const std::filesystem::path& path);
+
+/// Both at once.
 [[nodiscard]] Result<std::vector<UserScenario>> load_scenarios(const std::filesystem::path& path);
 
 /// Adds a finding ("expectation") to `run` for each expectation that its programs do not meet.

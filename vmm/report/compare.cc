@@ -152,6 +152,13 @@ void leave_out_the_file(Json& run) {
   for (Json& cell : items_of(run, "cells")) {
     for (Json& change : items_of(cell, "changes")) forget(change);
   }
+  for (Json& program : items_of(run, "programs")) {
+    for (Json& space : items_of(program, "spaces")) {
+      for (Json& mapping : items_of(space, "mappings")) {
+        for (Json& change : items_of(mapping, "changes")) forget(change);
+      }
+    }
+  }
   for (Json& process : items_of(run, "processes")) {
     for (Json& moment : items_of(process, "timeline")) {
       if (const auto write = moment.find("write"); write != moment.end()) forget(*write);

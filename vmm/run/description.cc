@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "guest/scenario/plan_text.h"
+#include "guest/scenario/programs.h"
 #include "vmm/event/event.h"
 #include "vmm/evidence/digest.h"
 #include "vmm/evidence/members.h"
@@ -43,6 +44,56 @@ Result<Json> file_json(const fs::path& path) {
               {"sha256", evidence::hex(hasher.end())}};
 }
 
+/// Of each of the user's files: where it is in the guest, length and digest.
+Result<Json> payload_json(const RunRequest& request) {
+  Json files = Json::array();
+  for (const image::InitramfsItem& item : request.payload) {
+    if (item.kind != image::InitramfsItem::Kind::File) continue;
+    auto json = file_json(item.source);
+    if (!json) return json.error();
+    json.value()["name"] = item.path;
+    files.push_back(std::move(json).value());
+  }
+  return files;
+}
+
+Json programs_json(const RunRequest& request) {
+  Json programs = Json::array();
+  for (const ProgramRequest& program : request.programs) {
+    programs.push_back({{"name", program.name},
+                        {"root", program.root},
+                        {"run", program.run},
+                        {"arguments", program.arguments},
+                        {"environment", program.environment},
+                        {"limit_seconds", program.limit_seconds},
+                        {"output_bytes", program.output_bytes},
+                        {"traced", program.traced}});
+  }
+  return programs;
+}
+
+/// Of "programs".
+Result<std::vector<ProgramRequest>> programs_from(const Json& list) {
+  std::vector<ProgramRequest> programs;
+  for (const Json& one : list) {
+    evidence::Members members(one, "run: \"programs\"");
+    ProgramRequest program;
+    program.name = members.text("name");
+    program.root = members.text("root");
+    program.run = members.text("run");
+    program.arguments = members.texts("arguments", 2 * scenario::kMaxProgramWords);
+    program.environment = members.texts("environment", 2 * scenario::kMaxProgramWords);
+    program.limit_seconds =
+        static_cast<std::uint32_t>(members.number("limit_seconds", scenario::kMaxProgramSeconds));
+    program.output_bytes =
+        static_cast<std::uint32_t>(members.number("output_bytes", scenario::kMaxProgramOutput));
+    program.traced = members.flag("traced");
+    if (auto good = members.status(); !good) return good.error();
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
 Result<Json> files_json(const RunRequest& request) {
   Json files = Json::object();
   struct File {
@@ -59,6 +110,9 @@ Result<Json> files_json(const RunRequest& request) {
     if (!json) return json.error();
     files[file.name] = std::move(json).value();
   }
+  auto payload = payload_json(request);
+  if (!payload) return payload.error();
+  files["payload"] = std::move(payload).value();
   return files;
 }
 
@@ -130,7 +184,10 @@ Result<std::string> describe_run(const RunRequest& request) {
                      {"leave_return", request.leave_return},
                      {"timelines", request.timelines},
                      {"files", std::move(files).value()},
-                     {"plan", std::move(plan)}};
+                     {"plan", std::move(plan)},
+                     {"programs", programs_json(request)},
+                     {"program_file", request.program_file},
+                     {"program_file_name", request.program_file_name}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -171,6 +228,9 @@ Result<RunRequest> parse_description(std::string_view text) {
   request.leave_return = static_cast<std::uint32_t>(members.number("leave_return", UINT32_MAX));
   request.timelines = members.flag("timelines");
   const auto lines = members.texts("plan", scenario::kMaxPlanItems);
+  const Json* const programs = members.array("programs", scenario::kMaxProgramCount);
+  request.program_file = members.text("program_file");
+  request.program_file_name = members.text("program_file_name");
   if (request.memory_bytes == 0 || request.memory_bytes % (2ULL << 20) != 0) {
     members.refuse("memory_bytes", "a multiple of 2 MiB");
   }
@@ -178,6 +238,9 @@ Result<RunRequest> parse_description(std::string_view text) {
   auto plan = plan_from(lines);
   if (!plan) return plan.error();
   request.plan = std::move(plan).value();
+  auto asked = programs_from(*programs);
+  if (!asked) return asked.error();
+  request.programs = std::move(asked).value();
   auto symbols = symbols_from(json.value());
   if (!symbols) return symbols.error();
   request.symbols = std::move(symbols).value();

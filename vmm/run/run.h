@@ -67,6 +67,10 @@ struct RunRequest {
   std::vector<std::string> left_out;          ///< What was asked for and can't be run, with why.
   std::vector<ProgramRequest> programs;       ///< Run behind the plan, in order.
   std::vector<image::InitramfsItem> payload;  ///< Their files; folders before what is in them.
+  /// For the evidence: the text of the file that says what must come of the programs, and its name
+  /// in messages; empty: there is none.
+  std::string program_file;
+  std::string program_file_name;
   std::chrono::seconds deadline{120};
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string cpu_model;         ///< Empty: the default of the architecture.

@@ -81,6 +81,18 @@ void complete_from_file(report::Run& run, const std::filesystem::path& vmlinux) 
     for (report::Cell& cell : run.cells) {
       for (report::EntryChange& change : cell.changes) name(change);
     }
+    for (report::Sequence& sequence : run.sequences) {
+      for (report::SequenceCall& call : sequence.calls) {
+        for (report::EntryChange& change : call.changes) name(change);
+      }
+    }
+    for (report::Program& program : run.programs) {
+      for (report::ProgramSpace& space : program.spaces) {
+        for (report::ProgramMapping& mapping : space.mappings) {
+          for (report::EntryChange& change : mapping.changes) name(change);
+        }
+      }
+    }
     for (report::Process& process : run.processes) {
       for (report::Moment& moment : process.timeline) {
         if (moment.write) name(*moment.write);

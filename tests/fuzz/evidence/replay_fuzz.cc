@@ -34,6 +34,10 @@ run::RunRequest request_of(std::uint8_t choice) {
   if ((choice & 16) != 0) add("control/stores");
   if ((choice & 32) != 0) add("control/tamper-entry");
   if ((choice & 64) != 0) add("control/stores-code");
+  if ((choice & 128) != 0) {
+    request.programs.resize(2);
+    request.programs[0].name = request.programs[1].name = "program";
+  }
   return request;
 }
 

@@ -140,7 +140,7 @@ TEST(Options, ObserveTakesAllItsOptions) {
   const auto observe = parsed<ObserveOptions>(
       "observe --payload dir --run bin/tool --arch arm64 --recipe a --recipe b --untraced --limit "
       "9 "
-      "--output 100 --json r.json --deadline 300 --memory 512 --witness");
+      "--output 100 --json r.json --bundle b --deadline 300 --memory 512 --witness");
   EXPECT_EQ(observe.run, "bin/tool");
   EXPECT_THAT(observe.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(observe.recipes, ElementsAre("a", "b"));
@@ -148,6 +148,7 @@ TEST(Options, ObserveTakesAllItsOptions) {
   EXPECT_EQ(observe.limit_seconds, 9U);
   EXPECT_EQ(observe.output_bytes, 100U);
   EXPECT_EQ(observe.json, "r.json");
+  EXPECT_EQ(observe.bundle, "b");
   EXPECT_EQ(observe.deadline.count(), 300);
   EXPECT_EQ(observe.machine.memory_mib, 512U);
   EXPECT_TRUE(observe.witness);

@@ -71,7 +71,7 @@ struct Run {
     });
   }
   int operator()(const app::ObserveOptions& options) const {
-    return apart([&] { return app::observe(options); });
+    return apart([&] { return app::observe(options, command); });
   }
   int operator()(const app::BootOptions& options) const {
     return apart([&] { return app::boot(options); });
