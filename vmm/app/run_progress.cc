@@ -9,6 +9,7 @@ namespace {
 // In cells, about: what was seen of tcg guests on both architectures.
 constexpr double kBoot = 100;
 constexpr double kProcessesInACell = 4;  ///< Of scenarios that make processes.
+constexpr double kProgram = 100;         ///< One of the user's: it may do anything.
 
 bool has_cells(const run::RunRequest& request) {
   return std::any_of(request.plan.begin(), request.plan.end(), [](const scenario::PlanItem& item) {
@@ -31,11 +32,16 @@ Work work_of(const run::RunRequest& request) {
     all.count += work.count;
     all.weight += work.weight;
   }
+  if (!count_cells) all.count += request.programs.size();
+  all.weight += kProgram * static_cast<double>(request.programs.size());
   return all;
 }
 
 const char* counted_in(std::span<const run::RunRequest> requests) {
-  return std::any_of(requests.begin(), requests.end(), has_cells) ? "cells" : "scenarios";
+  if (std::any_of(requests.begin(), requests.end(), has_cells)) return "cells";
+  const bool programs = std::any_of(requests.begin(), requests.end(),
+                                    [](const auto& request) { return !request.programs.empty(); });
+  return programs ? "programs" : "scenarios";
 }
 
 RunProgress::RunProgress(Progress& progress, const run::RunRequest& request)
@@ -46,6 +52,10 @@ RunProgress::RunProgress(Progress& progress, const run::RunRequest& request)
   for (const scenario::PlanItem& item : request.plan) {
     const Work work = work_of(item, count_cells);
     sum = {sum.count + work.count, sum.weight + work.weight};
+    after_.push_back(sum);
+  }
+  for (std::size_t i = 0; i < request.programs.size(); ++i) {
+    sum = {sum.count + (count_cells ? 0U : 1U), sum.weight + kProgram};
     after_.push_back(sum);
   }
 }

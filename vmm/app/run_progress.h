@@ -16,9 +16,9 @@ struct Work {
   double weight = 0;
 };
 
-/// Cells are counted; where a plan has none, its scenarios.
+/// Cells are counted; where a plan has none, its scenarios and the user's programs.
 [[nodiscard]] Work work_of(const run::RunRequest& request);
-/// "cells", or "scenarios".
+/// "cells"; without any "programs" if there are some of the user's, else "scenarios".
 [[nodiscard]] const char* counted_in(std::span<const run::RunRequest> requests);
 
 /// Passes on how far a run is. Whatever it did not get to counts as done when this ends.

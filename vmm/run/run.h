@@ -98,8 +98,8 @@ struct RunRequest {
   /// re-walk must notice. Empty in every real run.
   std::function<void(event::Event&)> mutate;
   std::function<void(std::string_view)> progress;  ///< One line at a time; may be empty.
-  /// How many items of the plan are done, as the agent says; first with 0, when it is up. May be
-  /// empty.
+  /// How many items of the plan, and of the programs behind it, are done, as the agent says; first
+  /// with 0, when it is up. May be empty.
   std::function<void(std::size_t)> advanced;
 };
 

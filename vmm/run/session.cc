@@ -671,6 +671,7 @@ void Session::on_program(const protocol::Message& message, const Event& event,
       break;
     case Type::ProgramEnd:
       wrong = programs_.end(message.body.program_end);
+      item_done();
       break;
     case Type::ProcessMapping:
       programs_.process_mapping(message.token, message.body.mapping);
@@ -713,7 +714,7 @@ void Session::on_tamper(const protocol::Tamper& tamper, const model::AddressSpac
 }
 
 void Session::item_done() {
-  items_done_ = std::min(items_done_ + 1, request_.plan.size());
+  items_done_ = std::min(items_done_ + 1, request_.plan.size() + request_.programs.size());
   if (request_.advanced) request_.advanced(items_done_);
 }
 

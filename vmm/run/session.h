@@ -91,7 +91,7 @@ class Session {
   void dispatch(const protocol::Message& message, const event::Event& event,
                 model::AddressSpace& space);
   void on_hello(const protocol::Message& message);
-  /// An item of the plan came to its end.
+  /// An item of the plan, or a program of the user's, came to its end.
   void item_done();
   void on_mappings_end(const protocol::Message& message, const event::Event& event,
                        model::AddressSpace& space);

@@ -197,6 +197,10 @@ TEST_F(ProgressTest, WhereThereAreNoCellsScenariosAreCounted) {
   const std::vector<run::RunRequest> scenarios = {request_with({"life/fork", "life/exec"})};
   EXPECT_EQ(work_of(scenarios[0]).count, 2U);
   EXPECT_STREQ(counted_in(scenarios), "scenarios");
+  std::vector<run::RunRequest> programs(1);
+  programs[0].programs.resize(3);
+  EXPECT_STREQ(counted_in(programs), "programs");
+  EXPECT_EQ(work_of(programs[0]).count, 3U);
   const std::vector<run::RunRequest> cells = {request_with({"life/fork", "munmap/whole"})};
   EXPECT_STREQ(counted_in(cells), "cells");
 }
