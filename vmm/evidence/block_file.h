@@ -22,7 +22,7 @@ namespace sealvisor::evidence {
 /// First bytes of a trace, with the version of its format behind them.
 inline constexpr std::string_view kTraceMagic = "SLVTRACE";
 /// Raised with every change of the blocks or of the records in them.
-inline constexpr std::uint32_t kTraceVersion = 5;
+inline constexpr std::uint32_t kTraceVersion = 6;
 inline constexpr std::size_t kTraceHeadBytes = 16;
 
 /// A block is written once it has this many bytes before compression.

@@ -76,6 +76,15 @@ bool is_sound(const Event& event) {
          event.aux <= static_cast<std::uint64_t>(event::Limit::UnfollowedStore);
 }
 
+/// Whether the old value is event::user_instructions().
+bool in_old_value(Kind kind) { return kind == Kind::UserEntry || kind == Kind::Doorbell; }
+
+/// Whether event::user_instructions() says anything of such an event.
+bool tells_user(Kind kind) {
+  return in_old_value(kind) || kind == Kind::RootLoad || kind == Kind::SlotWrite ||
+         kind == Kind::ContentWrite;
+}
+
 Error bad(std::string text) { return Error{ExitCode::Failed, std::move(text)}; }
 
 Error too_many_frames() {
@@ -114,15 +123,21 @@ std::uint64_t NumberList::place(std::uint64_t value) {
 }
 
 std::uint64_t TraceState::expected_old(const Event& event) const {
+  if (in_old_value(event.kind)) return user;
   const bool memory = event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite;
   return memory ? shadow.word(Gpa{event.gpa})
                 : last[static_cast<std::uint8_t>(event.kind)].old_value;
+}
+
+std::uint64_t TraceState::expected_aux(Kind kind) const {
+  return tells_user(kind) && !in_old_value(kind) ? user : last[static_cast<std::uint8_t>(kind)].aux;
 }
 
 bool TraceState::take(const Event& event) {
   last[static_cast<std::uint8_t>(event.kind)] = {event.gpa, event.old_value, event.new_value,
                                                  event.aux};
   icount = event.icount;
+  if (tells_user(event.kind)) user = event::user_instructions(event);
   return shadow.apply(event);
 }
 
@@ -144,7 +159,7 @@ bool TraceEncoder::event(const Event& event, std::vector<std::byte>& to) {
   out.number(folded(event.gpa - last.gpa));
   out.number(event.old_value ^ state_.expected_old(event));
   out.number(event.new_value);
-  out.number(folded(event.aux - last.aux));
+  out.number(folded(event.aux - state_.expected_aux(event.kind)));
   return state_.take(event);
 }
 
@@ -212,7 +227,7 @@ Result<Record> TraceDecoder::event(std::uint64_t shape, WireReader& from) {
   event.gpa = last.gpa + unfolded(from.number());
   event.old_value = from.number() ^ state_.expected_old(event);
   event.new_value = from.number();
-  event.aux = last.aux + unfolded(from.number());
+  event.aux = state_.expected_aux(event.kind) + unfolded(from.number());
   if (!from.good()) return bad("cut off within an event");
   if (!is_sound(event)) {
     return bad(fmt::format("an event of kind {}, level {} and number {:#x}, which no engine has",

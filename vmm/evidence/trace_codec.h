@@ -81,12 +81,15 @@ struct TraceState {
   };
   /// What an event's old value is if it is what the trace told before.
   [[nodiscard]] std::uint64_t expected_old(const event::Event& event) const;
+  /// What an event's aux is written as the difference to.
+  [[nodiscard]] std::uint64_t expected_aux(event::Kind kind) const;
   /// Takes `event` in. False: it tells of more frames than a trace may hold.
   [[nodiscard]] bool take(const event::Event& event);
 
   Shadow shadow;
   std::array<Last, 256> last{};
   std::uint64_t icount = 0;
+  std::uint64_t user = 0;  ///< event::user_instructions() of the last event that tells it.
   std::uint64_t read_gpa = 0;
   NumberList shapes;
   NumberList pcs;
