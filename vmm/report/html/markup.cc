@@ -28,6 +28,22 @@ std::size_t sequence_at(std::string_view text) {
   return overlong || outside || no_character ? 0 : length;
 }
 
+/// Whether the sequence at the front of `text`, whole and of `length` bytes, is a control character
+/// (C0, DEL, C1), ends a line, or turns the direction of what comes behind it (Unicode 15, UAX #9):
+/// what stands beside it would be read otherwise.
+bool is_control(std::string_view text, std::size_t length) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (length == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (length == 2) {
+    return (byte(0) == 0xC2 && byte(1) < 0xA0) || (byte(0) == 0xD8 && byte(1) == 0x9C);  // U+061C
+  }
+  if (length != 3 || byte(0) != 0xE2) return false;
+  if (byte(1) == 0x80) {  // U+200E, U+200F, U+2028 to U+202E
+    return byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xA8 && byte(2) <= 0xAE);
+  }
+  return byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9;  // U+2066 to U+2069
+}
+
 }  // namespace
 
 std::string escape(std::string_view text) {
@@ -35,8 +51,7 @@ std::string escape(std::string_view text) {
   while (!text.empty()) {
     const std::size_t length = sequence_at(text);
     const char c = text.front();
-    const bool control = length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7F);
-    if (length == 0 || control) {
+    if (length == 0 || is_control(text, length)) {
       result += c == '\n' || c == '\t' ? " " : kReplacement;
     } else if (c == '&') {
       result += "&amp;";

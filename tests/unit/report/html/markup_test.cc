@@ -16,6 +16,18 @@ TEST(Markup, TextIsNoMarkup) {
             "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xa7");
 }
 
+TEST(Markup, TextStaysInItsPlaceAndInItsOrder) {
+  const std::string one = "\xEF\xBF\xBD";
+  EXPECT_EQ(escape("a\x7f"), "a" + one);
+  EXPECT_EQ(escape("\xc2\x80 \xc2\x9b[2J \xc2\x9f"), one + " " + one + "[2J " + one);  // C1
+  EXPECT_EQ(escape("\xe2\x80\xae dleh \xe2\x80\xac"), one + " dleh " + one);  // U+202E, U+202C
+  EXPECT_EQ(escape("\xe2\x81\xa7\xe2\x81\xa9\xe2\x80\x8f\xd8\x9c"), one + one + one + one);
+  EXPECT_EQ(escape("\xe2\x80\xa8"), one);  // ends a line
+  // Their neighbours are text.
+  EXPECT_EQ(escape("\xc2\xa0\xe2\x80\x8d\xe2\x80\xaf\xe2\x80\xa7\xe2\x81\xa5\xe2\x81\xaa\xd8\x9b"),
+            "\xc2\xa0\xe2\x80\x8d\xe2\x80\xaf\xe2\x80\xa7\xe2\x81\xa5\xe2\x81\xaa\xd8\x9b");
+}
+
 TEST(Markup, BytesThatAreNoTextAreReplaced) {
   const std::string one = "\xEF\xBF\xBD";
   EXPECT_EQ(escape("\xff"), one);
