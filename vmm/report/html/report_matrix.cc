@@ -97,7 +97,7 @@ std::vector<MatrixRow> rows_of(const Report& report) {
     }
     for (const Life& life : of.lives) {
       matrix.put("processes", life.name, run,
-                 {run_id(run) + "-lives", words_of(life), state_of(of, life)});
+                 {run_id(run) + "-lives", outcome_words(of, life), state_of(of, life)});
     }
   }
   return matrix.take();

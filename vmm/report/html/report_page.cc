@@ -48,6 +48,7 @@ means that change, as in a time namespace.</li>
 did not get there. Never counted as held.</li>
 <li><span class="other">lie caught</span>: a control kernel lied where it is documented to, and was
 found out.</li>
+<li><em>new finding</em> or <em>known finding</em> behind any of them: the findings say more of it.</li>
 <li><span class="note">skipped</span>: there is no such form, or no such mapping.</li>
 </ul>
 <p>A process is an address space that user mode ran on: up to its next exec or its end. Places in time

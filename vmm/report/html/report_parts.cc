@@ -6,6 +6,7 @@
 
 #include "vmm/report/finding_ids.h"
 #include "vmm/report/html/markup.h"
+#include "vmm/report/words.h"
 
 namespace sealvisor::report::html {
 
@@ -29,6 +30,12 @@ std::vector<const Finding*> findings_about(const Run& run, const Cell& cell) {
 bool any_new(const std::vector<const Finding*>& findings) {
   return std::any_of(findings.begin(), findings.end(),
                      [](const Finding* finding) { return !finding->known; });
+}
+
+/// What colour and place say of findings, in words: who sees neither is told too.
+const char* finding_words(const std::vector<const Finding*>& findings) {
+  if (findings.empty()) return "";
+  return any_new(findings) ? ", new finding" : ", known finding";
 }
 
 }  // namespace
@@ -111,11 +118,14 @@ const char* style_of(State state) {
 }
 
 std::string verdict_words(const Run& run, const Cell& cell) {
-  std::string words = name_of(cell.verdict);
+  const std::string words = name_of(cell.verdict);
   if (cell.lie) return words + (is_bad(cell) ? ": lie caught" : ": lie not caught");
-  if (cell.observation.text == kNotReached) return "not reached";
-  if (is_bad(cell) && state_of(run, cell) == State::Open) return words + ", known";
-  return words;
+  return (cell.observation.text == kNotReached ? "not reached" : words) +
+         finding_words(findings_about(run, cell));
+}
+
+std::string outcome_words(const Run& run, const Life& life) {
+  return words_of(life) + finding_words(findings_under(run, id_of(run, life.name)));
 }
 
 }  // namespace sealvisor::report::html

@@ -31,8 +31,10 @@ enum class State : std::uint8_t { Finding, Open, Lie, Exception, Good, Skipped }
 [[nodiscard]] const char* name_of(State state);
 /// Class of words that say so.
 [[nodiscard]] const char* style_of(State state);
-/// "held", "forced", "violation, known", "violation: lie caught", "not reached".
+/// "held", "forced", "violation, known finding", "violation: lie caught", "not reached".
 [[nodiscard]] std::string verdict_words(const Run& run, const Cell& cell);
+/// "0 violations", "0 violations, new finding".
+[[nodiscard]] std::string outcome_words(const Run& run, const Life& life);
 
 /// Sections; each empty if there is nothing to say.
 [[nodiscard]] std::string findings_section(const Report& report);

@@ -128,7 +128,7 @@ std::string lives(const Report& report, std::size_t number) {
   for (const Life& life : run.lives) {
     const State state = state_of(run, life);
     rows.push_back({{text_cell(life.name),
-                     {escape(words_of(life)), static_cast<double>(state), style_of(state)},
+                     {escape(outcome_words(run, life)), static_cast<double>(state), style_of(state)},
                      count(life.count),
                      count(life.address_spaces),
                      count(life.user_entries),

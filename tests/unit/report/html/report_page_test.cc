@@ -16,6 +16,7 @@
 namespace sealvisor::report {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -90,6 +91,28 @@ TEST(ReportPage, AWriterWithoutCodeIsNoLink) {
   const std::string page = render_html(conclude({run}, {}, {}));
   EXPECT_THAT(page, HasSubstr("by zap_present_ptes+0x1a2: <code>"));
   EXPECT_THAT(page, Not(HasSubstr("class=\"writer\"")));
+}
+
+TEST(ReportPage, AFindingIsSaidInWordsToo) {
+  report::Run run = samples::sealed_run();
+  run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
+  run.findings = {
+      {"x86_64/lts-sealed/[vdso]/munmap/whole/monitor", "monitor", "text", false, ""},
+      {"x86_64/lts-sealed/life/fork/monitor", "monitor", "text", false, ""},
+  };
+  const auto words = [&](const std::vector<KnownFinding>& known) {
+    const Report report = conclude({run}, {}, known);
+    const report::Run& of = report.runs[0];
+    std::vector<std::string> all;
+    for (const Cell& cell : of.cells) all.push_back(html::verdict_words(of, cell));
+    for (const Life& life : of.lives) all.push_back(html::outcome_words(of, life));
+    return all;
+  };
+  EXPECT_THAT(words({}), ElementsAre("held, new finding", "held", "unobserved, new finding", "held",
+                                     "skipped", "0 violations, new finding", "0 violations"));
+  EXPECT_THAT(words({{"x86_64/lts-sealed/*", "reason", "6.12", "6.12", "2026-01-31"}}),
+              ElementsAre("held, known finding", "held", "unobserved, known finding", "held",
+                          "skipped", "0 violations, known finding", "0 violations"));
 }
 
 // --- how things stand with a cell ---
