@@ -127,16 +127,17 @@ std::string lives(const Report& report, std::size_t number) {
   std::vector<TableRow> rows;
   for (const Life& life : run.lives) {
     const State state = state_of(run, life);
-    rows.push_back({{text_cell(life.name),
-                     {escape(outcome_words(run, life)), static_cast<double>(state), style_of(state)},
-                     count(life.count),
-                     count(life.address_spaces),
-                     count(life.user_entries),
-                     count(life.pages_kept),
-                     count(life.pages_refaulted),
-                     count(life.pages_unobserved),
-                     count(life.teardowns),
-                     count(life.inherited)}});
+    rows.push_back(
+        {{text_cell(life.name),
+          {escape(outcome_words(run, life)), static_cast<double>(state), style_of(state)},
+          count(life.count),
+          count(life.address_spaces),
+          count(life.user_entries),
+          count(life.pages_kept),
+          count(life.pages_refaulted),
+          count(life.pages_unobserved),
+          count(life.teardowns),
+          count(life.inherited)}});
   }
   return fmt::format("<h3 id=\"{}-lives\">Scenarios without cells</h3>\n", run_id(number)) +
          table({.id = run_id(number) + "-life-table",

@@ -4,10 +4,12 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "vmm/report/html/markup.h"
+#include "vmm/report/html/report_page.h"
 #include "vmm/report/html/report_parts.h"
 #include "vmm/report/layout.h"
 #include "vmm/report/words.h"
@@ -130,11 +132,26 @@ std::string moment_html(const Moment& moment, const Process& process, const Run&
   return html + "</li>\n";
 }
 
+/// Moments of a run that there is room for in the page: what happened comes before how it began and
+/// ended, of whichever process.
+struct Room {
+  std::size_t life = 0;
+  std::size_t rest = 0;
+  std::size_t left_out = 0;
+};
+
 std::string phase_html(const char* title, Phase phase, const Process& process, const Run& run,
-                       std::size_t number) {
+                       std::size_t number, Room& room) {
+  std::size_t& left = phase == Phase::Life ? room.life : room.rest;
   std::string items;
   for (const Moment& moment : process.timeline) {
-    if (moment.phase == phase) items += moment_html(moment, process, run, number);
+    if (moment.phase != phase) continue;
+    if (left == 0) {
+      ++room.left_out;
+      continue;
+    }
+    --left;
+    items += moment_html(moment, process, run, number);
   }
   return items.empty()
              ? ""
@@ -179,7 +196,7 @@ std::string summary_of(const Process& process) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string process_html(const Process& process, const Run& run, std::size_t number) {
+std::string process_html(const Process& process, const Run& run, std::size_t number, Room& room) {
   std::string html = fmt::format(
       "<details class=\"process\" id=\"{}\"><summary>process {}: {}: {}</summary>\n<dl>\n",
       process_id(number, process.id), process.id, escape(purpose_of(process, run)),
@@ -188,9 +205,15 @@ std::string process_html(const Process& process, const Run& run, std::size_t num
           fact("ended", process.ended ? grouped(*process.ended) : "not before the guest did") +
           fact("user mode judged", count_of(process.user_entries, "time")) +
           fact("mappings", mappings_of(process)) + "</dl>\n";
-  html += phase_html("Installation", Phase::Installation, process, run, number) +
-          phase_html("Life", Phase::Life, process, run, number) +
-          phase_html("Exit", Phase::Exit, process, run, number);
+  const std::size_t before = room.left_out;
+  html += phase_html("Installation", Phase::Installation, process, run, number, room);
+  html += phase_html("Life", Phase::Life, process, run, number, room);
+  html += phase_html("Exit", Phase::Exit, process, run, number, room);
+  if (room.left_out != before) {
+    html +=
+        fmt::format("<p class=\"note\">Left out of this page, not of the JSON report: {}.</p>\n",
+                    count_of(room.left_out - before, "moment"));
+  }
   if (process.moments_left_out != 0) {
     html += fmt::format("<p class=\"note\">Left out, past the bounds on what is kept: {}.</p>\n",
                         count_of(process.moments_left_out, "moment"));
@@ -239,6 +262,34 @@ std::string source_words(CodeSource source) {
   return "not to be had";
 }
 
+std::size_t moments_of(const Run& run, bool life_only) {
+  std::size_t count = 0;
+  for (const Process& process : run.processes) {
+    count += static_cast<std::size_t>(
+        std::count_if(process.timeline.begin(), process.timeline.end(),
+                      [&](const Moment& one) { return !life_only || one.phase == Phase::Life; }));
+  }
+  return count;
+}
+
+/// The room of a run in the page: what runs with less do not need is for those with more.
+Room room_of(const Report& report, std::size_t number) {
+  std::vector<std::size_t> needs;
+  for (const Run& run : report.runs) needs.push_back(moments_of(run, false));
+  const std::size_t need = needs[number];
+  std::sort(needs.begin(), needs.end());
+  std::size_t left = kMostMomentsOfPage;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < needs.size() && needs[i] <= need; ++i) {
+    most = std::min(needs[i], left / (needs.size() - i));
+    left -= most;
+  }
+  Room room;
+  room.life = std::min(moments_of(report.runs[number], true), most);
+  room.rest = most - room.life;
+  return room;
+}
+
 std::string listing_html(const Writer& writer) {
   std::size_t widest = 0;
   for (const CodeLine& line : writer.lines) widest = std::max(widest, line.bytes.size());
@@ -263,23 +314,29 @@ std::string timelines(const Report& report, std::size_t number) {
   std::string changed;
   std::string unchanged;
   std::size_t changes = 0;
+  Room room = room_of(report, number);
   for (const Process& process : run.processes) {
     changes += process.changed ? 1 : 0;
     if (process.changed) {
-      changed += process_html(process, run, number);
+      changed += process_html(process, run, number, room);
     } else if (!process.timeline.empty()) {
-      unchanged += process_html(process, run, number);
+      unchanged += process_html(process, run, number, room);
     }
   }
   std::string html = fmt::format(
       "<h3 id=\"{}-timelines\">Timelines</h3>\n<p>The system mappings of {} changed between "
-      "installation and exit; of {} they did not.{}</p>\n{}",
+      "installation and exit; of {} they did not.{}{}</p>\n{}",
       run_id(number), count_of(changes + left_out.changed, "process"),
       grouped(run.processes.size() - changes + left_out.unchanged),
       left_out.changed == 0
           ? ""
           : fmt::format(" {} of those that changed are not listed: there is room for {} in all.",
                         grouped(left_out.changed), grouped(kMostProcesses)),
+      room.left_out == 0
+          ? ""
+          : fmt::format(" {} are left out of their timelines: a page has room for {} in all. The "
+                        "JSON report has them.",
+                        count_of(room.left_out, "moment"), grouped(kMostMomentsOfPage)),
       changed);
   unchanged += unchanged_table(run, number);
   if (unchanged.empty()) return html;

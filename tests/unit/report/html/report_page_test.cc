@@ -4,14 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "tests/unit/report/samples.h"
 #include "vmm/report/conclude.h"
 #include "vmm/report/html/report_parts.h"
+#include "vmm/report/layout.h"
 
 namespace sealvisor::report {
 namespace {
@@ -72,6 +77,37 @@ TEST(ReportPage, ProcessesThatAreNotListedAreCounted) {
   const std::string lying = render_html(conclude({samples::lying_run()}, {}, {}));
   EXPECT_THAT(lying, HasSubstr("of 4 processes changed"));
   EXPECT_THAT(lying, HasSubstr("3 of those that changed are not listed"));
+}
+
+TEST(ReportPage, TimelinesOfAllRunsTogetherAreBoundedAndThePageSaysSo) {
+  // A process with all that one may have, as often as would fill more than a page.
+  report::Run many = samples::unsealed_run();
+  Process process = many.processes[1];
+  const std::size_t before = process.timeline.size();
+  process.timeline.resize(kMostMoments, process.timeline[2]);
+  const auto life = static_cast<std::size_t>(
+      std::count_if(process.timeline.begin(), process.timeline.end(),
+                    [](const Moment& one) { return one.phase == Phase::Life; }));
+  ASSERT_EQ(life, kMostMoments - before + 5);
+  many.processes.clear();
+  constexpr std::size_t kMany = kMostMomentsOfPage / kMostMoments + 2;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    process.id = i + 1;
+    many.processes.push_back(process);
+  }
+  const report::Run few = samples::unsealed_run(arch::Arch::Arm64);
+  std::size_t all = kMany * kMostMoments;
+  for (const Process& one : few.processes) all += one.timeline.size();
+  const std::string page = render_html(conclude({many, few}, {}, {}));
+  const auto listed = [&](const std::string& kind) { return count(page, "<li class=\"" + kind); };
+  EXPECT_EQ(listed("written") + listed("seen") + listed("elsewhere") + listed("broken") +
+                listed("populated") + listed("found") + listed("ended"),
+            kMostMomentsOfPage);
+  EXPECT_THAT(page, HasSubstr(fmt::format(" {} moments are left out of their timelines",
+                                          grouped(all - kMostMomentsOfPage))));
+  EXPECT_EQ(count(page, "are left out of their timelines"), 1U) << "the other one is whole";
+  EXPECT_THAT(page, HasSubstr("Left out of this page, not of the JSON report: 4 moments"))
+      << "how the first began and ended";
 }
 
 TEST(ReportPage, ARunWithoutTimelinesHasNone) {
