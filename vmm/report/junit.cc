@@ -111,7 +111,12 @@ void judge_cell(Case& to, const Cell& cell, const Run& run) {
     for (const Finding* finding : findings) to.lines.push_back(finding->text);
     return;
   }
-  if (take_findings(to, findings, run)) return;
+  if (take_findings(to, findings, run)) {
+    // A finding that is known is no reason for knowing nothing of the rest.
+    const bool known = to.outcome == Outcome::Skipped;
+    if (known && cell.verdict == Verdict::Unobserved) judge_unobserved(to, cell, run);
+    return;
+  }
   if (cell.verdict == Verdict::Skipped) {
     to.outcome = Outcome::Skipped;
     to.message = cell.observation.text;

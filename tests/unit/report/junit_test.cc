@@ -148,6 +148,16 @@ TEST(ReportJunit, WhatWasNotObservedHasNeverPassed) {
   EXPECT_THAT(cases[name].message, HasSubstr("never populated; known finding: a reason & <more>"));
   EXPECT_EQ(cases.count("x86_64.lts-sealed.findings [vvar]/whole/unobserved"), 0U)
       << "its cells have it";
+  const auto with_another = [&](report::Run& run) {
+    unobserved(run);
+    run.findings = {
+        {"x86_64/lts-sealed/[vvar]/munmap/whole/monitor", "monitor", "text", false, ""}};
+  };
+  const std::vector<KnownFinding> the_other = {
+      {"x86_64/lts-sealed/[vvar]/munmap/whole/monitor", "a reason", "6.12", "6.12", "2026-01-31"}};
+  EXPECT_EQ(outcome_in(cases_of(with(with_another, the_other)), name), "error")
+      << "that another finding is known excuses nothing";
+  EXPECT_EQ(outcome_in(cases_of(with(with_another, kKnownVvar)), name), "skipped");
   cases = cases_of(conclude({samples::failed_run()}, {}, {}));
   EXPECT_EQ(outcome_in(cases, "arm64.lts-sealed.[vdso] munmap/whole"), "error");
   EXPECT_EQ(outcome_in(cases, "arm64.lts-sealed.watch guest"), "error");
