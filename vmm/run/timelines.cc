@@ -86,6 +86,7 @@ void Timelines::written(const model::MappingChange& change) {
   item.gva = change.gva;
   item.level = change.level;
   item.write = change.write;
+  held->written_to = held->written_to || item.phase == Phase::Life;
   add(*held, std::move(item));
 }
 
@@ -113,7 +114,8 @@ void Timelines::place(Held& held, const model::AddressSpace& space, std::uint64_
     item.icount = icount;
     item.page = {placement.mapping, 0};
     item.gva = placement.base;
-    item.text = fmt::format("{} pages", placement.pages.size());
+    const std::size_t pages = placement.pages.size();
+    item.text = fmt::format("{} page{}", pages, pages == 1 ? "" : "s");
     add(held, std::move(item));
   }
 }
@@ -157,8 +159,8 @@ void Timelines::looked(const arch::AnyFormat& format, const model::AddressSpace&
     item.transient = std::none_of(
         look.transitions.begin(), look.transitions.end(),
         [&](const model::PageTransition& transition) { return transition.page == item.page; });
-    held.process.changed = held.process.changed || item.phase == Phase::Life;
   }
+  held.process.changed = held.process.changed || std::exchange(held.written_to, false);
   place(held, space, icount);
   for (const model::PageTransition& transition : look.transitions) {
     change_page(held, format, space, transition, icount);
@@ -204,9 +206,7 @@ void Timelines::ended(const model::SpaceEnd& end, std::uint64_t icount) {
   if (found == live_.end()) return;
   Held held = std::move(found->second);
   live_.erase(found);
-  for (std::size_t i = held.looked_at; i < held.items.size(); ++i) {
-    held.items[i].phase = Phase::Exit;
-  }
+  leave(held);
   held.process.ended = icount;
   held.process.user_entries = end.user_entries;
   Item item;
@@ -217,6 +217,12 @@ void Timelines::ended(const model::SpaceEnd& end, std::uint64_t icount) {
                           end.pages_present, end.pages_zapped, end.pages_never);
   add(held, std::move(item));
   keep(std::move(held));
+}
+
+void Timelines::leave(Held& held) {
+  for (std::size_t i = held.looked_at; i < held.items.size(); ++i) {
+    held.items[i].phase = Phase::Exit;
+  }
 }
 
 void Timelines::keep(Held held) {
@@ -290,7 +296,10 @@ report::Process Timelines::told(Held& held, const Tell& tell) const {
 
 void Timelines::finish(report::Run& run, const Tell& tell) {
   unchanged_ = 0;
-  for (auto& [space, held] : live_) keep(std::move(held));
+  for (auto& [space, held] : live_) {
+    leave(held);
+    keep(std::move(held));
+  }
   live_.clear();
   for (Held& held : kept_) {
     run.processes.push_back(told(held, tell));

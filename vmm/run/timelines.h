@@ -75,6 +75,7 @@ class Timelines {
     std::vector<Placed> placed;
     std::vector<Item> items;
     std::size_t looked_at = 0;  ///< Items up to the last look.
+    bool written_to = false;    ///< Since then, with a page populated: held or left out.
   };
 
   [[nodiscard]] Held* find(std::uint64_t space);
@@ -86,6 +87,8 @@ class Timelines {
   void place(Held& held, const model::AddressSpace& space, std::uint64_t icount);
   void change_page(Held& held, const arch::AnyFormat& format, const model::AddressSpace& space,
                    const model::PageTransition& transition, std::uint64_t icount);
+  /// User mode does not run there again: what came since the last look belongs to its exit.
+  static void leave(Held& held);
   void keep(Held held);
   [[nodiscard]] report::Process told(Held& held, const Tell& tell) const;
   [[nodiscard]] report::Moment told(const Item& item, const Tell& tell) const;

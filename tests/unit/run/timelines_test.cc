@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -197,6 +198,18 @@ TEST_P(Timelines, WhatIsUndoneBeforeUserModeRunsIsTransient) {
   EXPECT_TRUE(process.timeline.back().write->transient);
 }
 
+TEST_P(Timelines, WhatIsWrittenWhenTheGuestEndsIsOfTheExit) {
+  const Frame root = new_process();
+  guest_.unmap(root, FakeGuest::kVdsoPlace);
+  pass_on();  // and no user mode any more
+  const report::Run run = finish();
+  const report::Process& process = run.processes.at(0);
+  EXPECT_FALSE(process.changed);
+  EXPECT_FALSE(process.ended.has_value());
+  EXPECT_THAT(kinds(process, Phase::Life), IsEmpty());
+  EXPECT_THAT(kinds(process, Phase::Exit), ElementsAre(MomentKind::Written));
+}
+
 TEST_P(Timelines, OneEntryOnTheWayToManyPagesIsOneMoment) {
   const Frame root = guest_.new_process();
   enter(root);
@@ -330,6 +343,36 @@ TEST_P(Timelines, HeldMomentsAreBoundedInAll) {
   }
   EXPECT_EQ(kept, run::Timelines::kMostHeld);
   EXPECT_EQ(kept + left_out, 30U * 901);
+}
+
+TEST_P(Timelines, WhatThereIsNoRoomForHasHappenedAllTheSame) {
+  for (std::uint64_t id = 1000; id < 1000 + run::Timelines::kMostHeld / report::kMostMoments;
+       ++id) {
+    model::AddressSpace space;
+    space.id = id;
+    model::Placement placement;
+    placement.base = FakeGuest::kVdsoPlace;
+    placement.pages.resize(2);
+    space.placements = {placement};
+    timelines_.looked(guest_.format, space, {}, id);
+    for (std::size_t i = 0; i < report::kMostMoments; ++i) {
+      timelines_.broken({"S2", id, {0, 0}, FakeGuest::kVdsoPlace, "frame"}, id);
+    }
+  }
+  const Frame root = new_process();
+  const Gpa slot = guest_.leaf_slot(root, FakeGuest::kVdsoPlace);
+  const std::uint64_t entry = guest_.entry_at(slot);
+  guest_.store(slot, 0);
+  guest_.store(slot, entry);
+  const std::uint64_t id = id_of(root);
+  enter(root);
+  const report::Run run = finish();
+  const auto process = std::find_if(run.processes.begin(), run.processes.end(),
+                                    [&](const auto& one) { return one.id == id; });
+  ASSERT_NE(process, run.processes.end());
+  EXPECT_THAT(process->timeline, IsEmpty());
+  EXPECT_GT(process->moments_left_out, 0U);
+  EXPECT_TRUE(process->changed) << "undone, and past the bound";
 }
 
 }  // namespace
