@@ -43,6 +43,8 @@ report::Writer Narrator::read_writer(const arch::AnyFormat& format, std::uint64_
   report::Writer writer;
   writer.pc = pc;
   writer.function = function_at(pc, user_mode);
+  // Who looks back has no root that shows the code of a process that is gone: only another's.
+  if (user_mode && source_ == report::CodeSource::MemoryAtTheEnd) return writer;
   CodeWindow window = window_of(arch_, writer.pc, writer.function);
   std::vector<std::uint8_t> code = read_code(format, code_root, window.first, window.end);
   if (code.size() <= pc - window.first) {

@@ -34,7 +34,8 @@ class Narrator {
   /// lane can't tell it.
   [[nodiscard]] std::string function_at(std::uint64_t pc, bool user_mode) const;
 
-  /// The guest has ended: code that is read from now on is not what ran then, for all one knows.
+  /// The guest has ended: code that is read from now on is not what ran then, for all one knows. Of
+  /// user mode none is read any more.
   void guest_ended() { source_ = report::CodeSource::MemoryAtTheEnd; }
   /// The writers that were told of, in the order of pc; of user mode that at a pc which came first.
   [[nodiscard]] std::vector<report::Writer> take_writers();
