@@ -89,6 +89,7 @@ Child::Child(std::vector<std::string> words, Errors errors) : end_(steady_clock:
     if (errors == Errors::Terminal) {
       ::setsid();
       ::ioctl(err.writing.get(), TIOCSCTTY, 0);
+      ::setenv("TERM", "xterm", 1);
     }
     ::dup2(in.reading.get(), STDIN_FILENO);
     ::dup2(out.writing.get(), STDOUT_FILENO);

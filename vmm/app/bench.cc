@@ -321,7 +321,7 @@ void take(bench::Campaign campaign, bench::Collected& collected,
 
 void measure(Prepared& prepared, const Places& places) {
   Interrupts interrupts;
-  Progress progress(stderr, ::isatty(STDERR_FILENO) != 0);
+  Progress progress(stderr, takes_escapes(STDERR_FILENO));
   const std::size_t guests =
       prepared.turns.size() + prepared.repeats.size() + prepared.watched.size();
   progress.expect("guests", guests, static_cast<double>(guests));

@@ -60,7 +60,9 @@ RunProgress::RunProgress(Progress& progress, const run::RunRequest& request)
   }
 }
 
-RunProgress::~RunProgress() { reach(all_); }
+RunProgress::~RunProgress() {
+  progress_.give_up(all_.count - reached_.count, all_.weight - reached_.weight);
+}
 
 void RunProgress::done(std::size_t items) { reach(after_[std::min(items, after_.size() - 1)]); }
 

@@ -21,7 +21,7 @@ struct Work {
 /// "cells"; without any "programs" if there are some of the user's, else "scenarios".
 [[nodiscard]] const char* counted_in(std::span<const run::RunRequest> requests);
 
-/// Passes on how far a run is. Whatever it did not get to counts as done when this ends.
+/// Passes on how far a run is. Whatever it did not get to is given up when this ends.
 class RunProgress {
  public:
   RunProgress(Progress& progress, const run::RunRequest& request);

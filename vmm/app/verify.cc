@@ -407,7 +407,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
     return fail(attached.error());
   }
 
-  std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
+  std::optional<Progress> progress(std::in_place, stderr, takes_escapes(STDERR_FILENO));
   const report::Report report =
       run_all(std::move(prepared).value(), tools, known.value(), *progress);
   progress.reset();

@@ -3,7 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -115,6 +122,55 @@ TEST_F(ProgressTest, WithoutAnExpectationNothingIsSaid) {
   EXPECT_EQ(text(), "");
 }
 
+TEST_F(ProgressTest, WhatCannotBeWrittenIsLostAndNothingElse) {
+  for (const bool live : {false, true}) {
+    std::FILE* full = std::fopen("/dev/full", "w");
+    ASSERT_NE(full, nullptr);
+    std::setvbuf(full, nullptr, _IONBF, 0);  // as standard error is
+    {
+      Progress progress(full, live);
+      progress.expect("cells", 2, 2);
+      EXPECT_NO_THROW(progress.note("note"));
+      EXPECT_NO_THROW(progress.step("a", "b"));
+      EXPECT_NO_THROW(progress.advance(1, 1, "note"));
+    }
+    std::fclose(full);
+  }
+}
+
+/// What Progress puts on a terminal of so many columns.
+std::string on_terminal(unsigned short columns) {
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  EXPECT_TRUE(master >= 0 && ::grantpt(master) == 0 && ::unlockpt(master) == 0);
+  std::array<char, 64> name{};
+  EXPECT_EQ(::ptsname_r(master, name.data(), name.size()), 0);
+  std::FILE* terminal = ::fdopen(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC), "w");
+  EXPECT_NE(terminal, nullptr);
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = columns;
+  EXPECT_EQ(::ioctl(master, TIOCSWINSZ, &size), 0);
+  std::string text(1024, '\0');
+  {
+    Progress progress(terminal, true);
+    progress.step("a", std::string(300, 'x'));
+    const ssize_t got = ::read(master, text.data(), text.size());
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  }
+  std::fclose(terminal);
+  ::close(master);
+  return text;
+}
+
+TEST(Progress, ALiveLineIsNoWiderThanItsTerminal) {
+  const std::string start = "\r\x1b[Ka: ";
+  EXPECT_EQ(on_terminal(40), start + std::string(36, 'x'));
+  EXPECT_EQ(on_terminal(80), start + std::string(76, 'x'));
+  EXPECT_EQ(on_terminal(0), start + std::string(76, 'x')) << "one that does not tell";
+  EXPECT_EQ(on_terminal(1000), start + std::string(116, 'x'));
+  EXPECT_EQ(on_terminal(1), "\r\x1b[K");
+}
+
 TEST(Progress, ALiveLineIsOverwrittenAndLeavesNothing) {
   std::FILE* file = std::tmpfile();
   {
@@ -180,9 +236,23 @@ TEST_F(ProgressTest, ARunCountsItsCellsAndWeighsItsScenarios) {
     run.done(2000);
     EXPECT_THAT(text(), HasSubstr("3 of 3 cells, 0 s left"));
   }
+  EXPECT_THAT(text(), Not(HasSubstr("not reached")));
 }
 
-TEST_F(ProgressTest, WhatARunDidNotGetToIsNotWaitedFor) {
+TEST_F(ProgressTest, ARunThatEndsInTheMidstLeavesTheRestOut) {
+  const run::RunRequest request = request_with({"munmap/whole"});
+  const Work work = work_of(request);
+  start(false);
+  progress_->expect("cells", work.count, work.weight);
+  {
+    RunProgress run(*progress_, request);
+    run.done(1);
+    pass(60);
+  }
+  EXPECT_EQ(text(), "1 of 3 cells, 2 not reached, 0 s left\n");
+}
+
+TEST_F(ProgressTest, WhatARunDidNotGetToIsNeitherDoneNorWaitedFor) {
   const run::RunRequest request = request_with({"munmap/whole"});
   const Work work = work_of(request);
   start(false);
@@ -190,7 +260,7 @@ TEST_F(ProgressTest, WhatARunDidNotGetToIsNotWaitedFor) {
   { const RunProgress run(*progress_, request); }
   pass(60);
   { const RunProgress run(*progress_, request); }
-  EXPECT_EQ(text(), "6 of 6 cells, 0 s left\n");
+  EXPECT_EQ(text(), "0 of 6 cells, 6 not reached, 0 s left\n");
 }
 
 TEST_F(ProgressTest, WhereThereAreNoCellsScenariosAreCounted) {
