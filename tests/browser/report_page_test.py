@@ -136,6 +136,30 @@ class ReportPageTest(unittest.TestCase):
         self.assertEqual(len(self.texts("#runs-table tbody tr")), 7)
         self.assertIn("did not run", self.texts("#runs-table tbody tr")[-1])
 
+    def test_numbers_are_sorted_as_numbers_and_words_behind_them(self):
+        def change(text):
+            head, rows, tail = re.fullmatch(r'(.*id="r1-cell-table".*?<tbody>\n)(.*?)(</tbody>.*)',
+                                            text, re.DOTALL).groups()
+            # The column of timelines: one without, then two whose order as text is another.
+            cells = iter(["<td>-</td>", "<td>process 12</td>", "<td>process 2</td>"])
+            rows = "".join(re.sub(r"<td>(?:(?!<td).)*</td></tr>$", next(cells, "<td>-</td>") + "</tr>",
+                                  row) + "\n" for row in rows.splitlines())
+            # That of writes: no number in the first row.
+            rows = re.sub(r'<td class="number" data-key="0">0</td>', '<td class="number">-</td>', rows,
+                          count=1)
+            return head + rows + tail
+
+        def column(number):
+            self.tab.ask(f"document.querySelectorAll('#r1-cell-table th button')[{number}].click()")
+            return self.texts(f"#r1-cell-table tbody tr td:nth-child({number + 1})")
+
+        self.show("whole", change)
+        numbers = column(5)
+        self.assertEqual(numbers[-1], "-")
+        self.assertEqual(numbers[:-1], sorted(numbers[:-1], key=int))
+        timelines = column(6)
+        self.assertLess(timelines.index("process 2"), timelines.index("process 12"))
+
     def test_the_matrix_has_findings_first(self):
         self.show("whole")
         states = self.tab.ask("[...document.querySelectorAll('#matrix-table tbody tr')]"
@@ -261,6 +285,12 @@ class ReportPageTest(unittest.TestCase):
         self.assertEqual(self.tab.ask("location.hash"), "#r2-p2")
         self.assertTrue(self.tab.ask("document.getElementById('r2-p2').open"), "still folded")
         self.assertTrue(self.visible("r2-p2"))
+
+        # Once more, after it was folded again.
+        self.tab.ask("document.getElementById('r2-p2').open = false")
+        self.tab.ask("document.querySelector('#r2-c1 a').focus()")
+        self.tab.press("Enter")
+        self.assertTrue(self.tab.ask("document.getElementById('r2-p2').open"), "still folded")
 
         # The code around the writer, where it is asked for.
         self.tab.ask("document.querySelector('#r2-p2 li.written a.writer').focus()")

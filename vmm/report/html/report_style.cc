@@ -56,6 +56,11 @@ const char* const kReportScript = R"js(
     target.scrollIntoView();
   }
   window.addEventListener("hashchange", arrive);
+  // A link to where the page already is changes nothing that the above would notice.
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest("a[href^='#']");
+    if (link && !event.defaultPrevented && link.getAttribute("href") === location.hash) { arrive(); }
+  });
   arrive();
 
   // The code of a writer is shown where it is asked for.

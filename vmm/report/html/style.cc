@@ -97,7 +97,9 @@ const char* const kPageScript = R"js(
     var rows = Array.prototype.slice.call(table.tBodies[0].rows);
     rows.sort(function (one, other) {
       var a = cellOf(one, index), b = cellOf(other, index);
-      var order = typeof a === "number" ? a - b : a.localeCompare(b);
+      // Where one has no number, there is a word instead of it: behind all numbers.
+      var order = typeof a !== typeof b ? (typeof a === "number" ? -1 : 1)
+        : typeof a === "number" ? a - b : a.localeCompare(b, undefined, {numeric: true});
       return up ? order : -order;
     });
     rows.forEach(function (row) { table.tBodies[0].appendChild(row); });
