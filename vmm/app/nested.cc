@@ -174,15 +174,18 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
   const auto code = run_in_host(std::move(plan).value());
   if (!code) return code.error();
   const fs::path& from = out.value().path();
+  // One that can't be handed over keeps back none of the others, nor what the program came to.
+  ExitCode worst = code.value();
+  const auto take = [&worst](const Status& handed) {
+    if (handed) return;
+    fmt::print(stderr, "sealvisor: {}\n", handed.error().message);
+    worst = report::worse(worst, handed.error().code);
+  };
   for (const ReportFile& file : kReportFiles) {
-    if (auto handed = hand_over(from, file.name, file.option, options.*file.path); !handed) {
-      return handed.error();
-    }
+    take(hand_over(from, file.name, file.option, options.*file.path));
   }
-  if (auto handed = hand_over_bundle(from / kBundleName, options.bundle); !handed) {
-    return handed.error();
-  }
-  return code.value();
+  take(hand_over_bundle(from / kBundleName, options.bundle));
+  return worst;
 }
 
 }  // namespace

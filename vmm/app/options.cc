@@ -167,6 +167,23 @@ CLI::App* add_observe(CLI::App& app, ObserveOptions& observe, ArchWord& arch) {
   return sub;
 }
 
+/// Each report needs a file of its own: the second of two would replace the first.
+Status check_apart(const VerifyOptions& verify) {
+  const std::pair<const char*, const std::filesystem::path&> files[] = {
+      {"--json", verify.json}, {"--junit", verify.junit}, {"--html", verify.html}};
+  for (const auto& [option, path] : files) {
+    for (const auto& [other, same] : files) {
+      if (option == other || path.empty()) continue;
+      if (path.lexically_normal() != same.lexically_normal()) continue;
+      return Error{ExitCode::Usage,
+                   fmt::format("{} and {} both name {}, expected a file for each; see `sealvisor "
+                               "verify --help`",
+                               option, other, path.string())};
+    }
+  }
+  return {};
+}
+
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
   CLI::App* sub = app.add_subcommand("verify", "Boot guests, watch them from outside, judge them");
   sub->add_option("--arch", arch.word, "x86_64, arm64 or all")
@@ -649,6 +666,7 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                    "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
                    "`sealvisor verify --help`"};
     }
+    if (auto apart = check_apart(verify); !apart) return apart.error();
     const bool any_file = !verify.json.empty() || !verify.junit.empty() || !verify.html.empty() ||
                           !verify.bundle.empty();
     if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&

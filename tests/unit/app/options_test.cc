@@ -312,6 +312,7 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"verify --engine kvm-nested --json r", "need one --arch"},
       {"verify --engine kvm-nested --junit r", "need one --arch"},
       {"verify --engine kvm-nested --html r", "need one --arch"},
+      {"verify --json r --html ./r", "--json and --html both name r, expected a file for each"},
       {"verify --no-such-thing", "--no-such-thing"},
       {"verify stray", "stray"},
       {"verify --expect sealed", "requires --kernel"},
