@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -48,7 +50,7 @@ const Row kRows[] = {
      "control/panic",
      {},
      nothing,
-     {"the guest failed: kernel panic", "| "},
+     {"the guest failed: kernel panic", "| ", "Kernel panic"},
      {"kernel panic"}},
     {"Hang",
      "control/hang",
@@ -74,7 +76,6 @@ const Row kRows[] = {
      kill_qemu,
      {"engine died: QEMU was killed by signal 9"},
      {"engine died"}},
-    {"CtrlC", "control/hang", {}, ctrl_c, {"interrupted: signal 2"}, {"interrupted: signal 2"}},
     {"Terminated", "control/hang", {}, terminate, {"interrupted: signal 15"}, {"interrupted"}},
     {"CtrlCWithMoreToDo",
      "control/hang",
@@ -115,7 +116,7 @@ TEST_P(Ends, HasItsExitCodeItsWordsAndItsEvidence) {
   ASSERT_FALSE(report.is_discarded()) << "no JSON was written";
   EXPECT_EQ(report["exit_code"], static_cast<int>(ExitCode::GuestFailed));
   const auto& run = report["runs"][0];
-  ASSERT_FALSE(run["cells"].empty());
+  ASSERT_EQ(run["cells"].size(), 3U);
   EXPECT_EQ(run["cells"][0]["mapping"], "[vdso]");
   EXPECT_EQ(run["cells"][0]["verdict"], "held") << "what was judged before";
   EXPECT_GT(run["counts"]["table_writes"], 0);
@@ -131,10 +132,24 @@ TEST_P(Ends, HasItsExitCodeItsWordsAndItsEvidence) {
   }
   EXPECT_TRUE(verify.output().ends_with("\n" + conclusion + "\n")) << verify.output();
 
+  if (row.last == std::string_view("control/hang")) {
+    EXPECT_LT(run["seconds"], 60) << "a guest that hangs ends when it is told to";
+  }
+
   std::vector<event::Event> events;
-  read_trace(folder.path() / "bundle/runs" / (name + "-lts-sealed"), events);
+  const fs::path evidence = folder.path() / "bundle/runs" / (name + "-lts-sealed");
+  read_trace(evidence, events);
   // Nothing was judged of which there is no record.
   EXPECT_GE(events.size(), run["counts"]["table_writes"].get<std::size_t>());
+  if (row.last == std::string_view("control/panic")) {
+    std::ifstream file(evidence / "console.txt", std::ios::binary);
+    const std::string console{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_NE(console.find("Kernel panic"), std::string::npos);
+  }
+  // And what was judged follows from it, as of any other run.
+  Child audit({program_path(), "audit", (folder.path() / "bundle").string()});
+  EXPECT_EQ(audit.finish(), 0) << audit.text();
+  EXPECT_NE(audit.output().find("\nCONFIRMED: "), std::string::npos) << audit.text();
 }
 
 /// The one end after which nobody can say anything.

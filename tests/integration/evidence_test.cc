@@ -202,14 +202,6 @@ TEST_P(Evidence, ARunWithoutSymbolsIsAuditedToo) {
   expect_same_again("no-symbols", std::move(run));
 }
 
-TEST_P(Evidence, ARunThatFailedIsAuditedToo) {
-  verify({"--recipe", "lts-sealed", "--scenario", "munmap/whole", "--scenario", "control/panic"},
-         bundle(), static_cast<int>(ExitCode::GuestFailed));
-  EXPECT_THAT(audit(bundle(), 0), HasSubstr("CONFIRMED: "));
-  EXPECT_THAT(bytes_of(bundle() / "runs" / (arch_name() + "-lts-sealed") / "console.txt"),
-              HasSubstr("Kernel panic"));
-}
-
 TEST_P(Evidence, TwoRunsOfTheSameGiveTheSameTrace) {
   expect_the_same_bytes({"munmap/*", "mremap/*", "life/fork", "life/exec", "ptrace/poke"});
 }
