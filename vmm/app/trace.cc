@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -38,21 +39,33 @@ bool any_wanted(const std::vector<T>& wanted, const std::vector<T>& there) {
          });
 }
 
-std::uint64_t frame_at(std::uint64_t gpa) { return gpa & ~(arch::kPageSize - 1); }
+TraceRow::Frames frame_at(std::uint64_t gpa) {
+  return {arch::frame_of(arch::Gpa{gpa}).gpa().value, arch::kPageSize};
+}
 
 bool is_store(const Event& event) {
   return event.kind == Kind::SlotWrite || event.kind == Kind::ContentWrite;
 }
 
-/// The frame that an entry leads to; nullopt: to none.
-std::optional<arch::Frame> led_to(const arch::AnyFormat& format, const Event& event,
-                                  std::uint64_t value) {
+/// The frames that an entry leads to: a table, or all that a leaf maps. nullopt: to none.
+std::optional<TraceRow::Frames> led_to(const arch::AnyFormat& format, const Event& event,
+                                       std::uint64_t value) {
   const auto half = (event.flags & event::kUpperHalf) != 0 ? arch::Half::Upper : arch::Half::Lower;
   const arch::Entry entry = arch::decode(format, value, event.level, half);
-  if (entry.kind != arch::EntryKind::Leaf && entry.kind != arch::EntryKind::Table) {
-    return std::nullopt;
+  if (entry.kind == arch::EntryKind::Table) return frame_at(entry.output.value);
+  if (entry.kind != arch::EntryKind::Leaf) return std::nullopt;
+  return TraceRow::Frames{entry.output.value, entry.size};
+}
+
+/// Mappings that have frames in `frames`, in the order in which they became known.
+std::set<std::size_t> mappings_in(const model::Identities& identities,
+                                  const TraceRow::Frames& frames) {
+  std::set<std::size_t> found;
+  if (!identities.intersects(arch::Gpa{frames.gpa}, frames.bytes)) return found;
+  for (const auto& [frame, page] : identities.frames()) {
+    if (frame.gpa().value - frames.gpa < frames.bytes) found.insert(page.mapping);
   }
-  return arch::frame_of(entry.output);
+  return found;
 }
 
 std::string csv_field(const std::string& text) {
@@ -217,9 +230,9 @@ TraceRow explain(const std::string& run, const Event& event,
       row.mappings.push_back(name);
     }
   };
-  const auto add_frame = [&](arch::Frame frame) {
-    row.frames.push_back(frame.gpa().value);
-    if (const auto page = identities.find(frame)) add_mapping(page->mapping);
+  const auto add_frames = [&](const TraceRow::Frames& frames) {
+    row.frames.push_back(frames);
+    for (const std::size_t mapping : mappings_in(identities, frames)) add_mapping(mapping);
   };
   for (const model::MappingChange& change : changes) {
     if (row.gva == 0) row.gva = change.gva.value;
@@ -231,11 +244,13 @@ TraceRow explain(const std::string& run, const Event& event,
       row.frames.push_back(frame_at(event.gpa));
       if (!session.spaces().format()) break;
       for (const std::uint64_t value : {event.old_value, event.new_value}) {
-        if (const auto frame = led_to(*session.spaces().format(), event, value)) add_frame(*frame);
+        if (const auto frames = led_to(*session.spaces().format(), event, value)) {
+          add_frames(*frames);
+        }
       }
       break;
     case Kind::ContentWrite:
-      add_frame(arch::frame_of(arch::Gpa{event.gpa}));
+      add_frames(frame_at(event.gpa));
       break;
     case Kind::RootLoad:
     case Kind::Sync:
@@ -269,8 +284,9 @@ bool matches(const TraceFilter& filter, const TraceRow& row) {
   }
   return filter.frames.empty() ||
          std::any_of(filter.frames.begin(), filter.frames.end(), [&](std::uint64_t gpa) {
-           return std::find(row.frames.begin(), row.frames.end(), frame_at(gpa)) !=
-                  row.frames.end();
+           return std::any_of(
+               row.frames.begin(), row.frames.end(),
+               [gpa](const TraceRow::Frames& frames) { return gpa - frames.gpa < frames.bytes; });
          });
 }
 

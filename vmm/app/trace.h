@@ -25,7 +25,14 @@ struct TraceRow {
   std::string scenario;
   std::vector<std::string> mappings;  ///< That the event has to do with.
   std::uint64_t gva = 0;              ///< Of a page of the first of them; 0: not known.
-  std::vector<std::uint64_t> frames;  ///< Stored to, and mapped by old and new value.
+  /// Whole frames, one behind the other.
+  struct Frames {
+    std::uint64_t gpa = 0;
+    std::uint64_t bytes = 0;
+    friend bool operator==(const Frames&, const Frames&) = default;
+  };
+  /// Stored to, and mapped by old and new value: a huge leaf maps many.
+  std::vector<Frames> frames;
 };
 
 /// Precondition: `session` has just applied `event`, which made `changes`.

@@ -35,7 +35,7 @@ TraceRow row() {
   row.scenario = "munmap/whole";
   row.mappings = {"[vdso]"};
   row.gva = 0x7ffff7fd0000;
-  row.frames = {0x3000, 0x400000};
+  row.frames = {{0x3000, 0x1000}, {0x400000, 0x1000}};
   return row;
 }
 
@@ -49,13 +49,24 @@ TEST(TraceFilter, AsksForEachThing) {
   both({.runs = {"arm64 *", "x86_64 *"}}, {.runs = {"arm64 *"}});
   both({.processes = {1, 7}}, {.processes = {1}});
   both({.mappings = {"[vvar]", "[vdso]"}}, {.mappings = {"[vvar]"}});
-  both({.frames = {0x400010}}, {.frames = {0x401000}});
+  both({.frames = {0x7000, 0x400fff}}, {.frames = {0x3ff000, 0x401000}});
   both({.functions = {"zap_*"}}, {.functions = {"zap"}});
   both({.kinds = {"slot-*"}}, {.kinds = {"root-load"}});
   both({.from = 1000}, {.from = 1001});
   both({.to = 1000}, {.to = 999});
   // All of them at once.
   both({.processes = {7}, .mappings = {"[vdso]"}}, {.processes = {7}, .mappings = {"[vvar]"}});
+}
+
+TEST(TraceFilter, AHugeLeafIsOfEachFrameInIt) {
+  TraceRow huge = row();
+  huge.frames = {{0x3000, 0x1000}, {0x200000, 0x200000}};
+  for (const std::uint64_t frame : {0x3000U, 0x200000U, 0x201000U, 0x3fffffU}) {
+    EXPECT_TRUE(app::matches({.frames = {frame}}, huge)) << frame;
+  }
+  for (const std::uint64_t frame : {0x1ff000U, 0x400000U, 0x4000U}) {
+    EXPECT_FALSE(app::matches({.frames = {frame}}, huge)) << frame;
+  }
 }
 
 TEST(TraceFilter, WhatHasNoFunctionOrProcessIsOfNone) {
@@ -155,6 +166,40 @@ TEST_F(TraceCommand, FindsByFrameAndTime) {
   EXPECT_FALSE(list().empty());
   options_.filter.from = last + 1;
   EXPECT_TRUE(list().empty());
+}
+
+TEST_F(TraceCommand, FindsFramesInsideHugeLeaves) {
+  TestBundle other;
+  // To the only process there is.
+  other.at_the_end = [](ScriptedRun& script) {
+    FakeGuest& guest = script.guest();
+    const Frame root{FakeGuest(Arch::X86_64).next_table};
+    guest.store(guest.slot_at(root, Gva{0x100000000000}, 3), 0x83);      // 1 GiB at 0
+    guest.store(guest.slot_at(root, Gva{0x180000000000}, 2), 0x400083);  // 2 MiB at 0x400000
+  };
+  other.make(ScriptedRun::Kernel::Refuses);
+  options_.folder = other.folder();
+  options_.format = TraceOptions::Format::JsonLines;
+  options_.filter.kinds = {"slot-write"};
+  const auto found = [&](std::uint64_t frame) {
+    options_.filter.frames = {frame};
+    std::vector<int> levels;
+    for (const std::string& line : list()) {
+      const auto json = nlohmann::json::parse(line);
+      if (json["level"] == 1 || (json["new"] != "0x83" && json["new"] != "0x400083")) continue;
+      EXPECT_EQ(json["mappings"], nlohmann::json({"[vdso]"})) << line;
+      levels.push_back(json["level"]);
+    }
+    return levels;
+  };
+  const std::vector<int> both = {3, 2};
+  const std::vector<int> larger = {3};
+  EXPECT_EQ(found(0x400000), both);
+  EXPECT_EQ(found(0x401000), both);
+  EXPECT_EQ(found(0x5ff000), both);
+  EXPECT_EQ(found(0x600000), larger);
+  EXPECT_EQ(found(0x3ffff000), larger);
+  EXPECT_TRUE(found(0x40000000).empty());
 }
 
 TEST_F(TraceCommand, WritesToAFile) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,7 @@ class TestBundle {
     ASSERT_TRUE(attached.ok()) << attached.error().message;
     report::Run run;
     ScriptedRun script(requests[0], kernel);
+    script.at_the_end = at_the_end;
     script.play(run);
     ASSERT_TRUE(run.evidence.has_value());
     app::annotate(run, requests[0]);
@@ -73,6 +75,7 @@ class TestBundle {
     test::forge(folder(), kRun, edit);
   }
 
+  std::function<void(ScriptedRun&)> at_the_end;  ///< Of the run; see there.
   report::Report report;
   evidence::Digest seal{};
   std::string text;  ///< What a person is told.
