@@ -68,10 +68,12 @@ std::set<std::size_t> mappings_in(const model::Identities& identities,
   return found;
 }
 
+/// A field is within one line: a line is an event.
 std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  const std::string plain = report::printable(text);
+  if (plain.find_first_of(",\"") == std::string::npos) return plain;
   std::string quoted = "\"";
-  for (const char c : text) {
+  for (const char c : plain) {
     quoted += c;
     if (c == '"') quoted += c;
   }
@@ -84,9 +86,7 @@ std::string process_text(const TraceRow& row) {
   return row.process ? std::to_string(*row.process) : std::string();
 }
 
-std::string mappings_text(const TraceRow& row) {
-  return fmt::format("{}", fmt::join(row.mappings, " "));
-}
+bool by_user_mode(const TraceRow& row) { return (row.event.flags & event::kUserMode) != 0; }
 
 std::string as_json(const TraceRow& row) {
   const Event& event = row.event;
@@ -103,15 +103,15 @@ std::string as_json(const TraceRow& row) {
       {"aux", hex(event.aux)},
       {"root", hex(event.root)},
       {"pc", hex(event.pc)},
-      {"function", row.function},
-      {"user_mode", (event.flags & event::kUserMode) != 0},
+      {"function", row.function.empty() ? Json(nullptr) : Json(row.function)},
+      {"user_mode", by_user_mode(row)},
       {"size", event.size},
       {"part", event.part},
       {"parts", event.parts},
       {"mappings", row.mappings},
       {"gva", row.gva == 0 ? Json(nullptr) : Json(hex(row.gva))},
   };
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
 std::string as_csv(const TraceRow& row) {
@@ -120,9 +120,10 @@ std::string as_csv(const TraceRow& row) {
       "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(row.run),
       event.icount, event::name_of(event.kind), process_text(row), csv_field(row.scenario),
       hex(event.gpa), event.level, hex(event.old_value), hex(event.new_value), hex(event.aux),
-      hex(event.root), hex(event.pc), csv_field(row.function),
-      (event.flags & event::kUserMode) != 0 ? 1 : 0, event.size, event.part, event.parts,
-      csv_field(mappings_text(row)), row.gva == 0 ? std::string() : hex(row.gva));
+      hex(event.root), hex(event.pc), csv_field(row.function), by_user_mode(row), event.size,
+      // Names have spaces in them: "[vdso] (32-bit)".
+      event.part, event.parts, csv_field(fmt::format("{}", fmt::join(row.mappings, ";"))),
+      row.gva == 0 ? std::string() : hex(row.gva));
 }
 
 std::string as_text(const TraceRow& row) {
@@ -137,12 +138,12 @@ std::string as_text(const TraceRow& row) {
   } else if (event.new_value != 0) {
     line += fmt::format("{:#x} ", event.new_value);
   }
-  if (is_store(event) && (event.flags & event::kUserMode) != 0) {
+  if (is_store(event) && by_user_mode(row)) {
     line += fmt::format("by user mode at {:#x} ", event.pc);
   } else if (!row.function.empty()) {
     line += "by " + row.function + " ";
   }
-  for (const std::string& mapping : row.mappings) line += mapping + " ";
+  if (!row.mappings.empty()) line += fmt::format("{} ", fmt::join(row.mappings, ", "));
   if (row.gva != 0) line += fmt::format("at {:#x} ", row.gva);
   line += "in " + row.scenario;
   return report::printable(line) + "\n";

@@ -44,7 +44,8 @@ struct TraceRow {
 /// Whether any event of `run` may match.
 [[nodiscard]] bool matches_run(const TraceFilter& filter, const std::string& run);
 
-/// A line, with its end. head_of(): the line in front of the first one; empty: none.
+/// A line, with its end, of printable ASCII: names come from a bundle that anybody may have made.
+/// head_of(): the line in front of the first one; empty: none.
 [[nodiscard]] std::string render(const TraceRow& row, TraceOptions::Format format);
 [[nodiscard]] std::string head_of(TraceOptions::Format format);
 

@@ -1,5 +1,6 @@
 #include "vmm/app/trace.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -18,6 +19,7 @@ using app::TraceFilter;
 using app::TraceOptions;
 using app::TraceRow;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 TraceRow row() {
   TraceRow row;
@@ -91,23 +93,73 @@ TEST(TraceLines, AreJsonLines) {
   EXPECT_EQ(json["gva"], "0x7ffff7fd0000");
 }
 
-TEST(TraceLines, AreCsvWithAHead) {
+TEST(TraceLines, AreJsonLinesWhateverIsNotKnown) {
   TraceRow one = row();
+  one.event.flags = event::kUserMode;
+  one.process.reset();
+  one.function.clear();
+  one.mappings = {"[vdso]", "[vdso] (32-bit)"};
+  one.gva = 0;
+  one.scenario = "a\nb\x1b\xff";
+  const std::string line = app::render(one, TraceOptions::Format::JsonLines);
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+  EXPECT_TRUE(std::all_of(line.begin(), line.end() - 1, [](char c) {
+    return c >= ' ' && c <= '~';
+  })) << line;
+  const auto json = nlohmann::json::parse(line);
+  EXPECT_EQ(json["user_mode"], true);
+  EXPECT_TRUE(json["process"].is_null());
+  EXPECT_TRUE(json["function"].is_null());
+  EXPECT_TRUE(json["gva"].is_null());
+  EXPECT_EQ(json["mappings"], nlohmann::json({"[vdso]", "[vdso] (32-bit)"}));
+}
+
+TEST(TraceLines, AreCsvWithAHead) {
+  const auto csv = [](const TraceRow& row) { return app::render(row, TraceOptions::Format::Csv); };
+  EXPECT_EQ(app::head_of(TraceOptions::Format::Csv),
+            "run,icount,kind,process,scenario,gpa,level,old,new,aux,root,pc,function,user_mode,"
+            "size,part,parts,mappings,gva\n");
+  EXPECT_EQ(csv(row()),
+            "x86_64 lts-sealed,1000,slot-write,7,munmap/whole,0x3008,1,0x400025,0x0,0x0,0x0,"
+            "0xffffffff81000000,zap_pte_range+0x12,false,8,0,1,[vdso],0x7ffff7fd0000\n");
+  // What is not known is empty; several mappings are one field.
+  TraceRow one = row();
+  one.event.flags = event::kUserMode;
+  one.process.reset();
+  one.function.clear();
+  one.mappings = {"[vdso]", "[vdso] (32-bit)"};
+  one.gva = 0;
+  EXPECT_EQ(csv(one),
+            "x86_64 lts-sealed,1000,slot-write,,munmap/whole,0x3008,1,0x400025,0x0,0x0,0x0,"
+            "0xffffffff81000000,,true,8,0,1,[vdso];[vdso] (32-bit),\n");
+  one = row();
   one.scenario = "a \"b\", c";
-  const std::string head = app::head_of(TraceOptions::Format::Csv);
-  const std::string line = app::render(one, TraceOptions::Format::Csv);
-  EXPECT_THAT(line, HasSubstr("x86_64 lts-sealed,1000,slot-write,7,\"a \"\"b\"\", c\",0x3008,1,"));
-  // As many columns, but for the two commas... the one within quotes.
-  EXPECT_EQ(std::count(head.begin(), head.end(), ',') + 1,
-            std::count(line.begin(), line.end(), ','));
+  EXPECT_THAT(csv(one), HasSubstr(",7,\"a \"\"b\"\", c\",0x3008,"));
+  // An event is a line, whatever a bundle has for names.
+  one.scenario = "a\r\nb";
+  one.run = "\x1b[2J";
+  EXPECT_THAT(csv(one), StartsWith("\\x1b[2J,1000,"));
+  EXPECT_THAT(csv(one), HasSubstr(",a\\x0d\\x0ab,"));
   EXPECT_EQ(app::head_of(TraceOptions::Format::JsonLines), "");
 }
 
 TEST(TraceLines, AreForPeople) {
-  EXPECT_THAT(
-      app::render(row(), TraceOptions::Format::Text),
-      HasSubstr("process    7 0x3008 level 1 0x400025 -> 0x0 by zap_pte_range+0x12 [vdso] at "
-                "0x7ffff7fd0000 in munmap/whole\n"));
+  const auto text = [](const TraceRow& row) {
+    return app::render(row, TraceOptions::Format::Text);
+  };
+  EXPECT_THAT(text(row()), HasSubstr("process    7 0x3008 level 1 0x400025 -> 0x0 by "
+                                     "zap_pte_range+0x12 [vdso] at 0x7ffff7fd0000 in "
+                                     "munmap/whole\n"));
+  TraceRow one = row();
+  one.event.flags = event::kUserMode;
+  one.event.pc = 0x401000;
+  one.function.clear();
+  one.process.reset();
+  one.mappings = {"[vdso]", "[vdso] (32-bit)"};
+  one.scenario = "a\nb\x1b";
+  EXPECT_THAT(text(one), HasSubstr("process    - 0x3008 level 1 0x400025 -> 0x0 by user mode at "
+                                   "0x401000 [vdso], [vdso] (32-bit) at 0x7ffff7fd0000 in "
+                                   "a\\x0ab\\x1b\n"));
 }
 
 class TraceCommand : public testing::Test {
