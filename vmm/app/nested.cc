@@ -14,6 +14,7 @@
 
 #include "vmm/app/bundle.h"
 #include "vmm/app/kernels.h"
+#include "vmm/app/write_file.h"
 #include "vmm/engine/engine.h"
 #include "vmm/engine/nested/command_line.h"
 #include "vmm/image/kernel_image.h"
@@ -317,6 +318,9 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
 int verify_nested(const VerifyOptions& options) {
   const auto places = find_places();
   if (!places) return fail(places.error());
+  if (auto apart = check_outside("--json", options.json, options.bundle); !apart) {
+    return fail(apart.error());
+  }
   // The program in the host makes it; here it is only seen to that it can be put there.
   const auto bundle = Bundle::create(options.bundle, "");
   if (!bundle) return fail(bundle.error());

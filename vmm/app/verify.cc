@@ -399,6 +399,8 @@ int verify(const VerifyOptions& options, const std::string& command) {
   for (const auto& [option, path] :
        {std::pair("--json", options.json), std::pair("--junit", options.junit),
         std::pair("--html", options.html)}) {
+    if (auto apart = check_outside(option, path, options.bundle); !apart)
+      return fail(apart.error());
     if (auto there = check_writable(option, path); !there) return fail(there.error());
   }
   auto bundle = Bundle::create(options.bundle, command);

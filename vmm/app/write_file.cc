@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -66,6 +67,25 @@ Status check_writable(const char* option, const fs::path& path) {
   }
   if (::access(fs::exists(path, error) ? path.c_str() : folder.c_str(), W_OK) == 0) return {};
   return errno_error(ExitCode::Usage, fmt::format("{} {}", option, path.string()));
+}
+
+Status check_outside(const char* option, const fs::path& path, const fs::path& bundle) {
+  if (path.empty() || bundle.empty()) return {};
+  std::error_code error;
+  // Neither must be there yet; what is there of them is followed.
+  const fs::path file = fs::weakly_canonical(fs::absolute(path, error), error);
+  if (error)
+    return Error{ExitCode::Usage, fmt::format("{} {}: {}", option, path.string(), error.message()),
+                 error.value()};
+  fs::path folder = fs::weakly_canonical(fs::absolute(bundle, error), error);
+  if (error)
+    return Error{ExitCode::Usage, fmt::format("{}: {}", bundle.string(), error.message()),
+                 error.value()};
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const auto end = std::mismatch(folder.begin(), folder.end(), file.begin(), file.end()).first;
+  if (end != folder.end()) return {};
+  return Error{ExitCode::Usage, fmt::format("{} {}: is in the bundle {}, which it would change",
+                                            option, path.string(), bundle.string())};
 }
 
 }  // namespace sealvisor::app

@@ -17,4 +17,10 @@ namespace sealvisor::app {
 /// could hold. An empty path is never written. Errors (Usage) name `option` and the path.
 [[nodiscard]] Status check_writable(const char* option, const std::filesystem::path& path);
 
+/// Whether `path`, however it is put and wherever its links lead, is not in `bundle`: a file that
+/// is written there is a change of the evidence, or the end of it. An empty path is nowhere. Errors
+/// (Usage) name `option` and both.
+[[nodiscard]] Status check_outside(const char* option, const std::filesystem::path& path,
+                                   const std::filesystem::path& bundle);
+
 }  // namespace sealvisor::app

@@ -61,5 +61,30 @@ TEST(WriteFile, ADiskThatIsFullIsNamed) {
   EXPECT_TRUE(fs::is_character_file("/dev/full")) << "a device stays a device";
 }
 
+TEST(CheckOutside, KnowsABundleByWhereItIs) {
+  const Temporary folder;
+  const fs::path bundle = folder.path() / "bundle";
+  fs::create_directories(bundle / "runs");
+  fs::create_directories(folder.path() / "bundle2");
+  fs::create_symlink(bundle, folder.path() / "link");
+  fs::create_symlink(bundle / "report.json", folder.path() / "file");
+  for (const char* inside : {"bundle/x", "bundle/runs/x", "bundle/runs/none/x",
+                             "bundle2/../bundle/x", "link/x", "file"}) {
+    const auto status = check_outside("--out", folder.path() / inside, bundle);
+    ASSERT_FALSE(status.ok()) << inside;
+    EXPECT_EQ(status.error().code, ExitCode::Usage);
+    EXPECT_NE(status.error().message.find(inside), std::string::npos) << status.error().message;
+    EXPECT_FALSE(check_outside("--out", folder.path() / inside, bundle / "").ok()) << inside;
+    EXPECT_FALSE(check_outside("--out", folder.path() / inside, folder.path() / "link").ok());
+  }
+  for (const char* outside : {"x", "bundle2/x", "bundle/../x", "none/x"}) {
+    EXPECT_TRUE(check_outside("--out", folder.path() / outside, bundle).ok()) << outside;
+  }
+  EXPECT_TRUE(check_outside("--out", "", bundle).ok());
+  EXPECT_TRUE(check_outside("--json", folder.path() / "x", "").ok());
+  // One that is yet to be made.
+  EXPECT_FALSE(check_outside("--json", folder.path() / "new/x", folder.path() / "new").ok());
+}
+
 }  // namespace
 }  // namespace sealvisor::app
