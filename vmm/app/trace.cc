@@ -1,11 +1,17 @@
 #include "vmm/app/trace.h"
 
+#include <fcntl.h>
 #include <fnmatch.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +19,8 @@
 
 #include "arch/any_format.h"
 #include "vmm/app/audit.h"
+#include "vmm/app/write_file.h"
+#include "vmm/base/fd.h"
 #include "vmm/report/layout.h"
 
 namespace sealvisor::app {
@@ -149,8 +157,13 @@ std::string as_text(const TraceRow& row) {
   return report::printable(line) + "\n";
 }
 
+/// To standard error, which may be a terminal: texts of a bundle are quoted there.
+void say(const std::string& text) {
+  fmt::print(stderr, "sealvisor: {}\n", report::printable(text));
+}
+
 int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
+  say(error.message);
   return static_cast<int>(error.code);
 }
 
@@ -158,57 +171,130 @@ struct CloseFile {
   void operator()(std::FILE* file) const { static_cast<void>(std::fclose(file)); }
 };
 
-/// Where lines go: a file of ours, or standard output.
+/// Where lines go: a file, which is there once all are in it, or standard output.
 class Output {
  public:
-  [[nodiscard]] static Result<Output> open(const std::filesystem::path& path) {
-    Output output;
-    if (path.empty()) return output;
-    output.name_ = path.string();
-    output.own_.reset(std::fopen(path.c_str(), "we"));
-    if (!output.own_) return errno_error(ExitCode::Usage, "--out " + path.string());
-    return output;
+  Output() = default;
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+  ~Output() {
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
-  /// False once something could not be written.
-  bool add(const std::string& text) {
-    good_ = good_ && std::fwrite(text.data(), 1, text.size(), file()) == text.size();
-    return good_;
+
+  /// An empty path is standard output.
+  [[nodiscard]] Status open(const std::filesystem::path& path) {
+    if (path.empty()) return {};
+    name_ = path.string();
+    // A link stays a link.
+    std::error_code error;
+    const std::filesystem::path canonical = std::filesystem::canonical(path, error);
+    target_ = error ? path : canonical;
+    struct stat state {};
+    const bool exists = ::stat(target_.c_str(), &state) == 0;
+    if (exists && !S_ISREG(state.st_mode)) {
+      own_.reset(std::fopen(target_.c_str(), "we"));
+    } else {
+      std::string name = target_.string() + ".XXXXXX";
+      Fd fd(::mkostemp(name.data(), O_CLOEXEC));
+      if (fd.valid()) temporary_ = name;
+      if (fd.valid() && ::fchmod(fd.get(), exists ? state.st_mode & 07777 : 0644) == 0) {
+        own_.reset(::fdopen(fd.get(), "w"));
+        if (own_) static_cast<void>(fd.release());
+      }
+    }
+    if (!own_) return errno_error(ExitCode::Usage, "--out " + name_);
+    return {};
+  }
+  /// Whether all was written so far. What comes behind something that was not is not written.
+  [[nodiscard]] bool good() const { return problem_.ok(); }
+  void add(const std::string& text) {
+    if (good() && std::fwrite(text.data(), 1, text.size(), file()) != text.size()) {
+      problem_ = failed();  // While errno is of this.
+    }
   }
   [[nodiscard]] Status finish() {
-    if (good_ && std::fflush(file()) == 0) return {};
-    return errno_error(ExitCode::HostLacks, "writing " + name_);
+    if (!good()) return problem_;
+    if (std::fflush(file()) != 0) return failed();
+    if (temporary_.empty()) return {};
+    if (::fsync(::fileno(file())) != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
+      return failed();
+    }
+    temporary_.clear();
+    return {};
   }
 
  private:
   [[nodiscard]] std::FILE* file() const { return own_ ? own_.get() : stdout; }
-  std::unique_ptr<std::FILE, CloseFile> own_;
+  [[nodiscard]] Error failed() const {
+    return errno_error(ExitCode::HostLacks, "writing " + name_);
+  }
   std::string name_ = "to standard output";
-  bool good_ = true;
+  std::filesystem::path target_;
+  std::string temporary_;  ///< Written in place of `target_`; empty: nothing is.
+  std::unique_ptr<std::FILE, CloseFile> own_;
+  Status problem_;
 };
 
-/// Lists what matches of one run; returns how many did.
-Result<std::uint64_t> list_run(const TraceOptions& options, const evidence::RunEntry& entry,
-                               Output& output) {
+/// What was listed of all runs so far.
+struct Listing {
+  std::uint64_t listed = 0;
+  std::uint64_t all = 0;  ///< That could have been.
+  std::size_t runs = 0;
+  std::vector<std::string> names{};  ///< Of all runs.
+  std::set<std::string> mappings{};  ///< That became known in those that were listed.
+};
+
+/// Lists what matches of one run.
+Status list_run(const TraceOptions& options, const evidence::RunEntry& entry, Output& output,
+                Listing& listing) {
   auto opened = open_run(options.folder, entry);
   if (!opened) return opened.error();
   const RunEvidence& evidence = opened.value();
   const std::string name =
       fmt::format("{} {}", arch::name_of(evidence.request.arch), evidence.request.recipe);
-  std::uint64_t listed = 0;
-  if (!matches_run(options.filter, name)) return listed;
+  listing.names.push_back(name);
+  if (!matches_run(options.filter, name)) return {};
+  ++listing.runs;
   evidence::TraceReader trace(*evidence.source);
+  std::size_t known = 0;
   const auto prepare = [&](run::Session& session) {
     session.listen([&](const Event& event, std::span<const model::MappingChange> changes) {
+      ++listing.all;
+      const auto& mappings = session.identities().all();
+      for (; known < mappings.size(); ++known) listing.mappings.insert(mappings[known].name);
+      if (!output.good()) return;
       // A guest without a file of symbols may have listed them itself.
-      const image::Symbols* const listed = session.symbols();
+      const image::Symbols* const own = session.symbols();
       const TraceRow row =
-          explain(name, event, changes, session, listed != nullptr ? *listed : evidence.symbols);
-      if (matches(options.filter, row) && output.add(render(row, options.format))) ++listed;
+          explain(name, event, changes, session, own != nullptr ? *own : evidence.symbols);
+      if (!matches(options.filter, row)) return;
+      output.add(render(row, options.format));
+      if (output.good()) ++listing.listed;
     });
   };
   auto done = run::replay(evidence.request, trace, evidence.names(), evidence.console, prepare);
   if (!done) return done.error();
-  return listed;
+  if (!done.value().divergence.empty()) {
+    return Error{ExitCode::Failed,
+                 "the trace does not follow from itself: " + done.value().divergence};
+  }
+  if (done.value().events != entry.events) {
+    return Error{ExitCode::Failed, fmt::format("{}: the trace has {} events, the manifest says {}",
+                                               entry.folder, done.value().events, entry.events)};
+  }
+  return {};
+}
+
+/// Says which of the names that were asked for nobody has: a list that is empty for that is no
+/// answer.
+void say_unknown_mappings(const TraceFilter& filter, const Listing& listing) {
+  for (const std::string& wanted : filter.mappings) {
+    if (listing.mappings.contains(wanted)) continue;
+    say(listing.mappings.empty()
+            ? fmt::format("--mapping {}: no system mapping became known", wanted)
+            : fmt::format("--mapping {}: there is none of this name, but {}", wanted,
+                          fmt::join(listing.mappings, ", ")));
+  }
 }
 
 }  // namespace
@@ -291,6 +377,28 @@ bool matches(const TraceFilter& filter, const TraceRow& row) {
          });
 }
 
+Status check_filter(const TraceFilter& filter) {
+  if (filter.from > filter.to) {
+    return Error{ExitCode::Usage, fmt::format("--from {} is behind --to {}: expected it before",
+                                              filter.from, filter.to)};
+  }
+  // Copies of tables are not listed, and what counts instructions leaves no bundle.
+  std::vector<std::string> kinds;
+  for (auto kind = Kind::Registers; kind <= Kind::RunEnd;
+       kind = static_cast<Kind>(static_cast<std::uint8_t>(kind) + 1)) {
+    kinds.emplace_back(event::name_of(kind));
+  }
+  for (const std::string& pattern : filter.kinds) {
+    if (std::any_of(kinds.begin(), kinds.end(),
+                    [&](const std::string& kind) { return fits({pattern}, kind); })) {
+      continue;
+    }
+    return Error{ExitCode::Usage, fmt::format("--kind {}: no such events are listed, but {}",
+                                              pattern, fmt::join(kinds, ", "))};
+  }
+  return {};
+}
+
 std::string render(const TraceRow& row, Format format) {
   switch (format) {
     case Format::JsonLines:
@@ -310,26 +418,37 @@ std::string head_of(Format format) {
 }
 
 int trace(const TraceOptions& options) {
+  if (auto sound = check_filter(options.filter); !sound) return fail(sound.error());
+  if (auto outside = check_outside("--out", options.out, options.folder); !outside) {
+    return fail(outside.error());
+  }
   const auto checked = evidence::check_bundle(options.folder);
   if (!checked) return fail(checked.error());
   for (const evidence::Fault& fault : checked.value().faults) {
-    fmt::print(stderr, "sealvisor: {}/{}: {}\n", options.folder.string(), fault.file, fault.text);
+    say(fmt::format("{}/{}: {}", options.folder.string(), fault.file, fault.text));
   }
   // What somebody changed is listed as nothing.
   if (!checked.value().faults.empty()) return static_cast<int>(ExitCode::Failed);
-  auto output = Output::open(options.out);
-  if (!output) return fail(output.error());
-  static_cast<void>(output.value().add(head_of(options.format)));
-  std::uint64_t listed = 0;
-  std::uint64_t all = 0;
-  for (const evidence::RunEntry& entry : checked.value().manifest.runs) {
-    const auto count = list_run(options, entry, output.value());
-    if (!count) return fail(count.error());
-    listed += count.value();
-    all += entry.events;
+  Output output;
+  if (auto opened = output.open(options.out); !opened) return fail(opened.error());
+  output.add(head_of(options.format));
+  const std::vector<evidence::RunEntry>& runs = checked.value().manifest.runs;
+  Listing listing;
+  for (const evidence::RunEntry& entry : runs) {
+    if (auto listed = list_run(options, entry, output, listing); !listed) {
+      return fail(listed.error());
+    }
+    if (!output.good()) break;
   }
-  if (auto done = output.value().finish(); !done) return fail(done.error());
-  fmt::print(stderr, "{} of {} events\n", report::grouped(listed), report::grouped(all));
+  if (listing.runs == 0 && !runs.empty()) {
+    return fail({ExitCode::Usage, fmt::format("--run {}: there is none of this name, but {}",
+                                              fmt::join(options.filter.runs, ", "),
+                                              fmt::join(listing.names, ", "))});
+  }
+  if (auto done = output.finish(); !done) return fail(done.error());
+  say_unknown_mappings(options.filter, listing);
+  fmt::print(stderr, "{} of {} events, in {} of {} runs\n", report::grouped(listing.listed),
+             report::grouped(listing.all), listing.runs, runs.size());
   return static_cast<int>(ExitCode::AsExpected);
 }
 

@@ -9,6 +9,7 @@
 
 #include "vmm/app/options.h"
 #include "vmm/app/trace_filter.h"
+#include "vmm/base/result.h"
 #include "vmm/event/event.h"
 #include "vmm/image/symbols.h"
 #include "vmm/model/space.h"
@@ -44,13 +45,17 @@ struct TraceRow {
 /// Whether any event of `run` may match.
 [[nodiscard]] bool matches_run(const TraceFilter& filter, const std::string& run);
 
+/// Whether anything can match. Errors (Usage) say what there is.
+[[nodiscard]] Status check_filter(const TraceFilter& filter);
+
 /// A line, with its end, of printable ASCII: names come from a bundle that anybody may have made.
 /// head_of(): the line in front of the first one; empty: none.
 [[nodiscard]] std::string render(const TraceRow& row, TraceOptions::Format format);
 [[nodiscard]] std::string head_of(TraceOptions::Format format);
 
 /// The whole command. Returns the exit code: 0 all was listed; 1 the bundle was changed, or does
-/// not follow from itself.
+/// not follow from itself; 2 there is no bundle, or a filter or --out makes no sense; 3 the lines
+/// could not be written. A file is there whole or not at all.
 [[nodiscard]] int trace(const TraceOptions& options);
 
 }  // namespace sealvisor::app

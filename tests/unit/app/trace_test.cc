@@ -1,16 +1,20 @@
 #include "vmm/app/trace.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "tests/unit/support/test_bundle.h"
+#include "vmm/app/audit.h"
 
 namespace sealvisor::test {
 namespace {
@@ -19,6 +23,7 @@ using app::TraceFilter;
 using app::TraceOptions;
 using app::TraceRow;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 TraceRow row() {
@@ -69,6 +74,23 @@ TEST(TraceFilter, AHugeLeafIsOfEachFrameInIt) {
   for (const std::uint64_t frame : {0x1ff000U, 0x400000U, 0x4000U}) {
     EXPECT_FALSE(app::matches({.frames = {frame}}, huge)) << frame;
   }
+}
+
+TEST(TraceFilter, ThatNothingCanMatchIsRefused) {
+  EXPECT_TRUE(app::check_filter({}).ok());
+  EXPECT_TRUE(app::check_filter({.kinds = {"slot-*", "run-end"}, .from = 7, .to = 7}).ok());
+  for (const char* none : {"slot-wirte", "table-copy", "sample", "unknown", ""}) {
+    const auto status = app::check_filter({.kinds = {"slot-write", none}});
+    ASSERT_FALSE(status.ok()) << none;
+    EXPECT_EQ(status.error().code, ExitCode::Usage);
+    EXPECT_THAT(status.error().message, StartsWith(std::string("--kind ") + none + ": "));
+    EXPECT_THAT(status.error().message, HasSubstr("slot-write, content-write, user-entry"));
+    EXPECT_THAT(status.error().message, Not(HasSubstr("table-copy,")));
+  }
+  const auto order = app::check_filter({.from = 8, .to = 7});
+  ASSERT_FALSE(order.ok());
+  EXPECT_EQ(order.error().code, ExitCode::Usage);
+  EXPECT_THAT(order.error().message, HasSubstr("--from 8 is behind --to 7"));
 }
 
 TEST(TraceFilter, WhatHasNoFunctionOrProcessIsOfNone) {
@@ -177,7 +199,24 @@ class TraceCommand : public testing::Test {
     std::istringstream stream(testing::internal::GetCapturedStdout());
     std::vector<std::string> lines;
     for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    const std::string listed = stream.str();
+    for (const std::string& text : {said_, listed}) {
+      EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+    }
     return lines;
+  }
+  static std::ptrdiff_t files_in(const std::filesystem::path& folder) {
+    return std::distance(std::filesystem::directory_iterator(folder),
+                         std::filesystem::directory_iterator());
+  }
+  /// No entry is ever cleared, says whoever seals it again.
+  void forge() {
+    bundle_.forge([](event::Event& event) {
+      if (event.kind == event::Kind::SlotWrite && event.new_value == 0) {
+        event.new_value = event.old_value;
+      }
+      return true;
+    });
   }
   TestBundle bundle_;
   TraceOptions options_;
@@ -186,9 +225,28 @@ class TraceCommand : public testing::Test {
 
 TEST_F(TraceCommand, ListsAllEvents) {
   // Copies of tables are no events that a session applies.
+  auto opened = app::open_run(bundle_.folder(), {TestBundle::kRun, 0, 0, {}});
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  evidence::TraceReader trace(*opened.value().source);
+  std::vector<std::string> kinds;
+  std::size_t copies = 0;
+  for (;;) {
+    const auto step = trace.next();
+    ASSERT_TRUE(step.ok()) << step.error().message;
+    if (step.value().kind == evidence::Step::Kind::Ended) break;
+    if (step.value().kind == evidence::Step::Kind::Copy) ++copies;
+    if (step.value().kind != evidence::Step::Kind::Event) continue;
+    kinds.emplace_back(event::name_of(step.value().event.kind));
+  }
+  EXPECT_GT(copies, 0U);
+  EXPECT_GT(kinds.size(), 20U);
+  options_.format = TraceOptions::Format::JsonLines;
   const auto lines = list();
-  EXPECT_GT(lines.size(), 20U);
-  EXPECT_THAT(said_, HasSubstr(" events"));
+  ASSERT_EQ(lines.size(), kinds.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(nlohmann::json::parse(lines[i])["kind"], kinds[i]) << i;
+  }
+  EXPECT_EQ(said_, fmt::format("{} of {} events, in 1 of 1 runs\n", kinds.size(), kinds.size()));
 }
 
 TEST_F(TraceCommand, FindsWhoUnmappedTheVdso) {
@@ -254,15 +312,85 @@ TEST_F(TraceCommand, FindsFramesInsideHugeLeaves) {
   EXPECT_TRUE(found(0x40000000).empty());
 }
 
+TEST_F(TraceCommand, NamesWhatThereIsInPlaceOfAnEmptyList) {
+  options_.filter.mappings = {"[vdso]", "[vdos]"};
+  EXPECT_FALSE(list().empty());
+  EXPECT_THAT(said_, HasSubstr("--mapping [vdos]: there is none of this name, but [vdso]\n"));
+  EXPECT_THAT(said_, Not(HasSubstr("--mapping [vdso]")));
+  options_.filter = {.runs = {"arm64 *"}};
+  EXPECT_TRUE(list(2).empty());
+  EXPECT_THAT(said_, HasSubstr("--run arm64 *: there is none of this name, but x86_64 lts-sealed"));
+  options_.filter = {.kinds = {"slot-wirte"}};
+  EXPECT_TRUE(list(2).empty());
+  EXPECT_THAT(said_, HasSubstr("--kind slot-wirte"));
+  options_.filter = {.from = 2, .to = 1};
+  EXPECT_TRUE(list(2).empty());
+}
+
 TEST_F(TraceCommand, WritesToAFile) {
   const app::Temporary folder;
   options_.format = TraceOptions::Format::Csv;
   options_.out = folder.path() / "events.csv";
   EXPECT_TRUE(list().empty());
   EXPECT_TRUE(app::Temporary::read(options_.out).starts_with("run,icount,kind,"));
+  EXPECT_EQ(files_in(folder.path()), 1) << "nothing is left over";
   options_.out = folder.path() / "none/events.csv";
   EXPECT_TRUE(list(2).empty());
   EXPECT_THAT(said_, HasSubstr("--out"));
+}
+
+TEST_F(TraceCommand, SaysWhyAFileCouldNotBeWritten) {
+  options_.out = "/dev/full";
+  EXPECT_TRUE(list(3).empty());
+  EXPECT_EQ(said_, "sealvisor: writing /dev/full: No space left on device\n");
+}
+
+TEST_F(TraceCommand, NeverWritesIntoTheBundle) {
+  const std::string report = bundle_.read(evidence::kReportName);
+  options_.out = bundle_.file(evidence::kReportName);
+  EXPECT_TRUE(list(2).empty());
+  EXPECT_THAT(said_, HasSubstr("is in the bundle"));
+  EXPECT_EQ(bundle_.read(evidence::kReportName), report);
+  options_.out = bundle_.file("runs/events.csv");
+  EXPECT_TRUE(list(2).empty());
+  EXPECT_FALSE(std::filesystem::exists(options_.out));
+}
+
+TEST_F(TraceCommand, ATraceThatDoesNotFollowFromItselfIsNoList) {
+  const app::Temporary folder;
+  forge();
+  list(1);
+  EXPECT_THAT(said_, HasSubstr("does not follow from itself"));
+  EXPECT_THAT(said_, HasSubstr("step "));
+  options_.format = TraceOptions::Format::Csv;
+  options_.out = folder.file("events.csv", "of yesterday");
+  EXPECT_TRUE(list(1).empty());
+  EXPECT_EQ(app::Temporary::read(options_.out), "of yesterday");
+  EXPECT_EQ(files_in(folder.path()), 1) << "nothing is left over";
+}
+
+TEST_F(TraceCommand, ATraceWithOtherEventsThanItsManifestIsNoList) {
+  seal_again(bundle_.folder(), [](evidence::Manifest& manifest) { ++manifest.runs.at(0).events; });
+  list(1);
+  EXPECT_THAT(said_, HasSubstr("the manifest says"));
+}
+
+TEST_F(TraceCommand, PassesNothingOnToTheTerminal) {
+  // list() looks for what would move a cursor.
+  bundle_.write("\x1b[2J", "x");
+  EXPECT_TRUE(list(1).empty());
+  EXPECT_THAT(said_, HasSubstr("\\x1b[2J"));
+  std::filesystem::remove(bundle_.file("\x1b[2J"));
+  for (const char* name : {evidence::kRunName, evidence::kSymbolsName}) {
+    const std::string path = std::string(TestBundle::kRun) + "/" + name;
+    const std::string was = bundle_.read(path);
+    bundle_.write(path, "{\"schema\": \"\x1b[2J\x9b\"}");
+    bundle_.seal_again();
+    EXPECT_TRUE(list(1).empty()) << name;
+    EXPECT_THAT(said_, StartsWith("sealvisor: ")) << name;
+    bundle_.write(path, was);
+    bundle_.seal_again();
+  }
 }
 
 TEST_F(TraceCommand, ListsNothingOfABundleThatWasChanged) {
