@@ -2,7 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <iterator>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -396,10 +400,25 @@ CLI::App* add_audit(CLI::App& app, AuditOptions& audit) {
   return sub;
 }
 
-/// A number, decimal or with 0x in front.
-CLI::Option* add_number(CLI::App& app, const char* name, std::uint64_t& to,
-                        const char* description) {
-  return app.add_option(name, to, description)->type_name("N");
+/// A number, decimal or with 0x in front. The library takes more: a 0 in front makes it octal, a
+/// sign wraps around, and what is too large becomes the largest one.
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        const bool hexadecimal = text.starts_with("0x");
+        const std::string_view digits = std::string_view(text).substr(hexadecimal ? 2 : 0);
+        const bool octal = !hexadecimal && digits.size() > 1 && digits.front() == '0';
+        std::uint64_t value = 0;
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(),
+                                                  value, hexadecimal ? 16 : 10);
+        const bool whole = end == digits.data() + digits.size();
+        if (error == std::errc() && whole && !octal) return {};
+        return fmt::format(
+            "{}: expected a number below 2^64, decimal without a 0 in front or "
+            "hexadecimal behind 0x",
+            text);
+      },
+      "");
 }
 
 void add_filter(CLI::App& app, TraceFilter& filter) {
@@ -407,18 +426,24 @@ void add_filter(CLI::App& app, TraceFilter& filter) {
   app.add_option("--process", filter.processes,
                  "address spaces by number, as the column `process` has them")
       ->allow_extra_args(false)
+      ->check(whole_number())
       ->type_name("N");
   add_list(app, "--mapping", filter.mappings, "what has to do with this system mapping: \"[vdso]\"")
       ->type_name("NAME");
   app.add_option("--frame", filter.frames, "what is stored to this frame, or maps it")
       ->allow_extra_args(false)
+      ->check(whole_number())
       ->type_name("GPA");
   add_list(app, "--function", filter.functions, "what this function of the kernel stored")
       ->type_name("GLOB");
   add_list(app, "--kind", filter.kinds, "events of this kind, as the column `kind` has them")
       ->type_name("GLOB");
-  add_number(app, "--from", filter.from, "from this instruction on");
-  add_number(app, "--to", filter.to, "up to this instruction");
+  app.add_option("--from", filter.from,
+                 "from this instruction of the guest on; of a run under kvm, which counts none: "
+                 "from this stop of the vCPU on")
+      ->check(whole_number())
+      ->type_name("N");
+  app.add_option("--to", filter.to, "up to this one")->check(whole_number())->type_name("N");
 }
 
 CLI::App* add_trace(CLI::App& app, TraceOptions& trace) {
@@ -745,7 +770,12 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     if (auto fits = complete_watched("lifetime", lifetime); !fits) return fits.error();
     return Command(std::move(lifetime));
   }
-  if (*audit_app) return Command(std::move(audit));
+  if (*audit_app) {
+    // Digits are digits: tools that print digests differ in their case.
+    std::transform(audit.seal.begin(), audit.seal.end(), audit.seal.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return Command(std::move(audit));
+  }
   if (*trace_app) return Command(std::move(trace));
   if (*scenarios_app) return Command(scenarios);
   if (*doctor_app) return Command(DoctorOptions{});

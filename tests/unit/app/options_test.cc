@@ -76,6 +76,7 @@ TEST(Options, AnAuditTakesAFolderAndASeal) {
   EXPECT_EQ(parsed<AuditOptions>("audit b").folder, "b");
   EXPECT_EQ(parsed<AuditOptions>("audit b").seal, "");
   EXPECT_EQ(parsed<AuditOptions>("audit b --seal abc").seal, "abc");
+  EXPECT_EQ(parsed<AuditOptions>("audit b --seal 0ABC").seal, "0abc");
 }
 
 TEST(Options, ATraceIsListedForPeopleOrForPrograms) {
@@ -99,6 +100,27 @@ TEST(Options, ATraceIsListedForPeopleOrForPrograms) {
   EXPECT_THAT(filter.kinds, ElementsAre("slot-write"));
   EXPECT_EQ(filter.from, 10U);
   EXPECT_EQ(filter.to, 20U);
+  const TraceFilter bounds =
+      parsed<TraceOptions>("trace query b --from 0 --to 18446744073709551615").filter;
+  EXPECT_EQ(bounds.from, 0U);
+  EXPECT_EQ(bounds.to, UINT64_MAX);
+  EXPECT_EQ(parsed<TraceOptions>("trace query b --to 0xFfffffffffffffff").filter.to, UINT64_MAX);
+}
+
+TEST(Options, ANumberOfATraceIsTakenAsItStands) {
+  for (const char* option : {"--from", "--to", "--frame", "--process"}) {
+    // Octal, too large, hexadecimal and too large, no digits, more than digits.
+    for (const char* number : {"010", "18446744073709551616", "0x10000000000000000", "0x", "0xg",
+                               "1e3", "7x", "0X10", "1'000", "1_000", "+1"}) {
+      const auto command = parse_options({"trace", "query", "b", option, number});
+      ASSERT_FALSE(command.ok()) << option << " " << number;
+      EXPECT_EQ(command.error().code, ExitCode::Usage);
+      EXPECT_THAT(command.error().message, HasSubstr(number)) << option;
+      EXPECT_THAT(command.error().message, HasSubstr("expected a number below 2^64")) << option;
+    }
+    EXPECT_FALSE(parse_options({"trace", "query", "b", option, "-1"}).ok()) << option;
+    EXPECT_FALSE(parse_options({"trace", "query", "b", option, ""}).ok()) << option;
+  }
 }
 
 TEST(Options, AnImageOfTheUsersBringsItsArchitecture) {
