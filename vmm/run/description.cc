@@ -24,6 +24,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr std::uint64_t kMostMemory = 2048ULL << 20;
+constexpr std::size_t kMostLeftOut = 1000;
 
 /// Name, length and digest of a file; null for an empty path.
 Result<Json> file_json(const fs::path& path) {
@@ -183,6 +184,7 @@ Result<std::string> describe_run(const RunRequest& request) {
                      {"step_check", request.step_check},
                      {"leave_return", request.leave_return},
                      {"timelines", request.timelines},
+                     {"left_out", request.left_out},
                      {"files", std::move(files).value()},
                      {"plan", std::move(plan)},
                      {"programs", programs_json(request)},
@@ -227,6 +229,7 @@ Result<RunRequest> parse_description(std::string_view text) {
   request.step_check = members.flag("step_check");
   request.leave_return = static_cast<std::uint32_t>(members.number("leave_return", UINT32_MAX));
   request.timelines = members.flag("timelines");
+  request.left_out = members.texts("left_out", kMostLeftOut);
   const auto lines = members.texts("plan", scenario::kMaxPlanItems);
   const Json* const programs = members.array("programs", scenario::kMaxProgramCount);
   request.program_file = members.text("program_file");

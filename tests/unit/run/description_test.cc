@@ -98,6 +98,45 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.plan[2].mapping, compat.mapping);
 }
 
+TEST(Description, HasAllThatASessionAndItsReportLookAt) {
+  const app::Temporary folder;
+  run::RunRequest request = ScriptedRun::request(folder.path());
+  // None as a RunRequest has it by itself: what is not written would show.
+  request.arch = Arch::Arm64;
+  request.engine = engine::Kind::Kvm;
+  request.mechanism = engine::Mechanism::Exact;
+  request.recipe = "mine";
+  request.variant = "a variant";
+  request.expectations = false;
+  request.sealed = true;
+  request.control = true;
+  request.memory_bytes = 128ULL << 20;
+  request.cpu_model = "host";
+  request.kernel_arguments = "quiet";
+  request.doorbell_limit = 7;
+  request.witness = true;
+  request.drop_store = 9;
+  request.step_check = true;
+  request.leave_return = 3;
+  request.left_out = {"variant one: no firmware", "variant two: no such machine"};
+  const auto text = run::describe_run(request);
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  auto again = run::parse_description(text.value());
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  run::RunRequest& back = again.value();
+  EXPECT_EQ(back.left_out, request.left_out);
+  EXPECT_EQ(back.doorbell_limit, 7U);
+  EXPECT_EQ(back.drop_store, 9U);
+  EXPECT_TRUE(back.witness);
+  EXPECT_FALSE(back.expectations);
+  // And all else: the same request is described by the same bytes, but for its files.
+  back.kernel_image = request.kernel_image;
+  back.symbols = request.symbols;
+  back.agent_dir = request.agent_dir;
+  back.plugin = request.plugin;
+  EXPECT_EQ(run::describe_run(back).value(), text.value());
+}
+
 TEST(Description, SaysWhetherThereAreSymbols) {
   const app::Temporary folder;
   run::RunRequest request = ScriptedRun::request(folder.path());
