@@ -9,6 +9,17 @@ namespace sealvisor::evidence {
 using arch::Gpa;
 using event::Kind;
 
+namespace {
+
+/// Whether a record that begins with this byte is of memory. No record is decoded to find out: the
+/// next event would change shadow() while the session still has the one before it.
+bool is_memory(std::uint8_t first) {
+  return first == static_cast<std::uint8_t>(RecordKind::Changed) ||
+         first == static_cast<std::uint8_t>(RecordKind::Read);
+}
+
+}  // namespace
+
 Result<FileSource> FileSource::open(const std::filesystem::path& file, const Digest& seed) {
   auto blocks = BlockReader::open(file, seed);
   if (!blocks) return blocks.error();
@@ -24,35 +35,31 @@ Error TraceReader::fail(const std::string& text) const {
                fmt::format("{}: behind step {}: {}", source_.place(), steps_, text)};
 }
 
-Result<std::optional<Record>> TraceReader::record() {
-  if (peeked_) return std::exchange(peeked_, std::nullopt);
+Result<bool> TraceReader::more() {
   while (!done_ && wire_.empty()) {
     auto block = source_.next();
     if (!block) return block.error();
     done_ = block.value().empty();
     wire_ = WireReader(block.value());
   }
-  if (done_) return std::optional<Record>();
+  return !done_;
+}
+
+Result<std::optional<Record>> TraceReader::record() {
+  const auto there = more();
+  if (!there) return there.error();
+  if (!there.value()) return std::optional<Record>();
   auto next = decoder_.next(wire_);
   if (!next) return fail(next.error().message);
   return std::optional<Record>(std::move(next).value());
 }
 
-Result<const Record*> TraceReader::peek() {
-  if (!peeked_) {
-    auto next = record();
-    if (!next) return next.error();
-    peeked_ = std::move(next).value();
-  }
-  return peeked_ ? &*peeked_ : nullptr;
-}
-
 Status TraceReader::absorb() {
   for (;;) {
-    const auto next = peek();
-    if (!next) return next.error();
-    if (next.value() == nullptr || next.value()->kind != Record::Kind::Memory) return {};
-    peeked_.reset();
+    const auto there = more();
+    if (!there) return there.error();
+    if (!there.value() || !is_memory(wire_.peek())) return {};
+    if (auto read = record(); !read) return read.error();
   }
 }
 
@@ -107,9 +114,9 @@ Result<Step> TraceReader::next() {
     return fail("what was read, and neither a stop before it nor the end behind it");
   }
   step.ended = std::move(next.value()->ended);
-  const auto behind = peek();
+  const auto behind = more();
   if (!behind) return behind.error();
-  if (behind.value() != nullptr) return fail("records behind the last one");
+  if (behind.value()) return fail("records behind the last one");
   return step;
 }
 

@@ -80,10 +80,10 @@ class TraceReader {
   [[nodiscard]] std::string place() const { return source_.place(); }
 
  private:
+  /// Whether there is another record; then wire_ has its first byte.
+  [[nodiscard]] Result<bool> more();
   /// The next record; nullopt behind the last one.
   [[nodiscard]] Result<std::optional<Record>> record();
-  /// The same, but it stays the next one.
-  [[nodiscard]] Result<const Record*> peek();
   /// Takes what was read of memory; then the next record is of another kind.
   [[nodiscard]] Status absorb();
   [[nodiscard]] Error fail(const std::string& text) const;
@@ -91,7 +91,6 @@ class TraceReader {
   RecordSource& source_;
   TraceDecoder decoder_;
   WireReader wire_{{}};
-  std::optional<Record> peeked_;
   bool done_ = false;
   event::Event last_{};
   std::uint64_t steps_ = 0;

@@ -52,6 +52,8 @@ class WireReader {
 
   [[nodiscard]] bool good() const { return good_; }
   [[nodiscard]] bool empty() const { return at_ == from_.size(); }
+  /// The byte that is read next, which stays. Precondition: !empty().
+  [[nodiscard]] std::uint8_t peek() const { return std::to_integer<std::uint8_t>(from_[at_]); }
   /// Bytes read so far.
   [[nodiscard]] std::size_t at() const { return at_; }
 

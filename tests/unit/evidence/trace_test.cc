@@ -225,6 +225,35 @@ TEST_F(Trace, MemoryIsReadWhileTheGuestRunsToo) {
   EXPECT_EQ(view_->take_reads(), stop.reads);
 }
 
+TEST_F(Trace, WhatTheNextEventStoresIsNotYetThere) {
+  add(event_of(Kind::UserEntry, 1, 0));
+  ram_.bytes[0x6010] = std::byte{7};
+  std::array<std::byte, 64> page{};
+  ASSERT_TRUE(memory_->read(Gpa{0x6000}, page));
+  ram_.bytes[0x6010] = std::byte{9};
+  add(event_of(Kind::ContentWrite, 2, 0x6010, 7, 9));
+  // A table that goes with the next event is still there for the one before it.
+  add(event_of(Kind::TableAdded, 3, 0x7000));
+  add(event_of(Kind::TableRemoved, 4, 0x7000));
+  add(event_of(Kind::RunEnd, 5, 0));
+  writer_->stopped();
+  writer_->reads_done();
+  close();
+  const auto word = [&] {
+    EXPECT_TRUE(view_->read(Gpa{0x6000}, page));
+    return std::to_integer<unsigned>(page[0x10]);
+  };
+  EXPECT_EQ(next().event.kind, Kind::UserEntry);
+  EXPECT_EQ(word(), 7U) << "as it was when it was read";
+  EXPECT_EQ(next().event.kind, Kind::ContentWrite);
+  EXPECT_EQ(word(), 9U);
+  arch::Table table{};
+  EXPECT_EQ(next().event.kind, Kind::TableAdded);
+  EXPECT_TRUE(view_->read_table(Frame{7}, table));
+  EXPECT_EQ(next().event.kind, Kind::TableRemoved);
+  EXPECT_FALSE(view_->read_table(Frame{7}, table));
+}
+
 TEST_F(Trace, WhatNobodyReadIsMissing) {
   add(event_of(Kind::Doorbell, 1, 0));
   writer_->stopped();
