@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -171,6 +172,15 @@ std::vector<std::size_t> execution_order(const std::vector<run::RunRequest>& req
   return indices;
 }
 
+/// Memory that runs out for one must not take the evidence of the others along.
+Result<report::Run> run_one(const VerifyTools& tools, const run::RunRequest& request) {
+  try {
+    return tools.run_one(request);
+  } catch (const std::exception& problem) {
+    return Error{ExitCode::HostLacks, fmt::format("running the guest: {}", problem.what())};
+  }
+}
+
 Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& tools,
                                 Progress& progress) {
   const std::string name = label(request.arch, request.recipe);
@@ -182,7 +192,7 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
   request.progress = [&](std::string_view text) { progress.step(name, text); };
   std::optional<RunProgress> run_progress(std::in_place, progress, request);
   request.advanced = [&](std::size_t items) { run_progress->done(items); };
-  auto result = tools.run_one(request);
+  auto result = run_one(tools, request);
   run_progress.reset();
   progress.done(name);
   if (!result) {

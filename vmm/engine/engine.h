@@ -182,7 +182,8 @@ class Engine {
   virtual ~Engine() = default;
   /// RAM of the guest; valid as long as the engine.
   [[nodiscard]] virtual const memory::GuestMemory& memory() const = 0;
-  /// Boots and runs to the end. An Error means that no guest ran.
+  /// Boots and runs to the end. An Error means that no guest ran, or, if the observer was called,
+  /// that it could not be served to its end: the observer threw.
   [[nodiscard]] virtual Result<Outcome> run(Observer& observer) = 0;
 };
 

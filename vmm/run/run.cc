@@ -1,6 +1,8 @@
 #include "vmm/run/run.h"
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,6 +37,7 @@ class Bridge final : public engine::Observer {
       : session_(session), recorder_(recorder), request_(request) {}
 
   void on_events(std::span<const event::Event> events) override {
+    const Entered entered(*this);
     if (!request_.mutate) {
       pass_on(events);
       return;
@@ -45,6 +48,7 @@ class Bridge final : public engine::Observer {
     }
   }
   void on_table_copy(const event::Event& event, const arch::Table& table) override {
+    const Entered entered(*this);
     if (recorder_ != nullptr) recorder_->on_table_copy(event, table);
     session_.on_table_copy(event, table);
   }
@@ -52,6 +56,7 @@ class Bridge final : public engine::Observer {
     session_.on_stack_copy(event, stack);  // No evidence is kept of such a run.
   }
   engine::StopReply on_stopped(const event::Event& event) override {
+    const Entered entered(*this);
     if (event.kind == event::Kind::Doorbell && !first_doorbell_) first_doorbell_ = event.icount;
     if (recorder_ != nullptr) recorder_->on_stopped();
     Commands commands = session_.on_stopped(event);
@@ -66,10 +71,29 @@ class Bridge final : public engine::Observer {
   [[nodiscard]] const ConsoleTail& console() const { return console_; }
   /// What a real program printed.
   [[nodiscard]] const RealLines& real() const { return real_; }
+  /// Whether anything of a guest was observed.
+  [[nodiscard]] bool begun() const { return begun_; }
+  /// Whether the session or the recorder threw: neither is whole then.
+  [[nodiscard]] bool threw() const { return threw_; }
   /// When the guest first rang, in instructions where the engine counts them.
   [[nodiscard]] std::optional<std::uint64_t> first_doorbell() const { return first_doorbell_; }
 
  private:
+  /// Takes note of whether the call in which it is ends by an exception, which is the engine's.
+  class Entered {
+   public:
+    explicit Entered(Bridge& bridge) : bridge_(bridge) { bridge_.begun_ = true; }
+    Entered(const Entered&) = delete;
+    Entered& operator=(const Entered&) = delete;
+    ~Entered() {
+      if (std::uncaught_exceptions() > before_) bridge_.threw_ = true;
+    }
+
+   private:
+    Bridge& bridge_;
+    int before_ = std::uncaught_exceptions();
+  };
+
   void pass_on(std::span<const event::Event> events) {
     if (recorder_ == nullptr) {
       for (const event::Event& event : events) session_.on_event(event);
@@ -88,7 +112,19 @@ class Bridge final : public engine::Observer {
   ConsoleTail console_;
   RealLines real_;
   std::optional<std::uint64_t> first_doorbell_;
+  bool begun_ = false;
+  bool threw_ = false;
 };
+
+/// How a run ended whose guest ran, and could not be served any more.
+engine::Outcome broken_off(const RunRequest& request, const Error& error) {
+  engine::Outcome outcome;
+  outcome.end = engine::End::EngineDied;
+  outcome.text = error.message;
+  outcome.lane = request.engine == engine::Kind::Tcg ? "exact" : "audited";
+  outcome.started = std::chrono::steady_clock::now();
+  return outcome;
+}
 
 /// The caller's words for the kernel, and those that scenarios of the plan need.
 std::string arguments_for(const RunRequest& request) {
@@ -224,9 +260,11 @@ Result<report::Run> run_one(const RunRequest& request) {
   Bridge bridge(session, recorder.get(), request);
   const double cpu_before = thread_cpu_seconds();
   auto outcome = engine.value()->run(bridge);
-  if (!outcome) return outcome.error();
+  // What there is of a guest that ran is kept, whatever became of who served it.
+  if (!outcome && !bridge.begun()) return outcome.error();
 
-  const engine::Outcome& how = outcome.value();
+  const engine::Outcome how =
+      outcome ? std::move(outcome).value() : broken_off(request, outcome.error());
   report::Run run = report_of(request, session, how, bridge.console());
   complete_from_file(run, request.symbols);
   run.kernel_packing = kernel->packing();
@@ -255,7 +293,11 @@ Result<report::Run> run_one(const RunRequest& request) {
       request.engine == engine::Kind::Tcg ? bridge.first_doorbell() : how.start.instructions;
   run.resident_bytes = resident_bytes(memory::kRamFile);
   if (recorder) {
-    if (auto kept = recorder->close(how, session.code())) {
+    auto kept = recorder->close(how, session.code());
+    if (kept && bridge.threw()) {
+      kept = Error{ExitCode::HostLacks, "evidence: it ends where the guest could not be served"};
+    }
+    if (kept) {
       run.evidence = std::move(kept).value();
     } else {
       run.findings.push_back(

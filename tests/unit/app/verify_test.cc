@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -235,6 +236,18 @@ TEST_F(VerifyTest, WhatCannotStartDoesNotStopTheRest) {
   ASSERT_EQ(report.not_run.size(), 4U);
   EXPECT_EQ(report.not_run[0].error.message, "not built");
   EXPECT_EQ(report.not_run[2].error.message, "no QEMU");
+}
+
+TEST_F(VerifyTest, ARunThatThrowsDoesNotTakeTheRestAlong) {
+  tools_.run_one = [this](const run::RunRequest& request) -> Result<report::Run> {
+    if (request.recipe == "lts-unsealed") throw std::bad_alloc();
+    return run(request);
+  };
+  const report::Report report = run_everything();
+  EXPECT_EQ(report.runs.size(), 4U);
+  ASSERT_EQ(report.not_run.size(), 2U);
+  EXPECT_EQ(report.not_run[0].error.code, ExitCode::HostLacks);
+  EXPECT_THAT(report.not_run[0].error.message, HasSubstr("running the guest: "));
 }
 
 TEST_F(VerifyTest, AnInterruptStartsNothingMore) {

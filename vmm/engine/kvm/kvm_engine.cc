@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -71,7 +72,13 @@ Result<Outcome> KvmEngine::run(Observer& observer) {
   }
   // A thread of its own, for what it gives up it never gets back.
   std::optional<Result<Outcome>> outcome;
-  std::thread([&] { outcome = run_confined(observer, terminal ? &*terminal : nullptr); }).join();
+  std::thread([&] {
+    try {
+      outcome = run_confined(observer, terminal ? &*terminal : nullptr);
+    } catch (const std::exception& problem) {  // It must not leave its thread.
+      outcome = Error{ExitCode::HostLacks, fmt::format("serving the guest: {}", problem.what())};
+    }
+  }).join();
   if (!*outcome) return outcome->error();
   utsname names{};
   static_cast<void>(::uname(&names));
