@@ -102,8 +102,10 @@ bool same_disassembler(const evidence::Manifest& manifest) {
   return std::find(manifest.tools.begin(), manifest.tools.end(), own) != manifest.tools.end();
 }
 
-/// The report again, of runs that were computed again, and how it compares.
-Status compare_report(const fs::path& folder, std::vector<report::Run> runs, Audit& audit) {
+/// The report again, of runs that were computed again, and how it compares. `which`: the runs of the
+/// manifest that these are.
+Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
+                      const std::vector<bool>& which, Audit& audit) {
   const auto recorded = evidence::read_whole(folder / evidence::kReportName);
   if (!recorded) return recorded.error();
   const auto known_text = evidence::read_whole(folder / evidence::kKnownName);
@@ -117,11 +119,13 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs, Aud
   const bool by_file = std::any_of(audit.runs.begin(), audit.runs.end(),
                                    [](const auto& run) { return run.programs_by_file; });
   computed.exit_code = exit_code_of_programs(computed, by_file);
+  const bool all = std::find(which.begin(), which.end(), false) == which.end();
   auto comparison =
-      report::compare(recorded.value(), computed, same_disassembler(audit.checked.manifest));
+      report::compare(recorded.value(), computed, same_disassembler(audit.checked.manifest),
+                      all ? nullptr : &which);
   if (!comparison) return comparison.error();
   audit.comparison = std::move(comparison).value();
-  audit.conclusion = computed.conclusion;
+  if (all) audit.conclusion = computed.conclusion;
   return {};
 }
 
@@ -179,6 +183,11 @@ Result<Audit> audit_bundle(const fs::path& folder) {
   on_each(entries.size(), [&](std::size_t i) {
     Audit::RunResult& result = audit.runs[i];
     result.name = entries[i].folder;
+    if (!entries[i].not_whole.empty()) {
+      result.problem =
+          Error{ExitCode::Failed, "NOT CONFIRMED: its evidence is not whole: " + entries[i].not_whole};
+      return;
+    }
     if (damaged(entries[i].folder)) {
       result.problem = Error{ExitCode::Failed, "its evidence was changed"};
       return;
@@ -195,17 +204,19 @@ Result<Audit> audit_bundle(const fs::path& folder) {
     }
   });
   std::vector<report::Run> runs;
+  std::vector<bool> which;
   for (std::optional<report::Run>& run : replayed) {
+    which.push_back(run.has_value());
     if (run) runs.push_back(std::move(*run));
   }
-  const bool all = std::none_of(audit.runs.begin(), audit.runs.end(),
-                                [](const auto& run) { return run.problem.has_value(); });
+  const bool all = std::find(which.begin(), which.end(), false) == which.end();
   if (!audit.checked.faults.empty()) {
     audit.problem = Error{ExitCode::Failed, "it is not as it was sealed"};
-  } else if (!all) {
-    audit.problem = Error{ExitCode::Failed, "not every run could be computed again"};
-  } else if (auto compared = compare_report(folder, std::move(runs), audit); !compared) {
+  } else if (auto compared = compare_report(folder, std::move(runs), which, audit); !compared) {
     audit.problem = compared.error();
+  } else if (!all) {
+    // The others were compared: what is wrong with them is said too.
+    audit.problem = Error{ExitCode::Failed, "not every run could be computed again"};
   }
   return audit;
 }

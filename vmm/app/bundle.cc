@@ -68,6 +68,33 @@ Status copy_kernel_facts(const fs::path& kernel, const fs::path& to) {
   return {};
 }
 
+/// Whether the trace in a run's folder has more than its head.
+bool has_records(const fs::path& folder) {
+  std::error_code error;
+  const std::uintmax_t bytes = fs::file_size(folder / evidence::kTraceName, error);
+  return !error && bytes > evidence::kTraceHeadBytes;
+}
+
+/// What the manifest says of a run of the report.
+evidence::RunEntry entry_of(const report::Run& run, const std::string& folder) {
+  evidence::RunEntry entry;
+  entry.folder = folder;
+  const auto end =
+      run.evidence ? evidence::parse_digest(run.evidence->trace_end) : std::nullopt;
+  if (end) {
+    entry.events = run.evidence->events;
+    entry.trace_blocks = run.evidence->trace_blocks;
+    entry.trace_end = *end;
+    return entry;
+  }
+  // The other runs can be audited all the same.
+  entry.not_whole = "the host could not keep it";
+  for (const report::Finding& finding : run.findings) {
+    if (finding.invariant == "evidence") entry.not_whole = finding.text;
+  }
+  return entry;
+}
+
 /// Paths of all files in `folder`, but for the manifest and the seal, in order.
 Result<std::vector<std::string>> files_of(const fs::path& folder) {
   std::vector<std::string> paths;
@@ -139,26 +166,27 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
   manifest.created = now();
   manifest.tools = tools();
   auto run = report.runs.begin();
+  std::vector<evidence::RunEntry> others;
   for (const Attached& one : runs_) {
     const bool ran = run != report.runs.end() && run->arch == one.arch && run->recipe == one.recipe;
     if (!ran) {
-      // Nothing ran, and nothing is said of it.
       std::error_code error;
+      if (has_records(folder_ / one.folder)) {
+        // What the report says nothing of is evidence all the same.
+        evidence::RunEntry other;
+        other.folder = one.folder;
+        other.not_whole = "the report has no such run";
+        others.push_back(std::move(other));
+        continue;
+      }
+      // Nothing ran, and nothing is said of it.
       fs::remove_all(folder_ / one.folder, error);
       if (error) return failed(folder_ / one.folder, error);
       continue;
     }
-    const report::Run& done = *run++;
-    // What could not be kept is a finding of that run; a bundle without it is none.
-    if (!done.evidence) {
-      return Error{ExitCode::HostLacks,
-                   fmt::format("--bundle: {} is not sealed: the evidence of {} {} is not whole",
-                               folder_.string(), arch::name_of(done.arch), done.recipe)};
-    }
-    const auto end = evidence::parse_digest(done.evidence->trace_end);
-    manifest.runs.push_back({one.folder, done.evidence->events, done.evidence->trace_blocks,
-                             end.value_or(evidence::Digest{})});
+    manifest.runs.push_back(entry_of(*run++, one.folder));
   }
+  manifest.runs.insert(manifest.runs.end(), others.begin(), others.end());
   if (auto done = write(evidence::kReportName, report::render_json(report)); !done) return done;
   if (auto done = write(evidence::kKnownName, known_findings); !done) return done;
   const auto paths = files_of(folder_);
@@ -178,19 +206,28 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
 
 std::string text_of(const Bundle& bundle, const report::Report& report) {
   if (!bundle.seal()) return "";
+  std::size_t broken = 0;
   std::uint64_t events = 0;
   std::uint64_t bytes = 0;
   for (const report::Run& run : report.runs) {
-    if (!run.evidence) continue;
+    if (!run.evidence) {
+      ++broken;
+      continue;
+    }
     events += run.evidence->events;
     bytes += run.evidence->trace_bytes;
   }
-  return fmt::format(
+  std::string text = fmt::format(
       "bundle {}: {} events in {} bytes of traces ({:.1f} an event); `sealvisor audit {}` computes "
       "the verdicts again\nseal {}\n",
       bundle.folder().string(), report::grouped(events), report::grouped(bytes),
       events == 0 ? 0.0 : static_cast<double>(bytes) / static_cast<double>(events),
       bundle.folder().string(), evidence::hex(*bundle.seal()));
+  if (broken != 0) {
+    text += fmt::format("the evidence of {} of its runs is not whole: an audit will not confirm it\n",
+                        broken);
+  }
+  return text;
 }
 
 }  // namespace sealvisor::app

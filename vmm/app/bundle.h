@@ -26,7 +26,8 @@ class Bundle {
   /// Gives each of `requests` a folder for its evidence.
   [[nodiscard]] Status attach(std::vector<run::RunRequest>& requests);
   /// Adds what is known of all runs and seals it. `report` has the runs of the requests, in their
-  /// order; folders of those that did not run are taken away again. `known_findings`: the reviewed
+  /// order; folders of those that did not run are taken away again, unless they have events, and a
+  /// run whose evidence is not whole is listed as such. `known_findings`: the reviewed
   /// file that the report was concluded with. Errors (HostLacks) name the file.
   [[nodiscard]] Status finish(const report::Report& report, std::string_view known_findings);
 

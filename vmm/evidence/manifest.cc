@@ -108,7 +108,8 @@ Json json_of(const RunEntry& run) {
   return {{"folder", run.folder},
           {"events", run.events},
           {"trace_blocks", run.trace_blocks},
-          {"trace_end", hex(run.trace_end)}};
+          {"trace_end", hex(run.trace_end)},
+          {"not_whole", run.not_whole}};
 }
 
 Result<FileEntry> file_of(const Json& json) {
@@ -138,6 +139,7 @@ Result<RunEntry> run_of(const Json& json) {
   run.events = members.number("events");
   run.trace_blocks = members.number("trace_blocks");
   run.trace_end = members.digest("trace_end");
+  run.not_whole = members.text("not_whole");
   if (!is_bundle_path(run.folder)) members.refuse("folder", "names of letters, digits and '.-_+'");
   if (auto good = members.status(); !good) return good.error();
   return run;
@@ -207,6 +209,13 @@ void Check::trace(const FileEntry& then, const FileEntry& now) {
   const RunEntry* const run = run_of_trace(then.path);
   if (run == nullptr) {
     fault(then.path, "no run has this trace");
+    return;
+  }
+  if (!run->not_whole.empty()) {
+    // It may end anywhere.
+    if (now.digest != then.digest || now.bytes != then.bytes) {
+      fault(then.path, difference(then, now));
+    }
     return;
   }
   // The chain begins with what the run was said to be.
@@ -283,6 +292,7 @@ void Check::unknown_files() {
 void Check::files() {
   for (const FileEntry& one : result_.manifest.files) file(one);
   for (const RunEntry& run : result_.manifest.runs) {
+    if (!run.not_whole.empty()) continue;
     for (const char* name : {kRunName, kTraceName, kSymbolsName, kConsoleName}) {
       const std::string path = run.folder + "/" + name;
       const auto& all = result_.manifest.files;

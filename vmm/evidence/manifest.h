@@ -50,6 +50,9 @@ struct RunEntry {
   std::uint64_t events = 0;
   std::uint64_t trace_blocks = 0;
   Digest trace_end{};  ///< Digest of the trace's last block.
+  /// Why its evidence is not whole (a disk that was full): nothing can be computed from it, and of
+  /// the above nothing but the folder is set. Empty: it is whole.
+  std::string not_whole = {};
 };
 
 struct Manifest {
@@ -57,7 +60,9 @@ struct Manifest {
   std::string command;                                     ///< As it was typed, or nearly so.
   std::string created;                                     ///< "2026-01-31T12:00:00Z".
   std::vector<std::pair<std::string, std::string>> tools;  ///< What took part, and its version.
-  std::vector<RunEntry> runs;                              ///< In the order of the report.
+  /// In the order of the report; behind them runs that the report has none of, and that are not
+  /// whole.
+  std::vector<RunEntry> runs;
   std::vector<FileEntry> files;                            ///< By path.
 };
 

@@ -166,6 +166,18 @@ void leave_out_the_file(Json& run) {
   }
 }
 
+/// A report of nothing but those of its runs.
+Json only_runs(Json& report, const std::vector<bool>& which) {
+  Json some = Json::array();
+  Json& runs = report["runs"];
+  for (std::size_t i = 0; i < std::min(runs.size(), which.size()); ++i) {
+    if (which[i]) some.push_back(std::move(runs[i]));
+  }
+  Json only = Json::object();
+  only["runs"] = std::move(some);
+  return only;
+}
+
 void leave_out_the_host(Json& report) {
   for (Json& run : report["runs"]) {
     if (!run.is_object()) continue;
@@ -176,10 +188,15 @@ void leave_out_the_host(Json& report) {
 
 }  // namespace
 
-Result<Comparison> compare(std::string_view recorded, const Report& computed, bool told) {
+Result<Comparison> compare(std::string_view recorded, const Report& computed, bool told,
+                           const std::vector<bool>* which) {
   auto then = parse(recorded);
   if (!then) return then.error();
   Json now = Json::parse(render_json(computed));
+  if (which != nullptr) {
+    then.value() = only_runs(then.value(), *which);
+    now = only_runs(now, std::vector<bool>(computed.runs.size(), true));
+  }
   leave_out_the_host(then.value());
   leave_out_the_host(now);
   Comparison result;

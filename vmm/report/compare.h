@@ -26,10 +26,11 @@ struct Comparison {
 
 /// Compares all that was judged. What the host measured (times, memory, exits) or had (paths, code
 /// of the file of the symbols where the guest's was not to be had) is left out, and with `told`
-/// false the text of instructions, which another disassembler may put otherwise. Errors (Failed):
-/// `recorded` is no report of this version.
+/// false the text of instructions, which another disassembler may put otherwise. `which`: which runs
+/// of `recorded` the computed ones are, and only those are compared; nullptr: all, and what the
+/// report concludes from them. Errors (Failed): `recorded` is no report of this version.
 [[nodiscard]] Result<Comparison> compare(std::string_view recorded, const Report& computed,
-                                         bool told);
+                                         bool told, const std::vector<bool>* which = nullptr);
 
 /// Runs of a report that could not start: nothing is known of them but what it says. Errors as
 /// above.

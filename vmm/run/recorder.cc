@@ -88,14 +88,11 @@ void Recorder::on_console(std::span<const char> bytes) {
       errno_error(ExitCode::HostLacks, "evidence: " + (folder_ / evidence::kConsoleName).string());
 }
 
-Result<report::Evidence> Recorder::close(const engine::Outcome& outcome, const CodeWatch& code) {
-  const auto trace = trace_.close(render_outcome(outcome));
-  if (!trace) return trace.error();
-  if (failed_) return *failed_;
+Status Recorder::write_rest(const CodeWatch& code) const {
   const std::string names =
       (symbols_ ? symbols_->recorded() : evidence::RecordedSymbols()).render();
   if (auto done = write(evidence::kSymbolsName, std::as_bytes(std::span(names))); !done) {
-    return done.error();
+    return done;
   }
   std::error_code error;
   fs::create_directory(folder_ / evidence::kCodeFolder, error);
@@ -105,8 +102,18 @@ Result<report::Evidence> Recorder::close(const engine::Outcome& outcome, const C
                              error.message())};
   }
   for (const auto& [name, bytes] : snapshot_files(code)) {
-    if (auto done = write(name, bytes); !done) return done.error();
+    if (auto done = write(name, bytes); !done) return done;
   }
+  return {};
+}
+
+Result<report::Evidence> Recorder::close(const engine::Outcome& outcome, const CodeWatch& code) {
+  const auto trace = trace_.close(render_outcome(outcome));
+  // Whatever the trace lacks, the rest is written: people may still learn from it.
+  const auto rest = write_rest(code);
+  if (!trace) return trace.error();
+  if (failed_) return *failed_;
+  if (!rest) return rest.error();
   report::Evidence evidence;
   evidence.events = trace.value().events;
   evidence.trace_blocks = trace.value().seal.blocks;

@@ -49,12 +49,15 @@ class Recorder {
   void on_answered() { trace_.reads_done(); }
   void on_console(std::span<const char> bytes);
 
-  /// Finishes the files. Precondition: the session has finished its report.
+  /// Finishes the files; an error names the first that is not whole. Precondition: the session has
+  /// finished its report.
   [[nodiscard]] Result<report::Evidence> close(const engine::Outcome& outcome,
                                                const CodeWatch& code);
 
  private:
   [[nodiscard]] Status write(const std::string& name, std::span<const std::byte> bytes) const;
+  /// Symbols and code.
+  [[nodiscard]] Status write_rest(const CodeWatch& code) const;
 
   std::filesystem::path folder_;
   evidence::TraceWriter trace_;

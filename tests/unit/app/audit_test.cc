@@ -127,6 +127,31 @@ TEST(AuditOfABundle, AForgedSnapshotIsNotTheTracesCode) {
   EXPECT_THAT(said.text, HasSubstr(path + ": other bytes than the trace has"));
 }
 
+TEST(AuditOfABundle, ARunThatIsNotWholeIsNamedAndTheOthersCompared) {
+  TestBundle bundle;
+  bundle.make(Kernel::Lies);
+  seal_again(bundle.folder(), [](evidence::Manifest& manifest) {
+    evidence::RunEntry other;
+    other.folder = "runs/arm64-lts-sealed";
+    other.not_whole = "No space left on device";
+    manifest.runs.push_back(other);
+  });
+  Said said = audit(bundle);
+  EXPECT_FALSE(said.confirmed);
+  EXPECT_THAT(said.text, HasSubstr("  runs/arm64-lts-sealed: NOT CONFIRMED: its evidence is not "
+                                   "whole: No space left on device"));
+  EXPECT_THAT(said.text, HasSubstr("x86_64 lts-sealed: computed again from"));
+  EXPECT_THAT(said.text, Not(HasSubstr("DIFFERENT")));
+  EXPECT_THAT(said.text, HasSubstr("NOT CONFIRMED: not every run could be computed again"));
+  // What is wrong with the other one is still said.
+  std::string report = bundle.read(evidence::kReportName);
+  report.replace(report.find("\"violation\""), 11, "\"held\"");
+  bundle.write(evidence::kReportName, report);
+  bundle.seal_again();
+  said = audit(bundle);
+  EXPECT_THAT(said.text, HasSubstr("DIFFERENT x86_64 lts-sealed"));
+}
+
 TEST(AuditOfABundle, AForgedConsoleOfARunThatFailedIsFound) {
   // Of one that ended well nothing depends on it but its digest.
   TestBundle bundle;

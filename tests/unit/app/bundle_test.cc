@@ -5,6 +5,7 @@
 
 #include "tests/unit/app/temporary.h"
 #include "tests/unit/support/scripted_run.h"
+#include "vmm/evidence/manifest.h"
 
 namespace sealvisor::app {
 namespace {
@@ -66,7 +67,7 @@ TEST(Bundle, WhatDidNotRunLeavesNothing) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "seal"));
 }
 
-TEST(Bundle, OneThatIsNotWholeIsNotSealed) {
+TEST(Bundle, ARunThatIsNotWholeIsListedAndTheRestSealed) {
   const Temporary folder;
   const Temporary inputs;
   auto bundle = Bundle::create(folder.path(), "");
@@ -78,11 +79,37 @@ TEST(Bundle, OneThatIsNotWholeIsNotSealed) {
   report.runs.emplace_back();
   report.runs[0].arch = requests[0].arch;
   report.runs[0].recipe = requests[0].recipe;
-  const auto sealed = bundle.value().finish(report, "{}");
-  ASSERT_FALSE(sealed.ok());
-  EXPECT_EQ(sealed.error().code, ExitCode::HostLacks);
-  EXPECT_THAT(sealed.error().message, HasSubstr("x86_64 lts-sealed is not whole"));
-  EXPECT_FALSE(std::filesystem::exists(folder.path() / "seal"));
+  report.runs[0].findings.push_back({"x", "evidence", "No space left on device", false, ""});
+  ASSERT_TRUE(bundle.value().finish(report, "{}").ok());
+  EXPECT_THAT(text_of(bundle.value(), report), HasSubstr("1 of its runs is not whole"));
+  const auto checked = evidence::check_bundle(folder.path());
+  ASSERT_TRUE(checked.ok()) << checked.error().message;
+  EXPECT_TRUE(checked.value().faults.empty()) << checked.value().faults[0].text;
+  ASSERT_EQ(checked.value().manifest.runs.size(), 1U);
+  EXPECT_EQ(checked.value().manifest.runs[0].not_whole, "No space left on device");
+}
+
+TEST(Bundle, WhatRanIsKeptThoughTheReportHasNothingOfIt) {
+  const Temporary folder;
+  const Temporary inputs;
+  auto bundle = Bundle::create(folder.path(), "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs.path())};
+  ASSERT_TRUE(bundle.value().attach(requests).ok());
+  const std::string trace = "runs/x86_64-lts-sealed/trace.slvt";
+  folder.file(trace, std::string(100, 'x'));
+  ASSERT_TRUE(bundle.value().finish({}, "{}").ok());
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / trace));
+  auto checked = evidence::check_bundle(folder.path());
+  ASSERT_TRUE(checked.ok()) << checked.error().message;
+  EXPECT_TRUE(checked.value().faults.empty()) << checked.value().faults[0].text;
+  ASSERT_EQ(checked.value().manifest.runs.size(), 1U);
+  EXPECT_EQ(checked.value().manifest.runs[0].not_whole, "the report has no such run");
+  folder.file(trace, std::string(100, 'y'));
+  checked = evidence::check_bundle(folder.path());
+  ASSERT_TRUE(checked.ok());
+  ASSERT_EQ(checked.value().faults.size(), 1U);
+  EXPECT_EQ(checked.value().faults[0].file, trace);
 }
 
 }  // namespace
