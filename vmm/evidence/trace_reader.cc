@@ -63,6 +63,36 @@ Status TraceReader::absorb() {
   }
 }
 
+Status TraceReader::count(const event::Event& event) {
+  const arch::Frame frame = arch::frame_of(Gpa{event.gpa});
+  switch (event.kind) {
+    case Kind::TableCopy:
+      if (bounds_ && !bounds_->holds(frame)) {
+        return fail(fmt::format("a copy of a table at {:#x}, which is no RAM", event.gpa));
+      }
+      if (++copies_ > kMostCopies) {
+        return fail(fmt::format("more than {} copies of tables at once", kMostCopies));
+      }
+      return {};
+    case Kind::Sync:
+      copies_ = 0;
+      return {};
+    case Kind::TableAdded:
+      // shadow() forgets one that is removed once; a session, only when it is linked nowhere.
+      if (++tables_[frame] == 1 && tables_.size() > kMostTables) {
+        return fail(fmt::format("more than {} tables at once", kMostTables));
+      }
+      return {};
+    case Kind::TableRemoved:
+      if (const auto found = tables_.find(frame); found != tables_.end() && --found->second == 0) {
+        tables_.erase(found);
+      }
+      return {};
+    default:
+      return {};
+  }
+}
+
 Result<Step> TraceReader::next() {
   Step step;
   auto next = record();
@@ -82,6 +112,7 @@ Result<Step> TraceReader::next() {
   if (first.kind == Record::Kind::Event) {
     if (auto read = absorb(); !read) return read.error();
     step.event = last_ = first.event;
+    if (auto good = count(step.event); !good) return good.error();
     if (step.event.kind != Kind::TableCopy) return step;
     step.kind = Step::Kind::Copy;
     const ShadowFrame* const frame = shadow().find(arch::frame_of(Gpa{step.event.gpa}));

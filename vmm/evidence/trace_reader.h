@@ -6,12 +6,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 
 #include "arch/walk.h"
 #include "vmm/base/result.h"
 #include "vmm/event/event.h"
 #include "vmm/evidence/block_file.h"
 #include "vmm/evidence/trace_codec.h"
+#include "vmm/memory/memory.h"
 
 namespace sealvisor::evidence {
 
@@ -64,12 +66,20 @@ class FileSource final : public RecordSource {
   BlockReader blocks_;
 };
 
+/// Most copies of tables between two Syncs, which a session keeps all at once: an engine follows
+/// 8,192 tables, and copies some of them at each load of a root.
+inline constexpr std::size_t kMostCopies = 16'384;
+/// Most tables that are added and not removed again, however often each is linked.
+inline constexpr std::size_t kMostTables = Shadow::kMostFrames;
+
 /// Reads whatever it is given; errors (Failed) name the block and what is wrong.
 class TraceReader {
  public:
   /// `source` must outlive it.
   explicit TraceReader(RecordSource& source) : source_(source) {}
 
+  /// Copies of tables are of these frames only; others are refused.
+  void bound_to(memory::RamBounds bounds) { bounds_ = bounds; }
   /// The next step. An Error if the trace ends without Ended, or has something behind it.
   /// Precondition: none gave Ended yet.
   [[nodiscard]] Result<Step> next();
@@ -86,6 +96,8 @@ class TraceReader {
   [[nodiscard]] Result<std::optional<Record>> record();
   /// Takes what was read of memory; then the next record is of another kind.
   [[nodiscard]] Status absorb();
+  /// Sees to it that what a session keeps of tables stays within bounds, as an engine's does.
+  [[nodiscard]] Status count(const event::Event& event);
   [[nodiscard]] Error fail(const std::string& text) const;
 
   RecordSource& source_;
@@ -93,6 +105,9 @@ class TraceReader {
   WireReader wire_{{}};
   bool done_ = false;
   event::Event last_{};
+  std::optional<memory::RamBounds> bounds_;
+  std::size_t copies_ = 0;                           ///< Since the last Sync.
+  std::unordered_map<arch::Frame, std::uint64_t> tables_;  ///< Added and not removed, how often.
   std::uint64_t steps_ = 0;
 };
 

@@ -54,8 +54,9 @@ class ReadCheck {
 Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
                         const image::Symbols* symbols, std::string_view console,
                         const std::function<void(Session&)>& prepare) {
-  evidence::RecordedMemory memory(trace.shadow(),
-                                  {memory::ram_base(request.arch), request.memory_bytes});
+  const memory::RamBounds ram{memory::ram_base(request.arch), request.memory_bytes};
+  trace.bound_to(ram);
+  evidence::RecordedMemory memory(trace.shadow(), ram);
   ReadCheck check(trace, memory);
   // As in the run: without a file of symbols the guest was asked for them.
   std::optional<image::SymbolListing> listing;

@@ -412,6 +412,50 @@ TEST(TraceRecords, FramesThatAreNoLongerTablesMakeRoom) {
   }
 }
 
+TEST(TraceRecords, MoreTablesThanASessionMayHoldAreRefused) {
+  // Removed once of twice: the trace's own memory forgets it, and a session does not.
+  std::vector<std::byte> bytes;
+  evidence::TraceEncoder encoder;
+  for (std::uint64_t i = 0; i <= evidence::kMostTables; ++i) {
+    ASSERT_TRUE(encoder.event(event_of(Kind::TableAdded, i, i << 12), bytes));
+    ASSERT_TRUE(encoder.event(event_of(Kind::TableAdded, i, i << 12), bytes));
+    ASSERT_TRUE(encoder.event(event_of(Kind::TableRemoved, i, i << 12), bytes));
+  }
+  EXPECT_THAT(problem(bytes), HasSubstr("more than 65536 tables at once"));
+}
+
+/// As many copies of tables, a Sync behind each `between`.
+std::vector<std::byte> copies(std::size_t count, std::size_t between) {
+  std::vector<std::byte> bytes;
+  evidence::TraceEncoder encoder;
+  EXPECT_TRUE(encoder.event(event_of(Kind::TableAdded, 0, 0x3000), bytes));
+  for (std::size_t i = 1; i <= count; ++i) {
+    EXPECT_TRUE(encoder.event(event_of(Kind::TableCopy, i, 0x3000), bytes));
+    if (i % between != 0) continue;
+    EXPECT_TRUE(encoder.event(event_of(Kind::Sync, i, 0), bytes));
+  }
+  encoder.reads({}, bytes);
+  encoder.ended("{}", bytes);
+  return bytes;
+}
+
+TEST(TraceRecords, MoreCopiesThanASessionMayHoldAreRefused) {
+  EXPECT_EQ(problem(copies(2 * evidence::kMostCopies, evidence::kMostCopies)), "");
+  EXPECT_THAT(problem(copies(evidence::kMostCopies + 1, evidence::kMostCopies + 1)),
+              HasSubstr("more than 16384 copies of tables at once"));
+}
+
+TEST(TraceRecords, ACopyOfWhatIsNoRamIsRefused) {
+  Records records;
+  records.bytes = copies(1, 1);
+  evidence::TraceReader reader(records);
+  reader.bound_to({Gpa{0x4000}, 0x1000});
+  EXPECT_TRUE(reader.next().ok());
+  const auto copy = reader.next();
+  ASSERT_FALSE(copy.ok());
+  EXPECT_THAT(copy.error().message, HasSubstr("a table at 0x3000, which is no RAM"));
+}
+
 TEST(TraceRecords, EventsThatNoEngineHasAreRefused) {
   const auto of = [](Kind kind, std::uint8_t level, std::uint64_t aux) {
     Event event = event_of(kind, 1, 0x3000);
