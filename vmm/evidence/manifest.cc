@@ -30,6 +30,8 @@ constexpr std::size_t kMostTools = 100;
 constexpr std::size_t kMostNames = 4;
 /// Most of the faults that are told one by one: a trace of another seed has no other good block.
 constexpr std::size_t kMostFaults = 1000;
+/// Most places in one file that are told.
+constexpr std::size_t kMostPlaces = 16;
 
 Error failed(std::string text) { return Error{ExitCode::Failed, std::move(text)}; }
 
@@ -75,24 +77,58 @@ std::vector<Digest> blocks_of(std::string_view text) {
   return blocks;
 }
 
+/// Whether `path` leads through folders only: one that is a link could lead anywhere.
+Status plain_folders(const fs::path& folder, const fs::path& path) {
+  fs::path at = folder;
+  for (const fs::path& name : path.parent_path()) {
+    at /= name;
+    std::error_code error;
+    if (fs::symlink_status(at, error).type() != fs::file_type::directory) {
+      return failed(fmt::format("{}: expected a folder", at.string()));
+    }
+  }
+  return {};
+}
+
 bool is_trace(std::string_view path) { return path.ends_with(std::string("/") + kTraceName); }
 
-/// Where a file is not as it was: the first block that differs, or its length.
+/// Numbers of blocks, in order: "block 5, 7 to 9".
+std::string places_of(std::span<const std::size_t> blocks) {
+  std::string text = blocks.size() == 1 ? "block " : "blocks ";
+  std::size_t told = 0;
+  for (std::size_t i = 0; i < blocks.size(); ++told) {
+    if (told == kMostPlaces) return text + fmt::format(" and {} more", blocks.size() - i);
+    std::size_t last = i;
+    while (last + 1 < blocks.size() && blocks[last + 1] == blocks[last] + 1) ++last;
+    if (told != 0) text += ", ";
+    text += last == i ? fmt::format("{}", blocks[i])
+                      : fmt::format("{} to {}", blocks[i], blocks[last]);
+    i = last + 1;
+  }
+  return text;
+}
+
+/// Where a file is not as it was: the blocks that differ, and its length.
 std::string difference(const FileEntry& then, const FileEntry& now) {
+  std::vector<std::size_t> differ;
   for (std::size_t i = 0; i < std::min(then.blocks.size(), now.blocks.size()); ++i) {
     // The last block of a file that was cut or grew is another one too: its length says more.
     const std::uint64_t end = (i + 1) * kFileBlock;
     if (then.bytes != now.bytes && end > std::min(then.bytes, now.bytes)) break;
-    if (then.blocks[i] != now.blocks[i]) {
-      return fmt::format("block {}, at byte {}: not what it was", i, i * kFileBlock);
-    }
+    if (then.blocks[i] != now.blocks[i]) differ.push_back(i);
+  }
+  std::string text;
+  if (!differ.empty()) {
+    text = fmt::format("block {}, at byte {}: not what it was", differ[0], differ[0] * kFileBlock);
+    if (differ.size() > 1) text += "; nor " + places_of(std::span(differ).subspan(1));
   }
   if (then.bytes != now.bytes) {
     const std::uint64_t at = std::min(then.bytes, now.bytes);
-    return fmt::format("block {}, at byte {}: it has {} bytes, and had {}", at / kFileBlock, at,
-                       now.bytes, then.bytes);
+    if (!text.empty()) text += "; ";
+    text += fmt::format("block {}, at byte {}: it has {} bytes, and had {}", at / kFileBlock, at,
+                        now.bytes, then.bytes);
   }
-  return "not what it was";
+  return text.empty() ? "not what it was" : text;
 }
 
 Json json_of(const FileEntry& file) {
@@ -156,15 +192,19 @@ class Check {
   void fault(std::string file, std::string text) {
     if (result_.faults.size() < kMostFaults) {
       result_.faults.push_back({std::move(file), std::move(text)});
+    } else {
+      ++untold_;
     }
   }
   void file(const FileEntry& then);
-  void trace(const FileEntry& then, const FileEntry& now);
+  /// Of a run whose evidence is whole.
+  void trace(const FileEntry& then, const RunEntry& run);
   void unknown_files();
   [[nodiscard]] const RunEntry* run_of_trace(const std::string& path) const;
 
   fs::path folder_;
   Checked& result_;
+  std::size_t untold_ = 0;
 };
 
 void Check::seal_and_manifest(std::string_view manifest, std::string_view seal) {
@@ -191,11 +231,19 @@ void Check::seal_and_manifest(std::string_view manifest, std::string_view seal) 
   };
   split(seal, then);
   split(now.text, is);
-  // Two lines in front of the blocks: the schema, and the length.
-  std::size_t line = 2;
-  while (line + 1 < std::min(then.size(), is.size()) && then[line] == is[line]) ++line;
-  fault(kManifestName, fmt::format("block {}, at byte {}: not what was sealed", line - 2,
-                                   (line - 2) * kFileBlock));
+  // Two lines in front of the blocks, the schema and the length, and one behind them.
+  std::vector<std::size_t> differ;
+  for (std::size_t line = 2; line + 1 < std::min(then.size(), is.size()); ++line) {
+    if (then[line] != is[line]) differ.push_back(line - 2);
+  }
+  if (differ.empty() || then.size() != is.size()) {
+    const std::size_t shorter = std::min(then.size(), is.size());
+    differ.push_back(shorter - std::min<std::size_t>(shorter, 3));
+  }
+  std::string text = fmt::format("block {}, at byte {}: not what was sealed", differ[0],
+                                 differ[0] * kFileBlock);
+  if (differ.size() > 1) text += "; nor " + places_of(std::span(differ).subspan(1));
+  fault(kManifestName, std::move(text));
 }
 
 const RunEntry* Check::run_of_trace(const std::string& path) const {
@@ -205,21 +253,9 @@ const RunEntry* Check::run_of_trace(const std::string& path) const {
   return found == result_.manifest.runs.end() ? nullptr : &*found;
 }
 
-void Check::trace(const FileEntry& then, const FileEntry& now) {
-  const RunEntry* const run = run_of_trace(then.path);
-  if (run == nullptr) {
-    fault(then.path, "no run has this trace");
-    return;
-  }
-  if (!run->not_whole.empty()) {
-    // It may end anywhere.
-    if (now.digest != then.digest || now.bytes != then.bytes) {
-      fault(then.path, difference(then, now));
-    }
-    return;
-  }
+void Check::trace(const FileEntry& then, const RunEntry& run) {
   // The chain begins with what the run was said to be.
-  const std::string description = run->folder + "/" + kRunName;
+  const std::string description = run.folder + "/" + kRunName;
   const auto& files = result_.manifest.files;
   const auto seed = std::find_if(files.begin(), files.end(),
                                  [&](const FileEntry& file) { return file.path == description; });
@@ -232,6 +268,7 @@ void Check::trace(const FileEntry& then, const FileEntry& now) {
     fault(then.path, blocks.error().message);
     return;
   }
+  const BlockSeal& seal = blocks.value().seal();
   for (;;) {
     const auto block = blocks.value().next();
     if (!block) {
@@ -242,24 +279,45 @@ void Check::trace(const FileEntry& then, const FileEntry& now) {
       return;
     }
     if (block.value().empty()) break;
+    // Good so far, and more than there was: how much more is not looked at.
+    if (seal.blocks >= run.trace_blocks || seal.bytes > then.bytes) break;
   }
-  const BlockSeal& seal = blocks.value().seal();
-  if (seal.digest != run->trace_end || seal.blocks != run->trace_blocks) {
-    // Good in itself: somebody wrote it anew.
+  // The digest of the last block is one of each byte before it: the file's own says no more.
+  if (seal.digest != run.trace_end || seal.blocks != run.trace_blocks ||
+      seal.bytes != then.bytes) {
+    // Good in itself: somebody wrote it anew, from a block on that nobody can tell.
     fault(then.path,
-          fmt::format("block {}, at byte {}: another trace, of {} blocks that end in {}",
+          fmt::format("block {}, at byte {}: another trace, of {} blocks or more that end in {}",
                       seal.blocks - 1, blocks.value().offset(), seal.blocks, hex(seal.digest)));
-  } else if (now.digest != then.digest || now.bytes != then.bytes) {
-    fault(then.path, difference(then, now));
   }
 }
 
 void Check::file(const FileEntry& then) {
+  if (is_trace(then.path)) {
+    const RunEntry* const run = run_of_trace(then.path);
+    if (run == nullptr) {
+      fault(then.path, "no run has this trace");
+      return;
+    }
+    if (run->not_whole.empty()) {
+      if (auto below = plain_folders(folder_, then.path); !below) {
+        fault(then.path, below.error().message);
+      } else {
+        trace(then, *run);
+      }
+      return;
+    }
+    // It may end anywhere: a file like others.
+  }
+  std::error_code error;
+  const std::uintmax_t bytes = fs::file_size(folder_ / then.path, error);
+  if (!error && is_trace(then.path) && bytes != then.bytes) {
+    fault(then.path, fmt::format("it has {} bytes, and had {}", bytes, then.bytes));
+    return;
+  }
   const auto now = describe(folder_, then.path);
   if (!now) {
     fault(then.path, now.error().message);
-  } else if (is_trace(then.path)) {
-    trace(then, now.value());
   } else if (now.value().digest != then.digest || now.value().bytes != then.bytes) {
     fault(then.path, difference(then, now.value()));
   } else if (now.value().blocks != then.blocks) {
@@ -303,6 +361,7 @@ void Check::files() {
     }
   }
   unknown_files();
+  if (untold_ != 0) result_.faults.push_back({".", fmt::format("and {} more", untold_)});
 }
 
 }  // namespace
@@ -373,16 +432,8 @@ Result<Manifest> parse_manifest(std::string_view text) {
 
 Result<FileEntry> describe(const fs::path& folder, const std::string& path) {
   if (!is_bundle_path(path)) return failed(fmt::format("{}: no path of a bundle", path));
-  // A folder that is a link could lead anywhere.
+  if (auto below = plain_folders(folder, path); !below) return below.error();
   const fs::path relative = path;
-  fs::path at = folder;
-  for (const fs::path& name : relative.parent_path()) {
-    at /= name;
-    std::error_code error;
-    if (fs::symlink_status(at, error).type() != fs::file_type::directory) {
-      return failed(fmt::format("{}: expected a folder", at.string()));
-    }
-  }
   FileEntry entry;
   entry.path = path;
   Hasher whole;
@@ -432,6 +483,16 @@ bool Checked::has(std::string_view file) const {
 Result<Checked> check_bundle(const fs::path& folder) {
   const auto manifest = read_whole(folder / kManifestName);
   if (!manifest) {
+    // One that was sealed had one.
+    if (const auto seal = read_whole(folder / kSealName)) {
+      Checked result;
+      result.faults.push_back({kManifestName, manifest.error().message});
+      const std::string_view text = seal.value();
+      constexpr std::size_t kLine = 2 * sizeof(Digest) + 1;
+      const std::string_view line = text.substr(text.size() - std::min(text.size(), kLine));
+      result.seal = parse_digest(line.substr(0, kLine - 1)).value_or(Digest{});
+      return result;
+    }
     return Error{ExitCode::Usage, fmt::format("{}: no bundle, or one that was never finished: {}",
                                               folder.string(), manifest.error().message)};
   }

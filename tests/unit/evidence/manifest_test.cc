@@ -116,9 +116,54 @@ TEST_F(BundleFiles, AFileThatIsGoneIsNamed) {
   for (const std::string& path : bundle_.files()) {
     const std::string was = bundle_.read(path);
     std::filesystem::remove(bundle_.file(path));
-    EXPECT_THAT(faults(), HasSubstr(path)) << path;
+    const auto checked = check_bundle(bundle_.folder());
+    ASSERT_TRUE(checked.ok()) << path << ": " << checked.error().message;
+    ASSERT_EQ(checked.value().faults.size(), 1U) << path;
+    EXPECT_EQ(checked.value().faults[0].file, path);
     bundle_.write(path, was);
   }
+}
+
+TEST_F(BundleFiles, AManifestThatWasReplacedIsAFault) {
+  const auto manifest = bundle_.file(evidence::kManifestName);
+  std::filesystem::rename(manifest, bundle_.file("../manifest"));
+  std::filesystem::create_symlink(bundle_.file("../manifest"), manifest);
+  EXPECT_THAT(faults(), testing::StartsWith("manifest.json: "));
+  // Grown past what is read, without taking the room.
+  std::filesystem::remove(manifest);
+  bundle_.write(evidence::kManifestName, "");
+  std::filesystem::resize_file(manifest, evidence::kMostFileBytes + 1);
+  EXPECT_THAT(faults(), HasSubstr("more than"));
+  EXPECT_TRUE(check_bundle(bundle_.folder()).ok());
+  // Without a seal it was never finished.
+  std::filesystem::remove(bundle_.file(evidence::kSealName));
+  std::filesystem::remove(manifest);
+  const auto none = check_bundle(bundle_.folder());
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().code, ExitCode::Usage);
+}
+
+TEST_F(BundleFiles, AllBlocksThatDifferAreNamed) {
+  const std::string path = in_run(evidence::kConsoleName);
+  bundle_.write(path, std::string(10 * evidence::kFileBlock, 'a'));
+  bundle_.seal_again();
+  std::string edited(10 * evidence::kFileBlock, 'a');
+  for (const std::size_t block : {1U, 4U, 5U, 6U, 9U}) edited[block * evidence::kFileBlock] = 'b';
+  bundle_.write(path, edited);
+  EXPECT_EQ(faults(), path + ": block 1, at byte 4096: not what it was; nor blocks 4 to 6, 9\n");
+  edited.resize(edited.size() - evidence::kFileBlock);
+  bundle_.write(path, edited);
+  EXPECT_EQ(faults(), path +
+                          ": block 1, at byte 4096: not what it was; nor blocks 4 to 6; block 9, at "
+                          "byte 36864: it has 36864 bytes, and had 40960\n");
+}
+
+TEST_F(BundleFiles, FaultsThatAreNotToldAreCounted) {
+  for (int i = 0; i < 1010; ++i) bundle_.write(fmt::format("more{}", i), "");
+  const auto checked = check_bundle(bundle_.folder());
+  ASSERT_TRUE(checked.ok());
+  ASSERT_EQ(checked.value().faults.size(), 1001U);
+  EXPECT_EQ(checked.value().faults.back().text, "and 10 more");
 }
 
 TEST_F(BundleFiles, AFileThatCameIsNamed) {
