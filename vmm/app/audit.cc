@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "arch/disassembler.h"
+#include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
 #include "vmm/app/observe.h"
 #include "vmm/app/program_file.h"
@@ -54,6 +55,35 @@ Status compare_code(const fs::path& bundle, const evidence::RunEntry& run,
   return {};
 }
 
+/// A recipe's name says what it promises, and its configuration says whether it is sealed.
+Result<std::vector<std::string>> contradictions_of(const fs::path& bundle,
+                                                   const evidence::RunEntry& entry,
+                                                   const evidence::Checked& checked,
+                                                   const run::RunRequest& request) {
+  std::vector<std::string> found;
+  const auto differs = [&](const char* name, bool said, bool is, const std::string& why) {
+    if (said != is) found.push_back(fmt::format("\"{}\" is {}, and {}", name, said, why));
+  };
+  const std::string config = entry.folder + "/" + evidence::kConfigName;
+  const bool of_recipe = request.expectations || checked.has(config);
+  // Nothing is promised of a user's own image, whatever its name is.
+  const RecipeTraits traits =
+      of_recipe ? traits_of(request.recipe.substr(0, request.recipe.find(':'))) : RecipeTraits{};
+  const std::string by_name = of_recipe
+                                  ? fmt::format("not of a recipe {}", request.recipe)
+                                  : "nothing is expected of this kernel";
+  differs("expectations", request.expectations, traits.expectations, by_name);
+  differs("sealed", request.sealed, traits.sealed, by_name);
+  differs("control", request.control, traits.control, by_name);
+  if (!checked.has(config)) return found;
+  const auto text = evidence::read_whole(bundle / config);
+  if (!text) return text.error();
+  differs("sealed", request.sealed,
+          ("\n" + text.value()).find("\nCONFIG_MSEAL_SYSTEM_MAPPINGS=y\n") != std::string::npos,
+          "the kernel's configuration says otherwise");
+  return found;
+}
+
 Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry& entry,
                                const evidence::Checked& checked, Audit::RunResult& result) {
   auto opened = open_run(bundle, entry);
@@ -61,8 +91,20 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   const RunEvidence& evidence = opened.value();
   result.name = fmt::format("{} {}", arch::name_of(evidence.request.arch), evidence.request.recipe);
   evidence::TraceReader trace(*evidence.source);
-  auto replayed = run::replay(evidence.request, trace, evidence.names(), evidence.console);
+  auto contradictions = contradictions_of(bundle, entry, checked, evidence.request);
+  if (!contradictions) return contradictions.error();
+  result.contradictions = std::move(contradictions).value();
+  auto replayed = run::replay(evidence.request, trace, evidence.names(), evidence.console, {},
+                              entry.events);
   if (!replayed) return replayed.error();
+  if (!replayed.value().contradiction.empty()) {
+    result.contradictions.push_back(replayed.value().contradiction);
+  }
+  // The file was opened again since it was looked at.
+  if (evidence.source->blocks().seal().digest != entry.trace_end) {
+    return Error{ExitCode::Failed,
+                 fmt::format("{}: another trace than a moment ago", entry.folder)};
+  }
   result.events = replayed.value().events;
   result.divergence = replayed.value().divergence;
   if (result.events != entry.events) {
@@ -159,10 +201,21 @@ Result<RunEvidence> open_run(const fs::path& bundle, const evidence::RunEntry& r
                      std::make_unique<evidence::FileSource>(std::move(source).value())};
 }
 
+bool Audit::gave_up() const {
+  const auto own = [](const std::optional<Error>& error) {
+    return !error || error->code == ExitCode::HostLacks;
+  };
+  return problem && own(problem) && checked.faults.empty() && comparison.differences.empty() &&
+         std::all_of(runs.begin(), runs.end(), [&](const RunResult& run) {
+           return own(run.problem) && run.divergence.empty() && run.contradictions.empty();
+         });
+}
+
 bool Audit::confirmed() const {
-  return checked.faults.empty() && !problem && comparison.differences.empty() &&
+  return !runs.empty() && checked.faults.empty() && !problem && comparison.differences.empty() &&
          std::none_of(runs.begin(), runs.end(), [](const RunResult& run) {
-           return run.problem.has_value() || !run.divergence.empty();
+           return run.problem.has_value() || !run.divergence.empty() ||
+                  !run.contradictions.empty();
          });
 }
 
@@ -216,7 +269,14 @@ Result<Audit> audit_bundle(const fs::path& folder) {
     audit.problem = compared.error();
   } else if (!all) {
     // The others were compared: what is wrong with them is said too.
-    audit.problem = Error{ExitCode::Failed, "not every run could be computed again"};
+    // If it is all this program's own failing, the bundle is not to blame.
+    const bool own = std::all_of(audit.runs.begin(), audit.runs.end(), [](const auto& run) {
+      return !run.problem || run.problem->code == ExitCode::HostLacks;
+    });
+    audit.problem = Error{own ? ExitCode::HostLacks : ExitCode::Failed,
+                          "not every run could be computed again"};
+  } else if (audit.runs.empty()) {
+    audit.problem = Error{ExitCode::Failed, "it has no run: nothing was computed"};
   }
   return audit;
 }
@@ -234,6 +294,9 @@ std::string render_audit(const Audit& audit, const fs::path& folder) {
   }
   for (const Audit::RunResult& run : audit.runs) {
     if (!run.divergence.empty()) line("DIVERGES " + run.divergence);
+    for (const std::string& one : run.contradictions) {
+      line(fmt::format("CONTRADICTS {}: {}", run.name, one));
+    }
     line(run.problem ? fmt::format("  {}: {}", run.name, run.problem->message)
                      : fmt::format("  {}: computed again from {} events", run.name,
                                    report::grouped(run.events)));
@@ -253,14 +316,23 @@ std::string render_audit(const Audit& audit, const fs::path& folder) {
         fmt::format("CONFIRMED: {} cells and {} scenarios without cells: each verdict follows from "
                     "its trace",
                     comparison.cells, comparison.lives));
+    if (!audit.seal_compared) {
+      line("The seal was not compared (--seal HEX): whoever made all of it anew is not found out");
+    }
   } else if (audit.problem) {
     line("NOT CONFIRMED: " + audit.problem->message);
   } else {
-    line(fmt::format("NOT CONFIRMED: {} differences{}", comparison.differences.size(),
-                     std::any_of(audit.runs.begin(), audit.runs.end(),
-                                 [](const auto& run) { return !run.divergence.empty(); })
-                         ? ", and a trace that does not fit itself"
-                         : ""));
+    const auto any = [&](auto&& has) {
+      return std::any_of(audit.runs.begin(), audit.runs.end(), has);
+    };
+    line(fmt::format(
+        "NOT CONFIRMED: {} differences{}{}", comparison.differences.size(),
+        any([](const auto& run) { return !run.divergence.empty(); })
+            ? ", and a trace that does not fit itself"
+            : "",
+        any([](const auto& run) { return !run.contradictions.empty(); })
+            ? ", and a run that can't have been what it is said to be"
+            : ""));
   }
   return text;
 }
@@ -274,9 +346,17 @@ int audit(const AuditOptions& options) {
                    fmt::format("--seal {}: expected 64 hexadecimal digits", options.seal)});
     }
   }
-  auto found = audit_bundle(options.folder);
+  const auto look = [&]() -> Result<Audit> {
+    try {
+      return audit_bundle(options.folder);
+    } catch (const std::exception& problem) {  // Memory ran out.
+      return Error{ExitCode::HostLacks, fmt::format("auditing: {}", problem.what())};
+    }
+  };
+  auto found = look();
   if (!found) return fail(found.error());
   Audit& audit = found.value();
+  audit.seal_compared = wanted && *wanted == audit.checked.seal;
   if (wanted && *wanted != audit.checked.seal) {
     audit.checked.faults.push_back(
         {evidence::kSealName,
@@ -287,6 +367,7 @@ int audit(const AuditOptions& options) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     return fail(errno_error(ExitCode::HostLacks, "writing to standard output"));
   }
+  if (audit.gave_up()) return static_cast<int>(ExitCode::HostLacks);
   return static_cast<int>(audit.confirmed() ? ExitCode::AsExpected : ExitCode::Failed);
 }
 

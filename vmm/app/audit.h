@@ -41,7 +41,10 @@ struct Audit {
   struct RunResult {
     std::string name;  ///< "x86_64 lts-sealed", or its folder if not even that is known.
     std::uint64_t events = 0;
-    std::string divergence;         ///< See run::Replayed.
+    std::string divergence;  ///< See run::Replayed.
+    /// What its description says, and what its recipe, its kernel's configuration or its engine
+    /// can't have been; empty: nothing.
+    std::vector<std::string> contradictions;
     std::optional<Error> problem;   ///< Why its verdicts could not be computed.
     bool programs_by_file = false;  ///< A file of the user's said what must come of its programs.
   };
@@ -50,7 +53,11 @@ struct Audit {
   report::Comparison comparison;
   std::optional<Error> problem;  ///< Why nothing could be compared.
   std::string conclusion;        ///< Computed again.
-  /// Whether each byte is as it was sealed and each verdict follows from its trace.
+  bool seal_compared = false;    ///< With one that was kept elsewhere: it is the same.
+  /// Whether nothing is wrong but with this program or its host: HostLacks, as memory that ran out.
+  [[nodiscard]] bool gave_up() const;
+  /// Whether there is any run, each byte is as it was sealed and each verdict follows from its
+  /// trace.
   [[nodiscard]] bool confirmed() const;
 };
 /// Errors (Usage): there is no finished bundle in `folder`.
@@ -59,7 +66,7 @@ struct Audit {
 [[nodiscard]] std::string render_audit(const Audit& audit, const std::filesystem::path& folder);
 
 /// The whole command. Returns the exit code: 0 confirmed; 1 something was changed, or a verdict is
-/// another one, or the seal is not the one that was asked for.
+/// another one, or the seal is not the one that was asked for; 3 this host could not do it.
 [[nodiscard]] int audit(const AuditOptions& options);
 
 }  // namespace sealvisor::app

@@ -16,6 +16,23 @@ using evidence::Step;
 
 namespace {
 
+/// Most stops of a guest that was given up.
+constexpr std::uint64_t kMostGivenUp = 1000;
+
+/// What an engine says of itself is free text; some of it follows from what was asked for.
+std::string contradiction(const RunRequest& request, const engine::Outcome& outcome) {
+  const bool exact = outcome.lane == "exact";
+  if (!exact && outcome.lane != "audited") return fmt::format("no lane is '{}'", outcome.lane);
+  if (request.engine == engine::Kind::Tcg) {
+    if (exact && outcome.mechanism.empty() && outcome.limits.empty() && !outcome.stepped) return "";
+    return "run.json has the engine tcg, which is exact, by no mechanism and without limits";
+  }
+  if (exact && request.mechanism == engine::Mechanism::Audited) {
+    return "run.json has the mechanism audited, which is not exact";
+  }
+  return "";
+}
+
 /// Holds what the session reads against what the trace says that was read.
 class ReadCheck {
  public:
@@ -53,7 +70,7 @@ class ReadCheck {
 
 Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
                         const image::Symbols* symbols, std::string_view console,
-                        const std::function<void(Session&)>& prepare) {
+                        const std::function<void(Session&)>& prepare, std::uint64_t most_events) {
   const memory::RamBounds ram{memory::ram_base(request.arch), request.memory_bytes};
   trace.bound_to(ram);
   evidence::RecordedMemory memory(trace.shadow(), ram);
@@ -69,10 +86,20 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
   if (prepare) prepare(session);
   Replayed result;
   event::Event last{};
+  std::uint64_t stops_given_up = 0;
+  bool given_up = false;
+  const auto fail = [&](const std::string& text) {
+    return Error{ExitCode::Failed,
+                 fmt::format("{}: behind step {}: {}", trace.place(), trace.steps(), text)};
+  };
   for (;;) {
     const auto next = trace.next();
     if (!next) return next.error();
     const Step& step = next.value();
+    if (result.events >= most_events &&
+        (step.kind == Step::Kind::Event || step.kind == Step::Kind::Copy)) {
+      return fail(fmt::format("more than {} events", most_events));
+    }
     switch (step.kind) {
       case Step::Kind::Event:
         ++result.events;
@@ -85,7 +112,11 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
         session.on_table_copy(step.event, *step.table);
         break;
       case Step::Kind::Stopped:
-        static_cast<void>(session.on_stopped(last));
+        // The engine asks the guest to end, and meanwhile it may ring a few times more.
+        if (given_up && ++stops_given_up > kMostGivenUp) {
+          return fail("the guest was given up, and goes on");
+        }
+        if (session.on_stopped(last).give_up) given_up = true;
         check.same(step.reads);
         break;
       case Step::Kind::Ended: {
@@ -97,6 +128,7 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
         result.code = session.code();
         check.same(step.reads);
         result.divergence = check.first();
+        result.contradiction = contradiction(request, outcome.value());
         return result;
       }
     }

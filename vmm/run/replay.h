@@ -24,14 +24,18 @@ struct Replayed {
   /// Where the trace first does not fit itself, for people: memory is asked for that nobody had
   /// read, or what is read is not what the run read. Empty: nowhere.
   std::string divergence;
+  /// What the engine is said to have been, and can't have been for this request; empty: nothing.
+  std::string contradiction;
 };
 
 /// Gives a session of `request` everything that `trace` holds. `symbols` may be nullptr. `console`:
 /// what the guest's console showed. `prepare` gets the session before anything else does; may be
-/// empty. Errors (Failed): the trace is none, ends early, or this session reads other memory than
-/// the one that the trace is of did; the message says behind which step.
+/// empty. `most_events`: as many as the trace is said to have. Errors (Failed): the trace is none,
+/// ends early, has more events, or goes on for long after the session had given the guest up; the
+/// message says behind which step.
 [[nodiscard]] Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
                                       const image::Symbols* symbols, std::string_view console,
-                                      const std::function<void(Session&)>& prepare = {});
+                                      const std::function<void(Session&)>& prepare = {},
+                                      std::uint64_t most_events = UINT64_MAX);
 
 }  // namespace sealvisor::run

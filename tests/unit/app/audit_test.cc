@@ -1,5 +1,8 @@
 #include "vmm/app/audit.h"
 
+#include <string>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -153,11 +156,93 @@ TEST(AuditOfABundle, ARunThatIsNotWholeIsNamedAndTheOthersCompared) {
 }
 
 TEST(AuditOfABundle, AForgedConsoleOfARunThatFailedIsFound) {
-  // Of one that ended well nothing depends on it but its digest.
+  TestBundle bundle;
+  bundle.make(Kernel::Refuses, true, [](ScriptedRun& script) {
+    script.words = "BUG: all is lost\n";
+    script.ending = engine::End::GuestCrashed;
+  });
+  EXPECT_TRUE(audit(bundle).confirmed) << audit(bundle).text;
+  bundle.write(in_run(evidence::kConsoleName), "all is well\n");
+  EXPECT_THAT(audit(bundle).text, HasSubstr("CHANGED " + in_run(evidence::kConsoleName)));
+  bundle.seal_again();
+  const Said said = audit(bundle);
+  EXPECT_FALSE(said.confirmed);
+  EXPECT_THAT(said.text, HasSubstr("console_tail: the report says BUG: all is lost"));
+  EXPECT_THAT(said.text, HasSubstr("the trace gives all is well"));
+}
+
+TEST(AuditOfABundle, WhatARecipePromisesFollowsFromItsName) {
+  // Whoever makes the trace anew can say of its run what he likes.
+  for (const char* member : {"expectations", "sealed"}) {
+    TestBundle bundle;
+    bundle.make(Kernel::Lies);
+    std::string run = bundle.read(in_run(evidence::kRunName));
+    const auto was = evidence::digest_of(run);
+    const std::string from = fmt::format("\"{}\": true", member);
+    run.replace(run.find(from), from.size(), fmt::format("\"{}\": false", member));
+    bundle.write(in_run(evidence::kRunName), run);
+    evidence::BlockSeal end;
+    const auto trace = bundle.file(in_run(evidence::kTraceName));
+    rechain(trace, was, evidence::digest_of(run), end);
+    seal_again(bundle.folder(), [&](evidence::Manifest& manifest) {
+      manifest.runs[0].trace_end = end.digest;
+      manifest.runs[0].trace_blocks = end.blocks;
+    });
+    const Said said = audit(bundle);
+    EXPECT_FALSE(said.confirmed);
+    EXPECT_THAT(said.text, Not(HasSubstr("CHANGED")));
+    EXPECT_THAT(said.text, HasSubstr(fmt::format("CONTRADICTS x86_64 lts-sealed: \"{}\" is false, "
+                                                 "and not of a recipe lts-sealed",
+                                                 member)));
+  }
+}
+
+TEST(AuditOfABundle, AnEngineIsWhatItWasAskedToBe) {
+  TestBundle bundle;
+  bundle.make(Kernel::Refuses, true,
+              [](ScriptedRun& script) {
+                script.describe = [](engine::Outcome& outcome) { outcome.mechanism = "magic"; };
+              });
+  const Said said = audit(bundle);
+  EXPECT_FALSE(said.confirmed);
+  EXPECT_THAT(said.text, HasSubstr("CONTRADICTS x86_64 lts-sealed: run.json has the engine tcg"));
+}
+
+TEST(AuditOfABundle, OneWithoutRunsConfirmsNothing) {
+  const app::Temporary folder;
+  auto bundle = app::Bundle::create(folder.path() / "bundle", "");
+  ASSERT_TRUE(bundle.ok());
+  ASSERT_TRUE(bundle.value().finish(report::conclude({}, {}, {}), TestBundle::kNoKnown).ok());
+  const auto audit = app::audit_bundle(folder.path() / "bundle");
+  ASSERT_TRUE(audit.ok()) << audit.error().message;
+  EXPECT_FALSE(audit.value().confirmed());
+  EXPECT_FALSE(audit.value().gave_up());
+  EXPECT_THAT(app::render_audit(audit.value(), folder.path()),
+              HasSubstr("NOT CONFIRMED: it has no run: nothing was computed"));
+}
+
+TEST(AuditOfABundle, AnAuditorsOwnFailureIsNotTheBundles) {
+  app::Audit audit;
+  audit.runs.resize(2);
+  audit.runs[0].problem = Error{ExitCode::HostLacks, "std::bad_alloc"};
+  audit.problem = Error{ExitCode::HostLacks, "not every run could be computed again"};
+  EXPECT_TRUE(audit.gave_up());
+  EXPECT_FALSE(audit.confirmed());
+  audit.runs[1].divergence = "block 1";
+  EXPECT_FALSE(audit.gave_up());
+  audit.runs[1].divergence.clear();
+  audit.runs[1].problem = Error{ExitCode::Failed, "its evidence was changed"};
+  EXPECT_FALSE(audit.gave_up());
+  EXPECT_FALSE(app::Audit().gave_up()) << "nothing was done";
+}
+
+TEST(AuditOfABundle, MoreEventsThanTheManifestHasAreNotRead) {
   TestBundle bundle;
   bundle.make(Kernel::Refuses);
-  bundle.write(in_run(evidence::kConsoleName), "Kernel panic\n");
-  EXPECT_THAT(audit(bundle).text, HasSubstr("CHANGED " + in_run(evidence::kConsoleName)));
+  seal_again(bundle.folder(), [](evidence::Manifest& manifest) { manifest.runs[0].events = 3; });
+  const Said said = audit(bundle);
+  EXPECT_FALSE(said.confirmed);
+  EXPECT_THAT(said.text, HasSubstr("more than 3 events"));
 }
 
 TEST(AuditOfABundle, TheCommandAsksForTheSeal) {
@@ -167,11 +252,15 @@ TEST(AuditOfABundle, TheCommandAsksForTheSeal) {
   options.folder = bundle.folder();
   testing::internal::CaptureStdout();
   EXPECT_EQ(app::audit(options), 0);
-  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("CONFIRMED"));
+  std::string said = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(said, HasSubstr("CONFIRMED"));
+  EXPECT_THAT(said, HasSubstr("The seal was not compared"));
   options.seal = evidence::hex(bundle.seal);
   testing::internal::CaptureStdout();
   EXPECT_EQ(app::audit(options), 0);
-  EXPECT_THAT(testing::internal::GetCapturedStdout(), Not(HasSubstr("NOT CONFIRMED")));
+  said = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(said, Not(HasSubstr("NOT CONFIRMED")));
+  EXPECT_THAT(said, Not(HasSubstr("The seal was not compared")));
   options.seal = evidence::hex(evidence::digest_of("another"));
   testing::internal::CaptureStdout();
   EXPECT_EQ(app::audit(options), 1);

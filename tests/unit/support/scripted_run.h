@@ -103,13 +103,13 @@ class ScriptedRun {
     recorder_ = std::move(made).value();
     session_ = std::make_unique<run::Session>(request_, recorder_->memory(), recorder_->symbols());
     act();
-    const std::string words = "console words\n";
     recorder_->on_console(words);
     run::ConsoleTail tail;
     tail.add(words);
     engine::Outcome outcome;
-    outcome.end = engine::End::GuestReset;
-    outcome.text = "guest-reset";
+    outcome.end = ending;
+    outcome.text = ending == engine::End::GuestReset ? "guest-reset" : "no more";
+    if (describe) describe(outcome);
     outcome.version = "a guest of plain memory";
     run = run::report_of(request_, *session_, outcome, tail);
     auto kept = recorder_->close(outcome, session_->code());
@@ -121,6 +121,11 @@ class ScriptedRun {
   FakeGuest& guest() { return guest_; }
   /// Its vdso is this host's own; false: zeroes, which are none.
   bool real_vdso = true;
+  /// What its console shows, and how it ends.
+  std::string words = "console words\n";
+  engine::End ending = engine::End::GuestReset;
+  /// What the engine says of itself may be changed here.
+  std::function<void(engine::Outcome&)> describe;
   /// Something to do just before the agent says goodbye.
   std::function<void(ScriptedRun&)> at_the_end;
 

@@ -26,7 +26,8 @@ class TestBundle {
   static constexpr const char* kNoKnown =
       R"({"schema": "sealvisor-known-findings-1", "findings": []})";
 
-  void make(ScriptedRun::Kernel kernel, bool symbols = true) {
+  void make(ScriptedRun::Kernel kernel, bool symbols = true,
+            const std::function<void(ScriptedRun&)>& prepare = {}) {
     std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs_.path())};
     if (!symbols) requests[0].symbols.clear();
     inputs_.file("config", "CONFIG_MSEAL_SYSTEM_MAPPINGS=y\n");
@@ -38,6 +39,7 @@ class TestBundle {
     report::Run run;
     ScriptedRun script(requests[0], kernel);
     script.at_the_end = at_the_end;
+    if (prepare) prepare(script);
     script.play(run);
     ASSERT_TRUE(run.evidence.has_value());
     app::annotate(run, requests[0]);

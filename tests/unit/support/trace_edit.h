@@ -70,6 +70,28 @@ inline void edit_trace(const std::filesystem::path& from, const std::filesystem:
   seal = closed.value();
 }
 
+/// Makes the chain of `trace` anew, as one of another description.
+inline void rechain(const std::filesystem::path& trace, const evidence::Digest& was,
+                    const evidence::Digest& seed, evidence::BlockSeal& seal) {
+  const std::filesystem::path forged = trace.string() + ".forged";
+  auto reader = evidence::BlockReader::open(trace, was);
+  ASSERT_TRUE(reader.ok()) << reader.error().message;
+  auto writer = evidence::BlockWriter::create(forged, seed);
+  ASSERT_TRUE(writer.ok()) << writer.error().message;
+  for (;;) {
+    const auto block = reader.value().next();
+    ASSERT_TRUE(block.ok()) << block.error().message;
+    if (block.value().empty()) break;
+    auto& out = writer.value().plain();
+    out.insert(out.end(), block.value().begin(), block.value().end());
+    writer.value().written();
+  }
+  auto closed = writer.value().close();
+  ASSERT_TRUE(closed.ok()) << closed.error().message;
+  seal = closed.value();
+  std::filesystem::rename(forged, trace);
+}
+
 /// Makes manifest and seal of the bundle in `folder` anew, of its files as they are now.
 inline void seal_again(const std::filesystem::path& folder,
                        const std::function<void(evidence::Manifest&)>& change = {}) {
