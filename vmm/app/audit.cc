@@ -75,7 +75,7 @@ Result<std::vector<std::string>> contradictions_of(const fs::path& bundle,
   differs("expectations", request.expectations, traits.expectations, by_name);
   differs("sealed", request.sealed, traits.sealed, by_name);
   differs("control", request.control, traits.control, by_name);
-  if (!checked.has(config)) return found;
+  if (!request.expectations || !checked.has(config)) return found;
   const auto text = evidence::read_whole(bundle / config);
   if (!text) return text.error();
   differs("sealed", request.sealed,

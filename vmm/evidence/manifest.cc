@@ -408,6 +408,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
   manifest.created = members.text("created");
   const Json* runs = members.array("runs", kMostRuns);
   const Json* files = members.array("files", kMostFiles);
+  const Json* tools = members.member("tools");
   if (auto good = members.status(); !good) return good.error();
   for (const Json& one : *runs) {
     auto run = run_of(one);
@@ -419,12 +420,11 @@ Result<Manifest> parse_manifest(std::string_view text) {
     if (!file) return file.error();
     manifest.files.push_back(std::move(file).value());
   }
-  const Json tools = json.value().value("tools", Json());
-  if (!tools.is_object() || tools.size() > kMostTools) {
+  if (!tools->is_object() || tools->size() > kMostTools) {
     members.refuse("tools", fmt::format("an object of at most {}", kMostTools));
     return members.status().error();
   }
-  for (const auto& [name, version] : tools.items()) {
+  for (const auto& [name, version] : tools->items()) {
     if (version.is_string()) manifest.tools.emplace_back(name, version.get<std::string>());
   }
   return manifest;

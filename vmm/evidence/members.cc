@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/untrusted_json.h"
+
 namespace sealvisor::evidence {
 
 Members::Members(const Json& json, std::string what) : json_(json), what_(std::move(what)) {
@@ -66,6 +68,8 @@ Digest Members::digest(const char* name) {
   return {};
 }
 
+const Members::Json* Members::member(const char* name) { return find(name, "it"); }
+
 const Members::Json* Members::array(const char* name, std::size_t most) {
   const Json* member = find(name, "an array");
   if (member == nullptr) return nullptr;
@@ -89,9 +93,12 @@ std::vector<std::string> Members::texts(const char* name, std::size_t most) {
 }
 
 Result<Members::Json> parse_json(std::string_view text, std::string_view what) {
-  Members::Json json = Members::Json::parse(text, nullptr, false);
-  if (json.is_discarded()) return Error{ExitCode::Failed, fmt::format("{}: no JSON", what)};
-  return json;
+  auto json = parse_untrusted_json(text);
+  if (!json) {
+    return Error{ExitCode::Failed,
+                 fmt::format("{}: no JSON, or one with a member twice or too deep", what)};
+  }
+  return std::move(*json);
 }
 
 }  // namespace sealvisor::evidence

@@ -27,6 +27,8 @@ class Members {
   [[nodiscard]] std::uint64_t number(const char* name, std::uint64_t most = UINT64_MAX);
   [[nodiscard]] bool flag(const char* name);
   [[nodiscard]] Digest digest(const char* name);
+  /// Whatever it is; nullptr if there is none.
+  [[nodiscard]] const Json* member(const char* name);
   /// An array; nullptr if there is none.
   [[nodiscard]] const Json* array(const char* name, std::size_t most);
   /// A number, or null.

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "vmm/evidence/members.h"
+
 namespace sealvisor::evidence {
 
 using event::Event;
@@ -63,13 +65,18 @@ std::string RecordedSymbols::render() const {
 }
 
 Result<RecordedSymbols> RecordedSymbols::parse(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("schema", Json()) != kNamesSchema) {
-    return bad(fmt::format("no JSON with schema \"{}\"", kNamesSchema));
+  const auto json = parse_json(text, "symbols");
+  if (!json) return json.error();
+  Members members(json.value(), "symbols");
+  if (members.text("schema") != kNamesSchema) {
+    members.refuse("schema", fmt::format("\"{}\"", kNamesSchema));
   }
+  const Json* const held_places = members.member("places");
+  const Json* const held_code = members.member("code");
+  if (auto good = members.status(); !good) return good.error();
   RecordedSymbols symbols;
-  const Json& of_places = json.value("places", Json());
-  const Json& of_code = json.value("code", Json());
+  const Json& of_places = *held_places;
+  const Json& of_code = *held_code;
   if (!of_places.is_object() || !of_code.is_object()) {
     return bad("\"places\" and \"code\" are expected to be objects");
   }

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "vmm/base/untrusted_json.h"
+
 #include "vmm/report/json.h"
 
 namespace sealvisor::report {
@@ -25,17 +27,23 @@ constexpr const char* kOfTheHost[] = {"seconds",     "cpu_seconds",    "start_to
 constexpr std::size_t kMostText = 200;
 constexpr std::size_t kMostNotRun = 1000;
 
+std::string member(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "?";
+}
+
 Result<Json> parse(std::string_view text) {
-  Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("schema", Json()) != kReportSchema) {
+  auto json = parse_untrusted_json(text);
+  if (!json || !json->is_object() || member(*json, "schema") != kReportSchema) {
     return Error{ExitCode::Failed,
                  fmt::format("the report: no JSON with schema \"{}\"", kReportSchema)};
   }
-  for (const char* member : {"runs", "not_run"}) {
-    if (json.value(member, Json()).is_array()) continue;
-    return Error{ExitCode::Failed, fmt::format("the report: \"{}\": expected an array", member)};
+  for (const char* name : {"runs", "not_run"}) {
+    const auto list = json->find(name);
+    if (list != json->end() && list->is_array()) continue;
+    return Error{ExitCode::Failed, fmt::format("the report: \"{}\": expected an array", name)};
   }
-  return json;
+  return std::move(*json);
 }
 
 std::string text_of(const Json& json) {
@@ -44,11 +52,6 @@ std::string text_of(const Json& json) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (text.size() > kMostText) text.resize(kMostText);
   return text;
-}
-
-std::string member(const Json& json, const char* name) {
-  const auto found = json.find(name);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "?";
 }
 
 /// The objects in an array of `json`; what is not as it should be is none of them.
@@ -220,10 +223,13 @@ Result<std::vector<NotRun>> not_run_of(std::string_view recorded) {
   for (const Json& one : list) {
     if (!one.is_object()) return bad();
     const auto arch = arch::parse_arch(member(one, "arch"));
-    const Json code = one.value("exit_code", Json());
-    if (!arch || !code.is_number_unsigned() || code.get<std::uint64_t>() > 4) return bad();
+    const auto code = one.find("exit_code");
+    if (!arch || code == one.end() || !code->is_number_unsigned() ||
+        code->get<std::uint64_t>() > 4) {
+      return bad();
+    }
     not_run.push_back({*arch, member(one, "recipe"),
-                       Error{static_cast<ExitCode>(code.get<int>()), member(one, "message")}});
+                       Error{static_cast<ExitCode>(code->get<int>()), member(one, "message")}});
   }
   return not_run;
 }

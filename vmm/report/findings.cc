@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "vmm/base/untrusted_json.h"
+
 namespace sealvisor::report {
 
 namespace {
@@ -136,7 +138,7 @@ Result<std::vector<KnownFinding>> parse_known_findings(std::string_view text,
   const auto bad = [&](const std::string& what) {
     return Error{ExitCode::Usage, fmt::format("{}: {}", name, what)};
   };
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_untrusted_json<Json>(text).value_or(Json(Json::value_t::discarded));
   if (json.is_discarded()) return bad("this is not JSON");
   const auto schema = json.is_object() ? json.find("schema") : json.end();
   if (schema == json.end() || *schema != kKnownFindingsSchema) {

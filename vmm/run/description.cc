@@ -131,12 +131,14 @@ Result<std::vector<scenario::PlanItem>> plan_from(const std::vector<std::string>
 
 /// The name of the file of symbols; empty if the run had none.
 Result<std::string> symbols_from(const Json& run) {
-  const Json files = run.value("files", Json());
-  evidence::Members of_files(files, "run: \"files\"");
-  if (auto good = of_files.status(); !good) return good.error();
-  const Json symbols = files.value("symbols", Json());
-  if (symbols.is_null()) return std::string();
-  evidence::Members file(symbols, "run: \"symbols\"");
+  evidence::Members of_run(run, "run");
+  const Json* const files = of_run.member("files");
+  if (files == nullptr) return of_run.status().error();
+  evidence::Members of_files(*files, "run: \"files\"");
+  const Json* const symbols = of_files.member("symbols");
+  if (symbols == nullptr) return of_files.status().error();
+  if (symbols->is_null()) return std::string();
+  evidence::Members file(*symbols, "run: \"symbols\"");
   std::string name = file.text("name");
   if (auto good = file.status(); !good) return good.error();
   return name;

@@ -128,10 +128,10 @@ Result<engine::Outcome> parse_outcome(std::string_view text) {
   outcome.lane = members.text("lane");
   outcome.mechanism = members.text("mechanism");
   outcome.limits = members.texts("limits", kMostLimits);
+  const Json* const stepped = members.member("stepped");
   if (auto good = members.status(); !good) return good.error();
-  const Json stepped = json.value().value("stepped", Json());
-  if (!stepped.is_null()) {
-    evidence::Members counts(stepped, "how the run ended: stepped");
+  if (!stepped->is_null()) {
+    evidence::Members counts(*stepped, "how the run ended: stepped");
     outcome.stepped.emplace();
     outcome.stepped->instructions = counts.number("instructions");
     outcome.stepped->entries = counts.number("entries");
