@@ -184,8 +184,17 @@ Json only_runs(Json& report, const std::vector<bool>& which) {
 void leave_out_the_host(Json& report) {
   for (Json& run : report["runs"]) {
     if (!run.is_object()) continue;
+    // QEMU's count of the guest's instructions is in the trace; another is the host's.
+    Json instructions = nullptr;
+    if (member(run, "engine") == "tcg") {
+      const auto start = run.find("start");
+      if (start != run.end() && start->is_object() && start->contains("instructions")) {
+        instructions = (*start)["instructions"];
+      }
+    }
     for (const char* name : kOfTheHost) run.erase(name);
     leave_out_the_file(run);
+    run["instructions_to_init"] = std::move(instructions);
   }
 }
 

@@ -24,11 +24,12 @@ struct Comparison {
   std::size_t lives = 0;
 };
 
-/// Compares all that was judged. What the host measured (times, memory, exits) or had (paths, code
-/// of the file of the symbols where the guest's was not to be had) is left out, and with `told`
-/// false the text of instructions, which another disassembler may put otherwise. `which`: which runs
-/// of `recorded` the computed ones are, and only those are compared; nullptr: all, and what the
-/// report concludes from them. Errors (Failed): `recorded` is no report of this version.
+/// Compares all that was judged, and under tcg the instructions up to the guest's first message. What
+/// the host measured (times, memory, exits) or had (paths, code of the file of the symbols where the
+/// guest's was not to be had) is left out, and with `told` false the text of instructions, which
+/// another disassembler may put otherwise. `which`: which runs of `recorded` the computed ones are,
+/// and only those are compared; nullptr: all, and what the report concludes from them. Errors
+/// (Failed): `recorded` is no report of this version.
 [[nodiscard]] Result<Comparison> compare(std::string_view recorded, const Report& computed,
                                          bool told, const std::vector<bool>* which = nullptr);
 

@@ -88,6 +88,7 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
   event::Event last{};
   std::uint64_t stops_given_up = 0;
   bool given_up = false;
+  std::optional<std::uint64_t> first_doorbell;
   const auto fail = [&](const std::string& text) {
     return Error{ExitCode::Failed,
                  fmt::format("{}: behind step {}: {}", trace.place(), trace.steps(), text)};
@@ -112,6 +113,7 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
         session.on_table_copy(step.event, *step.table);
         break;
       case Step::Kind::Stopped:
+        if (last.kind == event::Kind::Doorbell && !first_doorbell) first_doorbell = last.icount;
         // The engine asks the guest to end, and meanwhile it may ring a few times more.
         if (given_up && ++stops_given_up > kMostGivenUp) {
           return fail("the guest was given up, and goes on");
@@ -125,6 +127,7 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
         ConsoleTail tail;
         tail.add(console);
         result.run = report_of(request, session, outcome.value(), tail);
+        if (request.engine == engine::Kind::Tcg) result.run.start.instructions = first_doorbell;
         result.code = session.code();
         check.same(step.reads);
         result.divergence = check.first();

@@ -49,6 +49,18 @@ TEST(CompareReports, LeavesOutWhatTheHostMeasured) {
   EXPECT_EQ(differences(report_of(samples::sealed_run()), report_of(other)), "");
 }
 
+TEST(CompareReports, InstructionsToInitAreTheTracesUnderTcgOnly) {
+  report::Run run = samples::sealed_run();
+  run.start.instructions = 1000;
+  report::Run other = run;
+  other.start.instructions = 2000;
+  run.engine = other.engine = "tcg";
+  EXPECT_THAT(differences(report_of(run), report_of(other)),
+              HasSubstr("instructions_to_init: 1000 / 2000\n"));
+  run.engine = other.engine = "kvm";
+  EXPECT_EQ(differences(report_of(run), report_of(other)), "");
+}
+
 TEST(CompareReports, NamesTheCellAndWhatOfItDiffers) {
   report::Run other = samples::sealed_run();
   const Cell& cell = other.cells.front();

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -112,6 +113,7 @@ class ScriptedRun {
     if (describe) describe(outcome);
     outcome.version = "a guest of plain memory";
     run = run::report_of(request_, *session_, outcome, tail);
+    run.start.instructions = first_bell_;
     auto kept = recorder_->close(outcome, session_->code());
     ASSERT_TRUE(kept.ok()) << kept.error().message;
     run.evidence = kept.value();
@@ -254,6 +256,8 @@ class ScriptedRun {
 
   void stop() {
     pump();
+    const event::Event& last = guest_.events.back();
+    if (last.kind == event::Kind::Doorbell && !first_bell_) first_bell_ = last.icount;
     recorder_->on_stopped();
     static_cast<void>(session_->on_stopped(guest_.events.back()));
     recorder_->on_answered();
@@ -298,6 +302,7 @@ class ScriptedRun {
   std::unique_ptr<run::Session> session_;
   std::size_t fed_ = 0;
   std::uint64_t copies_ = 0;
+  std::optional<std::uint64_t> first_bell_;
   Frame root_{};
 };
 
