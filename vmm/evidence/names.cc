@@ -98,6 +98,13 @@ Result<RecordedSymbols> RecordedSymbols::parse(std::string_view text) {
   return symbols;
 }
 
+std::optional<std::string> RecordingSymbols::describe(std::uint64_t address) const {
+  // Past the bound it has none, as a replay will have none.
+  if (code_.size() >= kMostPlaces && !code_.contains(address)) return std::nullopt;
+  code_.insert(address);
+  return symbols_.describe(address);
+}
+
 std::vector<std::optional<std::uint64_t>> RecordingSymbols::addresses_of(
     std::span<const std::string_view> names) const {
   auto addresses = symbols_.addresses_of(names);

@@ -44,9 +44,7 @@ class RecordingSymbols final : public image::Symbols {
   /// `symbols` must outlive it.
   explicit RecordingSymbols(const image::Symbols& symbols) : symbols_(symbols) {}
 
-  [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const override {
-    return symbols_.describe(address);
-  }
+  [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const override;
   [[nodiscard]] std::vector<std::optional<std::uint64_t>> addresses_of(
       std::span<const std::string_view> names) const override;
 
@@ -61,7 +59,7 @@ class RecordingSymbols final : public image::Symbols {
   static constexpr std::size_t kMostPlaces = 65'536;
 
   const image::Symbols& symbols_;
-  std::unordered_set<std::uint64_t> code_;
+  mutable std::unordered_set<std::uint64_t> code_;
   std::uint64_t last_ = 0;  ///< Added last: stores come in loops.
   mutable std::map<std::string, std::optional<std::uint64_t>, std::less<>> places_;
 };
