@@ -247,10 +247,15 @@ Result<report::Run> run_one(const RunRequest& request) {
     listing.emplace(std::move(made).value());
   }
   std::unique_ptr<Recorder> recorder;
+  std::optional<Error> not_kept;
   if (!request.evidence_dir.empty()) {
     auto made = Recorder::create(request, engine.value()->memory(), symbols ? &*symbols : nullptr);
-    if (!made) return made.error();
-    recorder = std::move(made).value();
+    // A disk that is full from the start is no reason for no guest either.
+    if (made) {
+      recorder = std::move(made).value();
+    } else {
+      not_kept = made.error();
+    }
   }
   Session session(request, recorder ? recorder->memory() : engine.value()->memory(),
                   recorder  ? recorder->symbols()
@@ -293,17 +298,18 @@ Result<report::Run> run_one(const RunRequest& request) {
       request.engine == engine::Kind::Tcg ? bridge.first_doorbell() : how.start.instructions;
   run.resident_bytes = resident_bytes(memory::kRamFile);
   if (recorder) {
-    auto kept = recorder->close(how, session.code());
-    if (kept && bridge.threw()) {
-      kept = Error{ExitCode::HostLacks, "evidence: it ends where the guest could not be served"};
-    }
-    if (kept) {
-      run.evidence = std::move(kept).value();
+    if (auto kept = recorder->close(how, session.code()); !kept) {
+      not_kept = kept.error();
+    } else if (bridge.threw()) {
+      not_kept = Error{ExitCode::HostLacks, "evidence: it ends where the guest could not be served"};
     } else {
-      run.findings.push_back(
-          {fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch), request.recipe),
-           "evidence", kept.error().message, false, ""});
+      run.evidence = std::move(kept).value();
     }
+  }
+  if (not_kept) {
+    run.findings.push_back(
+        {fmt::format("{}/{}/trace/evidence", arch::name_of(request.arch), request.recipe),
+         "evidence", not_kept->message, false, ""});
   }
   return run;
 }
