@@ -132,6 +132,21 @@ Result<Bundle> Bundle::create(const fs::path& folder, const std::string& command
 
 Status Bundle::attach(std::vector<run::RunRequest>& requests) {
   if (folder_.empty()) return {};
+  auto attached = attach_each(requests);
+  if (!attached) {
+    // What is left of it would refuse the next try: the folder was empty.
+    std::error_code ignored;
+    fs::remove_all(folder_ / kRuns, ignored);
+    runs_.clear();
+  }
+  return attached;
+}
+
+Status Bundle::attach_each(std::vector<run::RunRequest>& requests) {
+  if (requests.size() > evidence::kMostRuns) {
+    return Error{ExitCode::Usage, fmt::format("--bundle: {} runs, and a bundle holds {}",
+                                              requests.size(), evidence::kMostRuns)};
+  }
   for (run::RunRequest& request : requests) {
     const std::string name =
         plain_name(fmt::format("{}-{}", arch::name_of(request.arch), request.recipe));
@@ -193,12 +208,22 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
   if (auto done = write(evidence::kKnownName, known_findings); !done) return done;
   const auto paths = files_of(folder_);
   if (!paths) return paths.error();
+  if (paths.value().size() > evidence::kMostFiles) {
+    return Error{ExitCode::HostLacks,
+                 fmt::format("--bundle: {} files, and a bundle holds {}", paths.value().size(),
+                             evidence::kMostFiles)};
+  }
   for (const std::string& path : paths.value()) {
     auto file = evidence::describe(folder_, path);
     if (!file) return Error{ExitCode::HostLacks, "--bundle: " + file.error().message};
     manifest.files.push_back(std::move(file).value());
   }
   const std::string text = evidence::render(manifest);
+  if (text.size() > evidence::kMostFileBytes) {
+    return Error{ExitCode::HostLacks, fmt::format("--bundle: {} has {} bytes, and at most {} are read",
+                                                  evidence::kManifestName, text.size(),
+                                                  evidence::kMostFileBytes)};
+  }
   const evidence::Seal seal = evidence::seal_of(text);
   if (auto done = write(evidence::kManifestName, text); !done) return done;
   if (auto done = write(evidence::kSealName, seal.text); !done) return done;

@@ -23,7 +23,8 @@ class Bundle {
   [[nodiscard]] static Result<Bundle> create(const std::filesystem::path& folder,
                                              const std::string& command);
 
-  /// Gives each of `requests` a folder for its evidence.
+  /// Gives each of `requests` a folder for its evidence. An error leaves the folder empty: a folder
+  /// can't be made (HostLacks), or there are more runs than a bundle holds (Usage).
   [[nodiscard]] Status attach(std::vector<run::RunRequest>& requests);
   /// Adds what is known of all runs and seals it. `report` has the runs of the requests, in their
   /// order; folders of those that did not run are taken away again, unless they have events, and a
@@ -43,6 +44,7 @@ class Bundle {
   };
   Bundle(std::filesystem::path folder, std::string command)
       : folder_(std::move(folder)), command_(std::move(command)) {}
+  [[nodiscard]] Status attach_each(std::vector<run::RunRequest>& requests);
   [[nodiscard]] Status write(const std::string& path, std::string_view text) const;
 
   std::filesystem::path folder_;

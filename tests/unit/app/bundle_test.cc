@@ -55,6 +55,45 @@ TEST(Bundle, GivesEachRunAFolderOfItsOwn) {
   EXPECT_EQ(requests[4].evidence_dir, folder.path() / "runs/x86_64-lts-sealed_pti");
 }
 
+TEST(Bundle, WhatCouldNotBeAttachedCanBeTriedAgain) {
+  const Temporary folder;
+  const Temporary inputs;
+  auto bundle = Bundle::create(folder.path() / "bundle", "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests(2, ScriptedRun::request(inputs.path()));
+  // No file has such a name.
+  requests[1].recipe = std::string(1000, 'x');
+  const auto attached = bundle.value().attach(requests);
+  ASSERT_FALSE(attached.ok());
+  EXPECT_EQ(attached.error().code, ExitCode::HostLacks);
+  EXPECT_TRUE(Bundle::create(folder.path() / "bundle", "").ok());
+}
+
+TEST(Bundle, HoldsNoMoreRunsThanAreRead) {
+  const Temporary folder;
+  auto bundle = Bundle::create(folder.path() / "bundle", "");
+  ASSERT_TRUE(bundle.ok());
+  std::vector<run::RunRequest> requests(evidence::kMostRuns + 1);
+  const auto attached = bundle.value().attach(requests);
+  ASSERT_FALSE(attached.ok());
+  EXPECT_THAT(attached.error().message, HasSubstr("257 runs, and a bundle holds 256"));
+}
+
+TEST(Bundle, KeepsNothingBesideAUsersOwnImage) {
+  const Temporary folder;
+  const Temporary inputs;
+  inputs.file("config", "CONFIG_MSEAL_SYSTEM_MAPPINGS=y\n");
+  for (const bool recipe : {true, false}) {
+    const auto to = folder.path() / (recipe ? "recipe" : "own");
+    auto bundle = Bundle::create(to, "");
+    ASSERT_TRUE(bundle.ok());
+    std::vector<run::RunRequest> requests = {ScriptedRun::request(inputs.path())};
+    requests[0].expectations = recipe;
+    ASSERT_TRUE(bundle.value().attach(requests).ok());
+    EXPECT_EQ(std::filesystem::exists(requests[0].evidence_dir / evidence::kConfigName), recipe);
+  }
+}
+
 TEST(Bundle, WhatDidNotRunLeavesNothing) {
   const Temporary folder;
   const Temporary inputs;
