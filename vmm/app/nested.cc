@@ -177,15 +177,20 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
   const fs::path& from = out.value().path();
   // One that can't be handed over keeps back none of the others, nor what the program came to.
   ExitCode worst = code.value();
-  const auto take = [&worst](const Status& handed) {
+  bool whole = true;
+  const auto take = [&](const Status& handed) {
     if (handed) return;
     fmt::print(stderr, "sealvisor: {}\n", handed.error().message);
     worst = report::worse(worst, handed.error().code);
+    whole = false;
   };
   for (const ReportFile& file : kReportFiles) {
     take(hand_over(from, file.name, file.option, options.*file.path));
   }
   take(hand_over_bundle(from / kBundleName, options.bundle));
+  // Hours may be in it.
+  if (!whole)
+    fmt::print(stderr, "sealvisor: all that it left is in {}\n", out.value().keep().string());
   return worst;
 }
 
@@ -312,6 +317,12 @@ Result<HostPlan> nested_plan(const VerifyOptions& options, arch::Arch arch, cons
       own ? add_own(options.machine, arch, plan) : add_recipes(options, arch, tools, plan);
   if (!added) return added.error();
   plan.arguments = words_of(options, arch);
+  if (!options.bundle.empty() && !options.command.empty()) {
+    std::string line = options.command;
+    std::replace_if(
+        line.begin(), line.end(), [](char c) { return c == '\n' || c == '\0'; }, ' ');
+    plan.environment.push_back(fmt::format("{}={}", kCommandVariable, line));
+  }
   return made;
 }
 

@@ -38,12 +38,18 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   ~TemporaryFolder();
+  /// It stays, for somebody to look into.
+  [[nodiscard]] std::filesystem::path keep() { return std::exchange(path_, {}); }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
   explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;
 };
+
+/// Tells the program in an emulated host which command it works for: its bundle says so, and not how
+/// the host called it.
+inline constexpr const char* kCommandVariable = "SEALVISOR_COMMAND";
 
 /// Memory of a host beside that of a guest: program, kernels, what runs.
 inline constexpr std::uint64_t kHostMemory = 512ULL << 20;

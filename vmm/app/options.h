@@ -51,7 +51,8 @@ struct VerifyOptions {
   std::filesystem::path json;         ///< Empty: none is written, for this and the two below.
   std::filesystem::path junit;
   std::filesystem::path html;
-  std::filesystem::path bundle;                    ///< Empty: no evidence is kept.
+  std::filesystem::path bundle;  ///< Empty: no evidence is kept.
+  std::string command;           ///< What a bundle of an emulated host's is said to be of.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   bool witness = false;
   bool step_check = false;

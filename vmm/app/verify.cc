@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
+#include "vmm/app/nested.h"
 #include "vmm/app/run_progress.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
@@ -413,7 +415,8 @@ int verify(const VerifyOptions& options, const std::string& command) {
       return fail(apart.error());
     if (auto there = check_writable(option, path); !there) return fail(there.error());
   }
-  auto bundle = Bundle::create(options.bundle, command);
+  const char* const outer = std::getenv(kCommandVariable);
+  auto bundle = Bundle::create(options.bundle, outer != nullptr ? outer : command);
   if (!bundle) return fail(bundle.error());
   if (auto attached = bundle.value().attach(prepared.value().requests); !attached) {
     return fail(attached.error());

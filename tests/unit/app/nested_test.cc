@@ -136,6 +136,32 @@ TEST_F(NestedPlan, AsksForTheReportsThatAreWanted) {
                                              "--html /out/report.html "));
 }
 
+TEST_F(NestedPlan, ABundleIsOfTheCommandThatWasTyped) {
+  options_.command = "sealvisor verify --engine kvm-nested\n--bundle b";
+  EXPECT_THAT(plan().value().environment, ElementsAre("SEALVISOR_KERNELS=/kernels"));
+  options_.bundle = "b";
+  EXPECT_THAT(plan().value().environment,
+              ElementsAre("SEALVISOR_KERNELS=/kernels",
+                          "SEALVISOR_COMMAND=sealvisor verify --engine kvm-nested --bundle b"));
+}
+
+TEST(NestedFolder, StaysIfItIsKept) {
+  fs::path path;
+  {
+    auto folder = TemporaryFolder::make();
+    ASSERT_TRUE(folder.ok());
+    path = folder.value().keep();
+  }
+  EXPECT_TRUE(fs::is_directory(path));
+  fs::remove_all(path);
+  {
+    auto folder = TemporaryFolder::make();
+    ASSERT_TRUE(folder.ok());
+    path = folder.value().path();
+  }
+  EXPECT_FALSE(fs::exists(path));
+}
+
 TEST_F(NestedPlan, HasWhatABundleKeepsOfItsKernels) {
   options_.recipes = {"lts-sealed"};
   tree_.file("kernel/config", "CONFIG_MSEAL_SYSTEM_MAPPINGS=y\n");

@@ -67,7 +67,10 @@ struct Run {
 
   int operator()(const app::VerifyOptions& options) const {
     return apart([&] {
-      return options.machine.nested ? app::verify_nested(options) : app::verify(options, command);
+      if (!options.machine.nested) return app::verify(options, command);
+      app::VerifyOptions nested = options;
+      nested.command = command;
+      return app::verify_nested(nested);
     });
   }
   int operator()(const app::ObserveOptions& options) const {
