@@ -188,9 +188,11 @@ Result<ExitCode> run_host(const VerifyOptions& options, arch::Arch arch, const P
     take(hand_over(from, file.name, file.option, options.*file.path));
   }
   take(hand_over_bundle(from / kBundleName, options.bundle));
+  std::error_code error;
   // Hours may be in it.
-  if (!whole)
+  if (!whole && !fs::is_empty(from, error)) {
     fmt::print(stderr, "sealvisor: all that it left is in {}\n", out.value().keep().string());
+  }
   return worst;
 }
 
