@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -18,21 +19,8 @@ namespace sealvisor::app {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-bool write_all(const Fd& fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
-  return true;
-}
-
-}  // namespace
-
 Status write_file(const fs::path& path, std::string_view contents) {
+  const auto bytes = std::as_bytes(std::span(contents));
   const auto failed = [&] { return errno_error(ExitCode::HostLacks, "writing " + path.string()); };
   std::error_code error;
   // A link is followed, so that it stays a link.
@@ -42,14 +30,14 @@ Status write_file(const fs::path& path, std::string_view contents) {
   const bool exists = ::stat(target.c_str(), &state) == 0;
   if (exists && !S_ISREG(state.st_mode)) {
     const Fd fd(::open(target.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!fd.valid() || !write_all(fd, contents)) return failed();
+    if (!fd.valid() || !write_all(fd, bytes)) return failed();
     return {};
   }
   std::string temporary = target.string() + ".XXXXXX";
   const Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd.valid()) return failed();
   const bool good = ::fchmod(fd.get(), exists ? state.st_mode & 07777 : 0644) == 0 &&
-                    write_all(fd, contents) && ::fsync(fd.get()) == 0 &&
+                    write_all(fd, bytes) && ::fsync(fd.get()) == 0 &&
                     ::rename(temporary.c_str(), target.c_str()) == 0;
   if (good) return {};
   const Error problem = failed();

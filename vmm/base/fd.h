@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -42,6 +44,17 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+/// Writes all of `bytes`. False: errno says why.
+[[nodiscard]] bool write_all(const Fd& fd, std::span<const std::byte> bytes);
+
+/// Fills `bytes` as far as the file goes; how far that was. nullopt: errno says why.
+[[nodiscard]] std::optional<std::size_t> read_all(const Fd& fd, std::span<std::byte> bytes);
+
+/// Opens a plain file to read it: no link, no device, no pipe that never ends. Errors (`code`) begin
+/// with `what`.
+[[nodiscard]] Result<Fd> open_plain(const std::filesystem::path& file, ExitCode code,
+                                    const std::string& what);
 
 /// Owns one shared mapping of a file descriptor.
 class Mapping {

@@ -1,7 +1,6 @@
 #include "vmm/evidence/block_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/evidence/wire.h"
+
 namespace sealvisor::evidence {
 
 namespace {
@@ -22,16 +23,6 @@ constexpr int kCompression = 3;
 
 constexpr std::array<char, 4> kDataBlock = {'B', 'L', 'C', 'K'};
 constexpr std::array<char, 4> kLastBlock = {'L', 'A', 'S', 'T'};
-
-void put32(std::byte* to, std::uint64_t value) {
-  for (unsigned i = 0; i < 4; ++i) to[i] = static_cast<std::byte>(value >> 8 * i);
-}
-
-std::uint32_t get32(const std::byte* from) {
-  std::uint32_t value = 0;
-  for (unsigned i = 0; i < 4; ++i) value |= std::to_integer<std::uint32_t>(from[i]) << 8 * i;
-  return value;
-}
 
 std::array<std::byte, kTraceHeadBytes> file_head() {
   std::array<std::byte, kTraceHeadBytes> head{};
@@ -74,15 +65,11 @@ Result<BlockWriter> BlockWriter::create(const std::filesystem::path& file, const
 }
 
 void BlockWriter::write(std::span<const std::byte> bytes) {
-  while (!failed_ && !bytes.empty()) {
-    const ssize_t count = ::write(file_.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      failed_ = errno_error(ExitCode::HostLacks, "trace file " + path_);
-      return;
-    }
-    seal_.bytes += static_cast<std::uint64_t>(count);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  if (failed_) return;
+  if (write_all(file_, bytes)) {
+    seal_.bytes += bytes.size();
+  } else {
+    failed_ = errno_error(ExitCode::HostLacks, "trace file " + path_);
   }
 }
 
@@ -141,29 +128,16 @@ Error BlockReader::fail(std::string text) {
 }
 
 Result<std::size_t> BlockReader::read(std::span<std::byte> bytes) {
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t count = ::read(file_.get(), bytes.data() + done, bytes.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error(ExitCode::Usage, "reading " + path_);
-    if (count == 0) break;
-    done += static_cast<std::size_t>(count);
-  }
-  seal_.bytes += done;
-  return done;
+  const auto done = read_all(file_, bytes);
+  if (!done) return errno_error(ExitCode::Usage, "reading " + path_);
+  seal_.bytes += *done;
+  return *done;
 }
 
 Result<BlockReader> BlockReader::open(const std::filesystem::path& file, const Digest& seed) {
-  // Neither a link out of the bundle nor a pipe that never ends.
-  Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat state {};
-  if (!fd.valid() || ::fstat(fd.get(), &state) != 0) {
-    return errno_error(ExitCode::Usage, "trace " + file.string());
-  }
-  if (!S_ISREG(state.st_mode)) {
-    return Error{ExitCode::Usage, fmt::format("trace {}: expected a plain file", file.string())};
-  }
-  BlockReader reader(file.string(), std::move(fd), seed);
+  auto fd = open_plain(file, ExitCode::Usage, "trace " + file.string());
+  if (!fd) return fd.error();
+  BlockReader reader(file.string(), std::move(fd).value(), seed);
   std::array<std::byte, kTraceHeadBytes> head{};
   const auto count = reader.read(head);
   if (!count) return count.error();

@@ -1,11 +1,6 @@
 #include "vmm/evidence/manifest.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <functional>
 #include <set>
 #include <span>
@@ -35,36 +30,17 @@ constexpr std::size_t kMostPlaces = 16;
 
 Error failed(std::string text) { return Error{ExitCode::Failed, std::move(text)}; }
 
-/// Opens a plain file: no link, no device, no pipe that never ends.
-Result<Fd> open_plain(const fs::path& file) {
-  Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat state {};
-  if (!fd.valid() || ::fstat(fd.get(), &state) != 0) {
-    return errno_error(ExitCode::Failed, file.string());
-  }
-  if (!S_ISREG(state.st_mode)) {
-    return failed(fmt::format("{}: expected a plain file", file.string()));
-  }
-  return fd;
-}
-
 /// Gives `take` the whole file, in pieces of `piece` bytes, the last one perhaps shorter.
 Status read_pieces(const fs::path& file, std::size_t piece,
                    const std::function<Status(std::span<const std::byte>)>& take) {
-  auto fd = open_plain(file);
+  const auto fd = open_plain(file, ExitCode::Failed, file.string());
   if (!fd) return fd.error();
   std::vector<std::byte> bytes(piece);
   for (;;) {
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t count = ::read(fd.value().get(), bytes.data() + done, bytes.size() - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return errno_error(ExitCode::Failed, "reading " + file.string());
-      if (count == 0) break;
-      done += static_cast<std::size_t>(count);
-    }
-    if (done == 0) return {};
-    if (auto taken = take(std::span(bytes).first(done)); !taken) return taken;
+    const auto done = read_all(fd.value(), bytes);
+    if (!done) return errno_error(ExitCode::Failed, "reading " + file.string());
+    if (*done == 0) return {};
+    if (auto taken = take(std::span(bytes).first(*done)); !taken) return taken;
   }
 }
 
@@ -454,6 +430,10 @@ Result<FileEntry> describe(const fs::path& folder, const std::string& path) {
 }
 
 Result<std::string> read_whole(const fs::path& file, std::uint64_t most) {
+  std::error_code error;
+  if (const auto bytes = fs::file_size(file, error); !error && bytes > most) {
+    return failed(fmt::format("{}: more than {} bytes", file.string(), most));
+  }
   std::string text;
   const auto read = read_pieces(file, 64U << 10, [&](std::span<const std::byte> bytes) {
     if (text.size() + bytes.size() > most) {

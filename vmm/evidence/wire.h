@@ -10,6 +10,16 @@
 
 namespace sealvisor::evidence {
 
+/// 32 bits as 4 bytes, lowest first.
+inline void put32(std::byte* to, std::uint64_t value) {
+  for (unsigned i = 0; i < 4; ++i) to[i] = static_cast<std::byte>(value >> 8 * i);
+}
+[[nodiscard]] inline std::uint32_t get32(const std::byte* from) {
+  std::uint32_t value = 0;
+  for (unsigned i = 0; i < 4; ++i) value |= std::to_integer<std::uint32_t>(from[i]) << 8 * i;
+  return value;
+}
+
 /// The number that a difference is written as: small if it is near zero, of either sign.
 /// Differences are taken modulo 2^64.
 [[nodiscard]] constexpr std::uint64_t folded(std::uint64_t difference) {
