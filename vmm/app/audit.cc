@@ -154,7 +154,9 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
   if (!known_text) return known_text.error();
   const auto known = report::parse_known_findings(known_text.value(), evidence::kKnownName);
   if (!known) return Error{ExitCode::Failed, known.error().message};
-  auto not_run = report::not_run_of(recorded.value());
+  auto then = report::Recorded::parse(recorded.value());
+  if (!then) return then.error();
+  auto not_run = report::not_run_of(then.value());
   if (!not_run) return not_run.error();
   report::Report computed =
       report::conclude(std::move(runs), std::move(not_run).value(), known.value());
@@ -163,7 +165,7 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
   computed.exit_code = exit_code_of_programs(computed, by_file);
   const bool all = std::find(which.begin(), which.end(), false) == which.end();
   auto comparison =
-      report::compare(recorded.value(), computed, same_disassembler(audit.checked.manifest),
+      report::compare(std::move(then).value(), computed, same_disassembler(audit.checked.manifest),
                       all ? nullptr : &which);
   if (!comparison) return comparison.error();
   audit.comparison = std::move(comparison).value();
@@ -179,6 +181,10 @@ int fail(const Error& error) {
 }  // namespace
 
 Result<RunEvidence> open_run(const fs::path& bundle, const evidence::RunEntry& run) {
+  if (!run.not_whole.empty()) {
+    return Error{ExitCode::Failed,
+                 fmt::format("{}: its evidence is not whole: {}", run.folder, run.not_whole)};
+  }
   const fs::path folder = bundle / run.folder;
   const auto description = evidence::read_whole(folder / evidence::kRunName);
   if (!description) return description.error();

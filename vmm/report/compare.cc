@@ -200,31 +200,47 @@ void leave_out_the_host(Json& report) {
 
 }  // namespace
 
+Result<Recorded> Recorded::parse(std::string_view text) {
+  auto json = report::parse(text);
+  if (!json) return json.error();
+  return Recorded(std::make_shared<Json>(std::move(json).value()));
+}
+
 Result<Comparison> compare(std::string_view recorded, const Report& computed, bool told,
                            const std::vector<bool>* which) {
-  auto then = parse(recorded);
+  auto then = Recorded::parse(recorded);
   if (!then) return then.error();
+  return compare(std::move(then).value(), computed, told, which);
+}
+
+Result<Comparison> compare(Recorded recorded, const Report& computed, bool told,
+                           const std::vector<bool>* which) {
+  Json& then = recorded.json();
   Json now = Json::parse(render_json(computed));
   if (which != nullptr) {
-    then.value() = only_runs(then.value(), *which);
+    then = only_runs(then, *which);
     now = only_runs(now, std::vector<bool>(computed.runs.size(), true));
   }
-  leave_out_the_host(then.value());
+  leave_out_the_host(then);
   leave_out_the_host(now);
   Comparison result;
   for (const Run& run : computed.runs) {
     result.cells += run.cells.size();
     result.lives += run.lives.size();
   }
-  Walk(result, told).both("", "", then.value(), now);
+  Walk(result, told).both("", "", then, now);
   return result;
 }
 
 Result<std::vector<NotRun>> not_run_of(std::string_view recorded) {
-  auto json = parse(recorded);
-  if (!json) return json.error();
+  const auto then = Recorded::parse(recorded);
+  if (!then) return then.error();
+  return not_run_of(then.value());
+}
+
+Result<std::vector<NotRun>> not_run_of(const Recorded& recorded) {
   std::vector<NotRun> not_run;
-  const Json& list = json.value()["not_run"];
+  const Json& list = recorded.json()["not_run"];
   const auto bad = [] {
     return Error{ExitCode::Failed, "the report: \"not_run\": expected runs that could not start"};
   };
