@@ -100,6 +100,9 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   if (!replayed.value().contradiction.empty()) {
     result.contradictions.push_back(replayed.value().contradiction);
   }
+  if (replayed.value().symbols_sha256 != evidence::hex(evidence.symbols_digest)) {
+    result.contradictions.emplace_back("symbols.json is not the one that its trace was made with");
+  }
   // The file was opened again since it was looked at.
   if (evidence.source->blocks().seal().digest != entry.trace_end) {
     return Error{ExitCode::Failed,
@@ -203,6 +206,7 @@ Result<RunEvidence> open_run(const fs::path& bundle, const evidence::RunEntry& r
                                            evidence::digest_of(description.value()));
   if (!source) return source.error();
   return RunEvidence{std::move(request).value(), std::move(symbols).value(),
+                     evidence::digest_of(names.value()),
                      std::move(console).value(),
                      std::make_unique<evidence::FileSource>(std::move(source).value())};
 }

@@ -25,6 +25,7 @@ namespace sealvisor::app {
 struct RunEvidence {
   run::RunRequest request;
   evidence::RecordedSymbols symbols;
+  evidence::Digest symbols_digest{};  ///< Of their file.
   std::string console;
   std::unique_ptr<evidence::FileSource> source;  ///< Of the trace, at its start.
   /// For the session: nullptr if the run had no symbols, which is not the same as none of a name.

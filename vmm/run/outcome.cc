@@ -91,7 +91,7 @@ report::Run report_of(const RunRequest& request, Session& session, const engine:
   return run;
 }
 
-std::string render_outcome(const engine::Outcome& outcome) {
+std::string render_outcome(const engine::Outcome& outcome, const std::string& symbols) {
   Json stepped = nullptr;
   if (outcome.stepped) {
     stepped = {{"instructions", outcome.stepped->instructions},
@@ -105,11 +105,12 @@ std::string render_outcome(const engine::Outcome& outcome) {
                      {"lane", outcome.lane},
                      {"mechanism", outcome.mechanism},
                      {"limits", outcome.limits},
-                     {"stepped", std::move(stepped)}};
+                     {"stepped", std::move(stepped)},
+                     {"symbols_sha256", symbols}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Result<engine::Outcome> parse_outcome(std::string_view text) {
+Result<engine::Outcome> parse_outcome(std::string_view text, std::string* symbols) {
   const auto json = evidence::parse_json(text, "how the run ended");
   if (!json) return json.error();
   evidence::Members members(json.value(), "how the run ended");
@@ -128,6 +129,8 @@ Result<engine::Outcome> parse_outcome(std::string_view text) {
   outcome.lane = members.text("lane");
   outcome.mechanism = members.text("mechanism");
   outcome.limits = members.texts("limits", kMostLimits);
+  const std::string digest = members.text("symbols_sha256");
+  if (symbols != nullptr) *symbols = digest;
   const Json* const stepped = members.member("stepped");
   if (auto good = members.status(); !good) return good.error();
   if (!stepped->is_null()) {

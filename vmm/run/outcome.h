@@ -28,9 +28,11 @@ class ConsoleTail {
 [[nodiscard]] report::Run report_of(const RunRequest& request, Session& session,
                                     const engine::Outcome& outcome, const ConsoleTail& console);
 
-/// What report_of() needs of an outcome, as JSON in one line, and back. Errors (Failed) name the
-/// member.
-[[nodiscard]] std::string render_outcome(const engine::Outcome& outcome);
-[[nodiscard]] Result<engine::Outcome> parse_outcome(std::string_view text);
+/// What report_of() needs of an outcome, as JSON in one line, and back. `symbols`: SHA-256 of the
+/// file of symbols, which the chain of the trace then covers. Errors (Failed) name the member.
+[[nodiscard]] std::string render_outcome(const engine::Outcome& outcome,
+                                         const std::string& symbols = "");
+[[nodiscard]] Result<engine::Outcome> parse_outcome(std::string_view text,
+                                                    std::string* symbols = nullptr);
 
 }  // namespace sealvisor::run

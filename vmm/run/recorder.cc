@@ -75,9 +75,7 @@ void Recorder::on_console(std::span<const char> bytes) {
       errno_error(ExitCode::HostLacks, "evidence: " + (folder_ / evidence::kConsoleName).string());
 }
 
-Status Recorder::write_rest(const CodeWatch& code) const {
-  const std::string names =
-      (symbols_ ? symbols_->recorded() : evidence::RecordedSymbols()).render();
+Status Recorder::write_rest(const std::string& names, const CodeWatch& code) const {
   if (auto done = write(evidence::kSymbolsName, std::as_bytes(std::span(names))); !done) {
     return done;
   }
@@ -95,9 +93,12 @@ Status Recorder::write_rest(const CodeWatch& code) const {
 }
 
 Result<report::Evidence> Recorder::close(const engine::Outcome& outcome, const CodeWatch& code) {
-  const auto trace = trace_.close(render_outcome(outcome));
+  const std::string names =
+      (symbols_ ? symbols_->recorded() : evidence::RecordedSymbols()).render();
+  const auto trace =
+      trace_.close(render_outcome(outcome, evidence::hex(evidence::digest_of(names))));
   // Whatever the trace lacks, the rest is written: people may still learn from it.
-  const auto rest = write_rest(code);
+  const auto rest = write_rest(names, code);
   if (!trace) return trace.error();
   if (failed_) return *failed_;
   if (!rest) return rest.error();

@@ -56,8 +56,8 @@ class Recorder {
 
  private:
   [[nodiscard]] Status write(const std::string& name, std::span<const std::byte> bytes) const;
-  /// Symbols and code.
-  [[nodiscard]] Status write_rest(const CodeWatch& code) const;
+  /// Symbols, which are `names`, and code.
+  [[nodiscard]] Status write_rest(const std::string& names, const CodeWatch& code) const;
 
   std::filesystem::path folder_;
   evidence::TraceWriter trace_;

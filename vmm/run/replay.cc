@@ -122,7 +122,7 @@ Result<Replayed> replay(const RunRequest& request, evidence::TraceReader& trace,
         check.same(step.reads);
         break;
       case Step::Kind::Ended: {
-        const auto outcome = parse_outcome(step.ended);
+        const auto outcome = parse_outcome(step.ended, &result.symbols_sha256);
         if (!outcome) return outcome.error();
         ConsoleTail tail;
         tail.add(console);

@@ -26,6 +26,7 @@ struct Replayed {
   std::string divergence;
   /// What the engine is said to have been, and can't have been for this request; empty: nothing.
   std::string contradiction;
+  std::string symbols_sha256;  ///< Of the file of symbols that the run wrote, by the trace.
 };
 
 /// Gives a session of `request` everything that `trace` holds. `symbols` may be nullptr. `console`:

@@ -208,6 +208,20 @@ TEST(AuditOfABundle, AnEngineIsWhatItWasAskedToBe) {
   EXPECT_THAT(said.text, HasSubstr("CONTRADICTS x86_64 lts-sealed: run.json has the engine tcg"));
 }
 
+TEST(AuditOfABundle, ForgedSymbolsAreNotTheTraces) {
+  TestBundle bundle;
+  bundle.make(Kernel::Refuses);
+  // No cell of this run names a function: nothing of the report depends on it.
+  std::string symbols = bundle.read(in_run(evidence::kSymbolsName));
+  symbols.insert(symbols.find('{') + 1, " ");
+  bundle.write(in_run(evidence::kSymbolsName), symbols);
+  bundle.seal_again();
+  const Said said = audit(bundle);
+  EXPECT_FALSE(said.confirmed);
+  EXPECT_THAT(said.text, Not(HasSubstr("DIFFERENT")));
+  EXPECT_THAT(said.text, HasSubstr("symbols.json is not the one that its trace was made with"));
+}
+
 TEST(AuditOfABundle, OneWithoutRunsConfirmsNothing) {
   const app::Temporary folder;
   auto bundle = app::Bundle::create(folder.path() / "bundle", "");

@@ -213,6 +213,9 @@ TEST(Outcome, ComesBack) {
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(run::render_outcome(again.value()), text);
   EXPECT_EQ(again.value().end, outcome.end);
+  std::string symbols;
+  EXPECT_TRUE(run::parse_outcome(run::render_outcome(outcome, "abc"), &symbols).ok());
+  EXPECT_EQ(symbols, "abc");
   EXPECT_FALSE(run::parse_outcome("{}").ok());
   EXPECT_FALSE(run::parse_outcome(replaced(text, "guest crashed", "happily")).ok());
   EXPECT_FALSE(run::parse_outcome(replaced(text, "\"entries\":2", "\"entries\":-2")).ok());
