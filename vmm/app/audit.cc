@@ -69,9 +69,8 @@ Result<std::vector<std::string>> contradictions_of(const fs::path& bundle,
   // Nothing is promised of a user's own image, whatever its name is.
   const RecipeTraits traits =
       of_recipe ? traits_of(request.recipe.substr(0, request.recipe.find(':'))) : RecipeTraits{};
-  const std::string by_name = of_recipe
-                                  ? fmt::format("not of a recipe {}", request.recipe)
-                                  : "nothing is expected of this kernel";
+  const std::string by_name = of_recipe ? fmt::format("not of a recipe {}", request.recipe)
+                                        : "nothing is expected of this kernel";
   differs("expectations", request.expectations, traits.expectations, by_name);
   differs("sealed", request.sealed, traits.sealed, by_name);
   differs("control", request.control, traits.control, by_name);
@@ -94,8 +93,8 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
   auto contradictions = contradictions_of(bundle, entry, checked, evidence.request);
   if (!contradictions) return contradictions.error();
   result.contradictions = std::move(contradictions).value();
-  auto replayed = run::replay(evidence.request, trace, evidence.names(), evidence.console, {},
-                              entry.events);
+  auto replayed =
+      run::replay(evidence.request, trace, evidence.names(), evidence.console, {}, entry.events);
   if (!replayed) return replayed.error();
   if (!replayed.value().contradiction.empty()) {
     result.contradictions.push_back(replayed.value().contradiction);
@@ -147,8 +146,8 @@ bool same_disassembler(const evidence::Manifest& manifest) {
   return std::find(manifest.tools.begin(), manifest.tools.end(), own) != manifest.tools.end();
 }
 
-/// The report again, of runs that were computed again, and how it compares. `which`: the runs of the
-/// manifest that these are.
+/// The report again, of runs that were computed again, and how it compares. `which`: the runs of
+/// the manifest that these are.
 Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
                       const std::vector<bool>& which, Audit& audit) {
   const auto recorded = evidence::read_whole(folder / evidence::kReportName);
@@ -206,8 +205,7 @@ Result<RunEvidence> open_run(const fs::path& bundle, const evidence::RunEntry& r
                                            evidence::digest_of(description.value()));
   if (!source) return source.error();
   return RunEvidence{std::move(request).value(), std::move(symbols).value(),
-                     evidence::digest_of(names.value()),
-                     std::move(console).value(),
+                     evidence::digest_of(names.value()), std::move(console).value(),
                      std::make_unique<evidence::FileSource>(std::move(source).value())};
 }
 
@@ -224,8 +222,7 @@ bool Audit::gave_up() const {
 bool Audit::confirmed() const {
   return !runs.empty() && checked.faults.empty() && !problem && comparison.differences.empty() &&
          std::none_of(runs.begin(), runs.end(), [](const RunResult& run) {
-           return run.problem.has_value() || !run.divergence.empty() ||
-                  !run.contradictions.empty();
+           return run.problem.has_value() || !run.divergence.empty() || !run.contradictions.empty();
          });
 }
 
@@ -247,8 +244,8 @@ Result<Audit> audit_bundle(const fs::path& folder) {
     Audit::RunResult& result = audit.runs[i];
     result.name = entries[i].folder;
     if (!entries[i].not_whole.empty()) {
-      result.problem =
-          Error{ExitCode::Failed, "NOT CONFIRMED: its evidence is not whole: " + entries[i].not_whole};
+      result.problem = Error{ExitCode::Failed,
+                             "NOT CONFIRMED: its evidence is not whole: " + entries[i].not_whole};
       return;
     }
     if (damaged(entries[i].folder)) {
@@ -335,14 +332,13 @@ std::string render_audit(const Audit& audit, const fs::path& folder) {
     const auto any = [&](auto&& has) {
       return std::any_of(audit.runs.begin(), audit.runs.end(), has);
     };
-    line(fmt::format(
-        "NOT CONFIRMED: {} differences{}{}", comparison.differences.size(),
-        any([](const auto& run) { return !run.divergence.empty(); })
-            ? ", and a trace that does not fit itself"
-            : "",
-        any([](const auto& run) { return !run.contradictions.empty(); })
-            ? ", and a run that can't have been what it is said to be"
-            : ""));
+    line(fmt::format("NOT CONFIRMED: {} differences{}{}", comparison.differences.size(),
+                     any([](const auto& run) { return !run.divergence.empty(); })
+                         ? ", and a trace that does not fit itself"
+                         : "",
+                     any([](const auto& run) { return !run.contradictions.empty(); })
+                         ? ", and a run that can't have been what it is said to be"
+                         : ""));
   }
   return text;
 }

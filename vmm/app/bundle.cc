@@ -79,8 +79,7 @@ bool has_records(const fs::path& folder) {
 evidence::RunEntry entry_of(const report::Run& run, const std::string& folder) {
   evidence::RunEntry entry;
   entry.folder = folder;
-  const auto end =
-      run.evidence ? evidence::parse_digest(run.evidence->trace_end) : std::nullopt;
+  const auto end = run.evidence ? evidence::parse_digest(run.evidence->trace_end) : std::nullopt;
   if (end) {
     entry.events = run.evidence->events;
     entry.trace_blocks = run.evidence->trace_blocks;
@@ -209,9 +208,8 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
   const auto paths = files_of(folder_);
   if (!paths) return paths.error();
   if (paths.value().size() > evidence::kMostFiles) {
-    return Error{ExitCode::HostLacks,
-                 fmt::format("--bundle: {} files, and a bundle holds {}", paths.value().size(),
-                             evidence::kMostFiles)};
+    return Error{ExitCode::HostLacks, fmt::format("--bundle: {} files, and a bundle holds {}",
+                                                  paths.value().size(), evidence::kMostFiles)};
   }
   for (const std::string& path : paths.value()) {
     auto file = evidence::describe(folder_, path);
@@ -220,9 +218,9 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
   }
   const std::string text = evidence::render(manifest);
   if (text.size() > evidence::kMostFileBytes) {
-    return Error{ExitCode::HostLacks, fmt::format("--bundle: {} has {} bytes, and at most {} are read",
-                                                  evidence::kManifestName, text.size(),
-                                                  evidence::kMostFileBytes)};
+    return Error{ExitCode::HostLacks,
+                 fmt::format("--bundle: {} has {} bytes, and at most {} are read",
+                             evidence::kManifestName, text.size(), evidence::kMostFileBytes)};
   }
   const evidence::Seal seal = evidence::seal_of(text);
   if (auto done = write(evidence::kManifestName, text); !done) return done;
@@ -251,8 +249,8 @@ std::string text_of(const Bundle& bundle, const report::Report& report) {
       events == 0 ? 0.0 : static_cast<double>(bytes) / static_cast<double>(events),
       bundle.folder().string(), evidence::hex(*bundle.seal()));
   if (broken != 0) {
-    text += fmt::format("the evidence of {} of its runs is not whole: an audit will not confirm it\n",
-                        broken);
+    text += fmt::format(
+        "the evidence of {} of its runs is not whole: an audit will not confirm it\n", broken);
   }
   return text;
 }

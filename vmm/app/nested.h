@@ -47,8 +47,8 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// Tells the program in an emulated host which command it works for: its bundle says so, and not how
-/// the host called it.
+/// Tells the program in an emulated host which command it works for: its bundle says so, and not
+/// how the host called it.
 inline constexpr const char* kCommandVariable = "SEALVISOR_COMMAND";
 
 /// Memory of a host beside that of a guest: program, kernels, what runs.

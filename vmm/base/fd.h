@@ -51,8 +51,8 @@ class Fd {
 /// Fills `bytes` as far as the file goes; how far that was. nullopt: errno says why.
 [[nodiscard]] std::optional<std::size_t> read_all(const Fd& fd, std::span<std::byte> bytes);
 
-/// Opens a plain file to read it: no link, no device, no pipe that never ends. Errors (`code`) begin
-/// with `what`.
+/// Opens a plain file to read it: no link, no device, no pipe that never ends. Errors (`code`)
+/// begin with `what`.
 [[nodiscard]] Result<Fd> open_plain(const std::filesystem::path& file, ExitCode code,
                                     const std::string& what);
 

@@ -77,8 +77,8 @@ std::string places_of(std::span<const std::size_t> blocks) {
     std::size_t last = i;
     while (last + 1 < blocks.size() && blocks[last + 1] == blocks[last] + 1) ++last;
     if (told != 0) text += ", ";
-    text += last == i ? fmt::format("{}", blocks[i])
-                      : fmt::format("{} to {}", blocks[i], blocks[last]);
+    text +=
+        last == i ? fmt::format("{}", blocks[i]) : fmt::format("{} to {}", blocks[i], blocks[last]);
     i = last + 1;
   }
   return text;
@@ -216,8 +216,8 @@ void Check::seal_and_manifest(std::string_view manifest, std::string_view seal) 
     const std::size_t shorter = std::min(then.size(), is.size());
     differ.push_back(shorter - std::min<std::size_t>(shorter, 3));
   }
-  std::string text = fmt::format("block {}, at byte {}: not what was sealed", differ[0],
-                                 differ[0] * kFileBlock);
+  std::string text =
+      fmt::format("block {}, at byte {}: not what was sealed", differ[0], differ[0] * kFileBlock);
   if (differ.size() > 1) text += "; nor " + places_of(std::span(differ).subspan(1));
   fault(kManifestName, std::move(text));
 }
@@ -259,8 +259,7 @@ void Check::trace(const FileEntry& then, const RunEntry& run) {
     if (seal.blocks >= run.trace_blocks || seal.bytes > then.bytes) break;
   }
   // The digest of the last block is one of each byte before it: the file's own says no more.
-  if (seal.digest != run.trace_end || seal.blocks != run.trace_blocks ||
-      seal.bytes != then.bytes) {
+  if (seal.digest != run.trace_end || seal.blocks != run.trace_blocks || seal.bytes != then.bytes) {
     // Good in itself: somebody wrote it anew, from a block on that nobody can tell.
     fault(then.path,
           fmt::format("block {}, at byte {}: another trace, of {} blocks or more that end in {}",

@@ -63,7 +63,7 @@ struct Manifest {
   /// In the order of the report; behind them runs that the report has none of, and that are not
   /// whole.
   std::vector<RunEntry> runs;
-  std::vector<FileEntry> files;                            ///< By path.
+  std::vector<FileEntry> files;  ///< By path.
 };
 
 [[nodiscard]] std::string render(const Manifest& manifest);

@@ -106,7 +106,7 @@ class TraceReader {
   bool done_ = false;
   event::Event last_{};
   std::optional<memory::RamBounds> bounds_;
-  std::size_t copies_ = 0;                           ///< Since the last Sync.
+  std::size_t copies_ = 0;                                 ///< Since the last Sync.
   std::unordered_map<arch::Frame, std::uint64_t> tables_;  ///< Added and not removed, how often.
   std::uint64_t steps_ = 0;
 };

@@ -17,7 +17,7 @@ using evidence::Step;
 namespace {
 
 /// Most stops of a guest that was given up.
-constexpr std::uint64_t kMostGivenUp = 1000;
+constexpr std::uint64_t kMostGivenUp = 100'000;
 
 /// What an engine says of itself is free text; some of it follows from what was asked for.
 std::string contradiction(const RunRequest& request, const engine::Outcome& outcome) {

@@ -301,7 +301,8 @@ Result<report::Run> run_one(const RunRequest& request) {
     if (auto kept = recorder->close(how, session.code()); !kept) {
       not_kept = kept.error();
     } else if (bridge.threw()) {
-      not_kept = Error{ExitCode::HostLacks, "evidence: it ends where the guest could not be served"};
+      not_kept =
+          Error{ExitCode::HostLacks, "evidence: it ends where the guest could not be served"};
     } else {
       run.evidence = std::move(kept).value();
     }

@@ -199,10 +199,9 @@ TEST(AuditOfABundle, WhatARecipePromisesFollowsFromItsName) {
 
 TEST(AuditOfABundle, AnEngineIsWhatItWasAskedToBe) {
   TestBundle bundle;
-  bundle.make(Kernel::Refuses, true,
-              [](ScriptedRun& script) {
-                script.describe = [](engine::Outcome& outcome) { outcome.mechanism = "magic"; };
-              });
+  bundle.make(Kernel::Refuses, true, [](ScriptedRun& script) {
+    script.describe = [](engine::Outcome& outcome) { outcome.mechanism = "magic"; };
+  });
   const Said said = audit(bundle);
   EXPECT_FALSE(said.confirmed);
   EXPECT_THAT(said.text, HasSubstr("CONTRADICTS x86_64 lts-sealed: run.json has the engine tcg"));

@@ -153,9 +153,10 @@ TEST_F(BundleFiles, AllBlocksThatDifferAreNamed) {
   EXPECT_EQ(faults(), path + ": block 1, at byte 4096: not what it was; nor blocks 4 to 6, 9\n");
   edited.resize(edited.size() - evidence::kFileBlock);
   bundle_.write(path, edited);
-  EXPECT_EQ(faults(), path +
-                          ": block 1, at byte 4096: not what it was; nor blocks 4 to 6; block 9, at "
-                          "byte 36864: it has 36864 bytes, and had 40960\n");
+  EXPECT_EQ(faults(),
+            path +
+                ": block 1, at byte 4096: not what it was; nor blocks 4 to 6; block 9, at "
+                "byte 36864: it has 36864 bytes, and had 40960\n");
 }
 
 TEST_F(BundleFiles, FaultsThatAreNotToldAreCounted) {
