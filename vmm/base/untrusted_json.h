@@ -16,8 +16,12 @@ namespace sealvisor {
 /// takes stack for each level.
 inline constexpr std::size_t kMostJsonDepth = 64;
 
-/// `text` as JSON. nullopt: it is none, is nested deeper than kMostJsonDepth, or has an object with
-/// two members of one name, of which readers may take either.
+/// Most members of one object, which is searched from its start for each that is added. Names of
+/// code are at most 65,536.
+inline constexpr std::size_t kMostJsonMembers = 70'000;
+
+/// `text` as JSON. nullopt: it is none, is nested deeper than kMostJsonDepth, or has an object of
+/// more members than kMostJsonMembers or with two of one name, of which readers may take either.
 template <typename Json = nlohmann::ordered_json>
 [[nodiscard]] std::optional<Json> parse_untrusted_json(std::string_view text) {
   using Event = typename Json::parse_event_t;
@@ -33,10 +37,12 @@ template <typename Json = nlohmann::ordered_json>
       case Event::array_start:
         good = level < kMostJsonDepth;
         // The members of what begins here are one level below it.
-        if (good) names[level + 1].clear();
+        // A new set: clear() takes as long as the largest that was there.
+        if (good) names[level + 1] = std::unordered_set<std::string>();
         break;
       case Event::key:
-        good = names[level].insert(parsed.template get_ref<const std::string&>()).second;
+        good = names[level].size() < kMostJsonMembers &&
+               names[level].insert(parsed.template get_ref<const std::string&>()).second;
         break;
       default:
         break;
