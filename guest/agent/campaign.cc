@@ -139,7 +139,7 @@ class Campaigner {
   }
 
  private:
-  static constexpr std::size_t kMostPages = 32;
+  static constexpr std::size_t kMostPages = protocol::kMostTamperedPages;
 
   void find_pages_of(bool code) {
     for (const SystemMapping& mapping : table_) {
@@ -200,6 +200,8 @@ class Campaigner {
     campaign.what = protocol::Campaign::kBegins;
     campaign.count = orders_.count;
     campaign.seed = orders_.seed;
+    campaign.pages = offer_.pages;
+    campaign.code_pages = offer_.code_pages;
     for (const StoreWay& way : store_ways()) {
       if (!way.there()) continue;
       if (!way.straddles) ++campaign.user_ways;

@@ -153,6 +153,11 @@ struct Campaign {
   std::uint64_t seed;
   std::uint32_t user_ways;    ///< Store instructions that this CPU has, for user mode.
   std::uint32_t kernel_ways;  ///< For the kernel.
+  std::uint32_t pages;        ///< Populated pages of system mappings that it chooses from.
+  std::uint32_t code_pages;   ///< The first of them hold code.
 };
+
+/// Most pages that a campaign chooses from.
+inline constexpr std::uint32_t kMostTamperedPages = 32;
 
 }  // namespace sealvisor::protocol

@@ -48,6 +48,23 @@ std::vector<Placed> pages_in_reach(const model::AddressSpace& space, Gva gva, un
   return pages_in(space, Gva{gva.value / size * size}, size);
 }
 
+/// Where an address space has populated pages of [vdso], or of other system mappings: in the order
+/// in which the agent finds them (guest/agent/campaign.cc).
+std::vector<Gva> populated_pages(const model::Identities& identities,
+                                 const model::AddressSpace& space, bool code) {
+  std::vector<Gva> places;
+  for (const model::Placement& placement : space.placements) {
+    if ((identities.all()[placement.mapping].name == "[vdso]") != code) continue;
+    for (std::uint32_t i = 0; i < placement.pages.size(); ++i) {
+      if (placement.pages[i].now.end == arch::WalkEnd::Leaf) places.push_back(placement.gva(i));
+    }
+  }
+  std::sort(places.begin(), places.end(),
+            [](Gva one, Gva other) { return one.value < other.value; });
+  if (places.size() > protocol::kMostTamperedPages) places.resize(protocol::kMostTamperedPages);
+  return places;
+}
+
 /// The kernel's functions that store what user mode gave write(): lib/iov_iter.c and what it calls.
 bool copies_from_user(arch::Arch arch, std::string_view function) {
   if (arch == arch::Arch::Arm64) return function == "__arch_copy_from_user";
@@ -240,15 +257,74 @@ void CampaignControl::expect(Open& open, const model::AddressSpace& space) const
 }
 
 std::vector<std::string> CampaignControl::on_campaign(const protocol::Campaign& message,
-                                                      const model::AddressSpace& space) {
+                                                      const model::AddressSpace& space, bool keys) {
   if (message.what == protocol::Campaign::kOther) {
+    if (begun_ || other_space_) return {"another process is to be tampered with, too late"};
     other_space_ = space.id;
     return {};
   }
-  const bool again = begun_.has_value();
+  if (begun_) return {"a campaign began twice"};
   begun_ = message;
-  if (again) return {"a campaign began twice"};
-  return {};
+  space_ = space.id;
+  places_ = populated_pages(identities_, space, true);
+  const std::size_t with_code = places_.size();
+  const std::vector<Gva> others = populated_pages(identities_, space, false);
+  places_.insert(places_.end(), others.begin(), others.end());
+  if (!order_) return {};
+  std::vector<std::string> wrong;
+  if (message.seed != order_->seed || message.count != order_->count) {
+    wrong.push_back(fmt::format("the guest makes {} tamperings of seed {}, asked for {} of {}",
+                                message.count, message.seed, order_->count, order_->seed));
+  }
+  if (message.pages != places_.size() || message.code_pages != with_code) {
+    wrong.push_back(
+        fmt::format("the guest chooses from {} pages, {} with code, and has {}, {} with code",
+                    message.pages, message.code_pages, places_.size(), with_code));
+  }
+  offer_ = {.x86 = arch_ == arch::Arch::X86_64,
+            .keys = keys,
+            .emulated = order_->emulated,
+            .pages = message.pages,
+            .code_pages = message.code_pages};
+  return wrong;
+}
+
+std::string CampaignControl::compare_claim(const protocol::Tampering& claim,
+                                           const model::AddressSpace& space) const {
+  const auto here = pages_in(space, Gva{claim.gva}, 1);
+  if (here.empty() || !identities_.all()[here[0].page.mapping].frames[here[0].page.page]) {
+    return fmt::format("no page of a system mapping is known at {:#x}", claim.gva);
+  }
+  // Only a root is exchanged without a store.
+  const bool no_word =
+      std::all_of(std::begin(claim.words), std::end(claim.words),
+                  [](const protocol::TamperedWord& word) { return word.gpa == 0; });
+  if (no_word != loads_root(claim.edit)) {
+    return no_word ? "no word of memory is said to change" : "a word is said to change";
+  }
+  // Without pages there is nothing to choose from, which is a finding already.
+  if (!order_ || offer_.pages < 2) return "";
+  const scenario::Choice choice = scenario::choose(offer_, order_->seed, claim.number);
+  // A CPU without an instruction that fails to compare stores the same value.
+  const bool edit = claim.edit == choice.edit ||
+                    (choice.edit == Edit::FailedCompare && claim.edit == Edit::SameValue);
+  const bool place =
+      choice.page < places_.size() && places_[choice.page] == Gva{claim.gva};
+  if (edit && place && claim.writer == choice.writer && claim.shown == choice.shown &&
+      (claim.other != 0) == choice.other && claim.level == choice.level &&
+      (claim.left_to_kernel != 0) == choice.left_to_kernel) {
+    return "";
+  }
+  protocol::Tampering listed = claim;
+  listed.edit = choice.edit;
+  listed.writer = choice.writer;
+  listed.shown = choice.shown;
+  listed.other = choice.other ? 1 : 0;
+  listed.level = choice.level;
+  listed.left_to_kernel = choice.left_to_kernel ? 1 : 0;
+  listed.gva = choice.page < places_.size() ? places_[choice.page].value : 0;
+  listed.way[0] = '\0';
+  return fmt::format("seed {} has {}", order_->seed, name_of(listed));
 }
 
 std::vector<std::pair<std::string, std::string>> CampaignControl::on_tampering(
@@ -262,6 +338,10 @@ std::vector<std::pair<std::string, std::string>> CampaignControl::on_tampering(
   if (!begun_ || ended_ || message.number != next_) {
     wrong.emplace_back(
         "order", fmt::format("tampering {} was announced, expected {}", message.number, next_));
+    return wrong;
+  }
+  if (space.id != space_) {
+    wrong.emplace_back("order", "a tampering was announced by a process that makes no campaign");
     return wrong;
   }
   if (message.end != 0) {
@@ -282,7 +362,9 @@ std::vector<std::pair<std::string, std::string>> CampaignControl::on_tampering(
     open.space = other->id;
   }
   if (is_code(message.edit)) open.bits = 0;
-  expect(open, message.other != 0 ? *other : space);
+  const model::AddressSpace& tampered = message.other != 0 ? *other : space;
+  open.wrong = compare_claim(message, tampered);
+  expect(open, tampered);
   if (!tells.transients) {
     std::erase_if(open.expected, [](const Expected& one) { return one.what == kTransient; });
   }
@@ -304,12 +386,32 @@ bool CampaignControl::takes(const Observation& observation) {
   return true;
 }
 
+/// A store that changes nothing is told all the same, where each store is.
+std::string CampaignControl::compare_rewritten(const Open& open,
+                                               const protocol::TamperedWord& word) const {
+  if (!open.tells.instructions) return "";
+  const protocol::Tampering& claim = open.claim;
+  const auto is_it = [&](const Event& write) {
+    const bool user = (write.flags & event::kUserMode) != 0;
+    if (write.gpa != word.gpa || user != (claim.writer == Writer::User)) return false;
+    return claim.store_pc != 0 ? write.pc == claim.store_pc
+                               : copies_from_user(arch_, function_at_(write.pc));
+  };
+  if (std::any_of(open.writes.begin(), open.writes.end(), is_it)) return "";
+  return fmt::format("no store to {:#x} was told", word.gpa);
+}
+
 /// Each word went from what it was to what was announced, and back.
 std::string CampaignControl::compare_words(const Open& open) const {
   if (!open.tells.writers && !is_code(open.claim.edit)) return "";
   const bool nobody_tells = !open.tells.writers && open.claim.shown == Shown::ToNobody;
   for (const protocol::TamperedWord& word : open.claim.words) {
-    if (word.gpa == 0 || ((word.before ^ word.after) & ~open.bits) == 0 || nobody_tells) continue;
+    if (word.gpa == 0 || nobody_tells) continue;
+    if (word.before == word.after) {
+      if (auto text = compare_rewritten(open, word); !text.empty()) return text;
+      continue;
+    }
+    if (((word.before ^ word.after) & ~open.bits) == 0) continue;
     const auto is = [&](std::uint64_t value, std::uint64_t wanted) {
       return ((value ^ wanted) & ~open.bits) == 0;
     };
@@ -392,7 +494,7 @@ std::string CampaignControl::compare(const Open& open) {
   std::vector<const Observation*> left;
   left.reserve(open.found.size());
   for (const Observation& one : open.found) left.push_back(&one);
-  std::string wrong = compare_words(open);
+  std::string wrong = open.wrong.empty() ? compare_words(open) : open.wrong;
   const auto name = [&](std::string_view what, MappingPage page, Gva gva) {
     return fmt::format("{} of {}", what, seal::name_page(identities_, page, gva));
   };
@@ -452,7 +554,10 @@ std::string CampaignControl::close() {
 }
 
 std::vector<std::string> CampaignControl::unfinished() const {
-  if (!begun_) return {};
+  if (!begun_) {
+    if (order_) return {"no campaign began"};
+    return {};
+  }
   if (!ended_) return {"a campaign never ended"};
   if (next_ != begun_->count) {
     return {fmt::format("{} tamperings were made of {}", next_, begun_->count)};

@@ -15,6 +15,7 @@
 
 #include "arch/arch.h"
 #include "guest/protocol/doorbell.h"
+#include "guest/scenario/campaign.h"
 #include "vmm/event/event.h"
 #include "vmm/model/space.h"
 #include "vmm/report/report.h"
@@ -48,6 +49,13 @@ struct LaneTells {
   bool root_loads = true;    ///< Which instruction loaded a root.
 };
 
+/// What the plan asks the guest to do.
+struct CampaignOrder {
+  std::uint64_t seed = 0;
+  std::uint32_t count = 0;
+  bool emulated = false;  ///< scenario::Offer::emulated
+};
+
 /// Takes what tamperings cause, and misses what they should have. Create it only if the plan asks
 /// for a campaign: else a guest could hide a violation by announcing it.
 class CampaignControl {
@@ -55,17 +63,20 @@ class CampaignControl {
   /// The kernel's function at an address: its name alone.
   using FunctionAt = std::function<std::string(std::uint64_t)>;
 
-  /// Without `compare` no frame counts as a copy of another.
+  /// Without `compare` no frame counts as a copy of another. Without `order` any list is good.
   CampaignControl(arch::Arch arch, const model::Identities& identities, FunctionAt function_at,
-                  seal::CompareFrames compare = {})
+                  seal::CompareFrames compare = {}, std::optional<CampaignOrder> order = {})
       : arch_(arch),
         identities_(identities),
         function_at_(std::move(function_at)),
-        compare_(std::move(compare)) {}
+        compare_(std::move(compare)),
+        order_(order) {}
 
-  /// A Campaign message from `space`. Returns what is wrong.
+  /// A Campaign message from `space`, with every earlier event applied. `keys`: the guest has
+  /// protection keys on. Returns what is wrong.
   [[nodiscard]] std::vector<std::string> on_campaign(const protocol::Campaign& message,
-                                                     const model::AddressSpace& space);
+                                                     const model::AddressSpace& space,
+                                                     bool keys = false);
   /// A Tampering message from `space`, with every earlier event applied and every earlier moment
   /// judged. `bits`: those that the table walker sets by itself. `other`: the other process's, or
   /// nullptr. Returns what is wrong with the tampering before it, each with its edit's name in
@@ -77,7 +88,7 @@ class CampaignControl {
   void on_write(const event::Event& event);
   /// True if a tampering is under way, so that what was found is compared with it.
   [[nodiscard]] bool takes(const Observation& observation);
-  /// A campaign that did not end.
+  /// A campaign that did not end, or that never began although it was ordered.
   [[nodiscard]] std::vector<std::string> unfinished() const;
 
   [[nodiscard]] std::optional<std::uint64_t> other_space() const { return other_space_; }
@@ -102,6 +113,7 @@ class CampaignControl {
     std::vector<Expected> expected;
     std::vector<Observation> found;
     std::vector<event::Event> writes;  ///< To words of the claim.
+    std::string wrong;                 ///< compare_claim()
   };
   using Row = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;  // edit, shown, writer
   struct Tally {
@@ -117,13 +129,23 @@ class CampaignControl {
                                         const Observation& found) const;
   [[nodiscard]] std::string compare_cause(const Open& open, const Expected& expected,
                                           const Observation& found) const;
+  [[nodiscard]] std::string compare_rewritten(const Open& open,
+                                              const protocol::TamperedWord& word) const;
   void expect(Open& open, const model::AddressSpace& space) const;
+  /// What is wrong with a claim, held against the list that the seed stands for and against what
+  /// is known of the address space; "": nothing.
+  [[nodiscard]] std::string compare_claim(const protocol::Tampering& claim,
+                                          const model::AddressSpace& space) const;
 
   arch::Arch arch_;
   const model::Identities& identities_;
   FunctionAt function_at_;
   seal::CompareFrames compare_;
+  std::optional<CampaignOrder> order_;
   std::optional<protocol::Campaign> begun_;
+  std::uint64_t space_ = 0;        ///< Of the process that tampers.
+  scenario::Offer offer_;          ///< What its list is made from.
+  std::vector<arch::Gva> places_;  ///< Its populated pages, those with code first.
   std::optional<std::uint64_t> other_space_;
   std::optional<Open> open_;
   bool ended_ = false;

@@ -126,6 +126,19 @@ bool good_names(const Message& message) {
   }
 }
 
+Status check_campaign(const protocol::Campaign& campaign) {
+  if (campaign.what > protocol::Campaign::kOther) {
+    return bad(fmt::format("campaign message {}, expected one that is known", campaign.what));
+  }
+  if (campaign.what == protocol::Campaign::kOther) return {};
+  if (campaign.pages >= 2 && campaign.pages <= protocol::kMostTamperedPages &&
+      campaign.code_pages >= 1 && campaign.code_pages <= campaign.pages) {
+    return {};
+  }
+  return bad(fmt::format("campaign on {} pages, {} with code, expected 2 to {}, 1 with code",
+                         campaign.pages, campaign.code_pages, protocol::kMostTamperedPages));
+}
+
 Status check_tampering(const protocol::Tampering& tampering) {
   const auto edit = static_cast<std::uint32_t>(tampering.edit);
   const auto writer = static_cast<std::uint32_t>(tampering.writer);
@@ -203,6 +216,9 @@ Status check_bounds(const Message& message) {
                       "known target",
                       tamper.gpa, static_cast<unsigned>(tamper.target)));
     }
+  }
+  if (message.type == Type::Campaign) {
+    if (auto checked = check_campaign(body.campaign); !checked) return checked;
   }
   if (message.type == Type::Tampering) {
     if (auto checked = check_tampering(body.tampering); !checked) return checked;

@@ -63,14 +63,15 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
   programs_.set_compare(compare);
   use_symbols();
   if (request.timelines) timelines_.emplace(identities_);
-  if (asks_for(kCampaign)) {
+  for (const scenario::PlanItem& item : request_.plan) {
+    if (item.scenario->name != kCampaign) continue;
     campaign_.emplace(
         request.arch, identities_,
         [this](std::uint64_t pc) {
           const std::string text = narrator_.function_at(pc, false);
           return text.substr(0, text.find('+'));
         },
-        compare);
+        compare, CampaignOrder{item.seed, item.count, item.emulated});
   }
   if (request.lifetime) {
     call_paths_.emplace(request.arch, kernel_code());
@@ -724,7 +725,7 @@ void Session::on_campaign(const protocol::Campaign& message, const model::Addres
                     "the agent announces tamperings that nobody asked for");
     return;
   }
-  for (const std::string& text : campaign_->on_campaign(message, space)) {
+  for (const std::string& text : campaign_->on_campaign(message, space, course_.protection_keys())) {
     course_.finding("monitor", kCampaign, text);
   }
 }

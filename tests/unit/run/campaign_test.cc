@@ -23,6 +23,7 @@ using protocol::Shown;
 using protocol::Writer;
 using run::Observation;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr std::uint64_t kSlot = 0x1000'0ff0;
 constexpr std::uint64_t kSlot2 = 0x1000'0ff8;
@@ -708,8 +709,218 @@ TEST_F(CampaignControl, AnotherProcessIsTheOneThatSaidSo) {
 
   protocol::Campaign here{};
   here.what = protocol::Campaign::kOther;
-  EXPECT_TRUE(control_.on_campaign(here, other_).empty());
-  EXPECT_EQ(control_.other_space(), other_.id);
+  EXPECT_EQ(control_.on_campaign(here, other_).size(), 1U) << "the campaign began already";
+  EXPECT_EQ(control_.other_space(), std::nullopt);
+  run::CampaignControl fresh(Arch::X86_64, guest_.identities,
+                             [](std::uint64_t) { return std::string(); });
+  EXPECT_TRUE(fresh.on_campaign(here, other_).empty());
+  EXPECT_EQ(fresh.other_space(), other_.id);
+  EXPECT_EQ(fresh.on_campaign(here, space_).size(), 1U) << "there is one already";
+  EXPECT_EQ(fresh.other_space(), other_.id);
+}
+
+TEST_F(CampaignControl, OnlyTheProcessThatBeganItAnnouncesTamperings) {
+  const auto wrong = control_.on_tampering(claim_, other_, nullptr, 0, tells_);
+  ASSERT_EQ(wrong.size(), 1U);
+  EXPECT_THAT(wrong[0].second, HasSubstr("by a process that makes no campaign"));
+  EXPECT_EQ(control_.result().made, 0U);
+}
+
+/// Claims that nothing could be missed of.
+TEST_F(CampaignControl, AClaimMustBeOfSomething) {
+  struct Case {
+    const char* name;
+    void (*spoil)(protocol::Tampering& claim);
+    const char* text;
+  };
+  const Case cases[] = {
+      {"nowhere", [](protocol::Tampering& claim) { claim.gva = 0x1000; },
+       "no page of a system mapping is known at 0x1000"},
+      {"never populated",
+       [](protocol::Tampering& claim) { claim.gva = FakeGuest::kVvarPlace.value + 0x1000; },
+       "no page of a system mapping is known at"},
+      {"no word", [](protocol::Tampering& claim) { claim.words[0] = {}; },
+       "no word of memory is said to change"},
+      {"a word of a root", [](protocol::Tampering& claim) { claim.edit = Edit::ReplaceRoot; },
+       "a word is said to change"},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    run::CampaignControl fresh = control_;
+    protocol::Tampering claim = claim_;
+    claim.edit = Edit::SoftwareBit;
+    one.spoil(claim);
+    ASSERT_TRUE(fresh.on_tampering(claim, space_, nullptr, 0x20, tells_).empty());
+    fresh.on_write(store(kSlot, 0x5, 0x7, kPc));
+    fresh.on_write(store(kSlot, 0x7, 0x5, kRestorePc));
+    protocol::Tampering last{};
+    last.number = 1;
+    last.end = 1;
+    const auto wrong = fresh.on_tampering(last, space_, nullptr, 0x20, tells_);
+    ASSERT_EQ(wrong.size(), 1U);
+    EXPECT_THAT(wrong[0].second, HasSubstr(one.text));
+    EXPECT_EQ(fresh.result().rows[0].right, 0U);
+  }
+}
+
+/// What changes nothing must have been stored all the same.
+TEST_F(CampaignControl, MissesAStoreOfTheSameValueThatWasNotTold) {
+  struct Case {
+    const char* name;
+    std::uint64_t gpa;
+    std::uint64_t pc;
+    bool told;
+    bool good;
+  };
+  const Case cases[] = {{"right", kSlot, kPc, true, true},
+                        {"nothing", kSlot, kPc, false, false},
+                        {"another word", kSlot2, kPc, true, false},
+                        {"another instruction", kSlot, kRestorePc, true, false}};
+  for (const Edit edit : {Edit::SameValue, Edit::FailedCompare}) {
+    for (const Case& one : cases) {
+      SCOPED_TRACE(one.name);
+      run::CampaignControl fresh = control_;
+      claim_.edit = edit;
+      claim_.words[0] = {kSlot, 0x5, 0x5};
+      claim_.restore_pc = 0;
+      ASSERT_TRUE(fresh.on_tampering(claim_, space_, nullptr, 0x20, tells_).empty());
+      if (one.told) fresh.on_write(store(one.gpa, 0x5, 0x5, one.pc));
+      protocol::Tampering last{};
+      last.number = 1;
+      last.end = 1;
+      const auto wrong = fresh.on_tampering(last, space_, nullptr, 0x20, tells_);
+      ASSERT_EQ(wrong.empty(), one.good);
+      if (!one.good) {
+        EXPECT_THAT(wrong[0].second, HasSubstr("no store to 0x10000ff0 was told"));
+      }
+    }
+  }
+  // A lane that does not tell each store can't miss it.
+  tells_.instructions = false;
+  begin();
+  EXPECT_EQ(end(), "");
+}
+
+/// The list is what the plan's seed stands for, on the pages that are there.
+class OrderedCampaign : public CampaignControl {
+ protected:
+  static constexpr run::CampaignOrder kOrder{.seed = 9, .count = 40, .emulated = false};
+  static constexpr scenario::Offer kOffer{
+      .x86 = true, .keys = true, .emulated = false, .pages = 3, .code_pages = 2};
+
+  void SetUp() override {
+    CampaignControl::SetUp();
+    message_.what = protocol::Campaign::kBegins;
+    message_.seed = kOrder.seed;
+    message_.count = kOrder.count;
+    message_.pages = kOffer.pages;
+    message_.code_pages = kOffer.code_pages;
+  }
+  [[nodiscard]] run::CampaignControl ordered() const {
+    return {Arch::X86_64, guest_.identities, [](std::uint64_t) { return std::string("f"); }, {},
+            kOrder};
+  }
+  /// The first of the list.
+  [[nodiscard]] protocol::Tampering first() const {
+    const scenario::Choice choice = scenario::choose(kOffer, kOrder.seed, 0);
+    const std::uint64_t places[] = {at(kPage0).value, at(kPage1).value, at(kData).value};
+    protocol::Tampering claim{};
+    claim.edit = choice.edit;
+    claim.writer = choice.writer;
+    claim.shown = choice.shown;
+    claim.other = choice.other ? 1 : 0;
+    claim.level = choice.level;
+    claim.left_to_kernel = choice.left_to_kernel ? 1 : 0;
+    claim.gva = places[choice.page];
+    const bool root =
+        choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
+    if (!root) claim.words[0] = {kSlot, 0x5, 0x7};
+    return claim;
+  }
+  /// What is said to be wrong with `claim` as the first one.
+  std::string compared(const protocol::Tampering& claim) {
+    run::CampaignControl control = ordered();
+    protocol::Campaign here{};
+    here.what = protocol::Campaign::kOther;
+    EXPECT_TRUE(control.on_campaign(here, other_).empty());
+    EXPECT_TRUE(control.on_campaign(message_, space_, true).empty());
+    EXPECT_TRUE(control.on_tampering(claim, space_, &other_, 0x20, tells_).empty());
+    protocol::Tampering last{};
+    last.number = 1;
+    last.end = 1;
+    const auto wrong = control.on_tampering(last, space_, &other_, 0x20, tells_);
+    return wrong.empty() ? "" : wrong[0].second;
+  }
+
+  protocol::Campaign message_{};
+};
+
+TEST_F(OrderedCampaign, IsTheOneOfTheSeed) {
+  EXPECT_THAT(compared(first()), Not(HasSubstr("seed 9 has")));
+  struct Case {
+    const char* name;
+    void (*spoil)(protocol::Tampering& claim);
+  };
+  const Case cases[] = {
+      {"edit",
+       [](protocol::Tampering& claim) {
+         claim.edit = claim.edit == Edit::SoftwareBit ? Edit::WriteBit : Edit::SoftwareBit;
+         claim.words[0] = {kSlot, 0x5, 0x7};
+       }},
+      {"writer",
+       [](protocol::Tampering& claim) {
+         claim.writer = claim.writer == Writer::User ? Writer::Kernel : Writer::User;
+       }},
+      {"shown",
+       [](protocol::Tampering& claim) {
+         claim.shown = claim.shown == Shown::ToNobody ? Shown::ToUserMode : Shown::ToNobody;
+       }},
+      {"other", [](protocol::Tampering& claim) { claim.other ^= 1; }},
+      {"level", [](protocol::Tampering& claim) { claim.level ^= 1; }},
+      {"left to the kernel", [](protocol::Tampering& claim) { claim.left_to_kernel ^= 1; }},
+      {"page",
+       [](protocol::Tampering& claim) {
+         claim.gva = claim.gva == FakeGuest::kVdsoPlace.value ? FakeGuest::kVdsoPlace.value + 0x1000
+                                                              : FakeGuest::kVdsoPlace.value;
+       }},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    protocol::Tampering claim = first();
+    one.spoil(claim);
+    EXPECT_THAT(compared(claim), HasSubstr("seed 9 has tampering 0 ("));
+  }
+}
+
+/// An agent that makes an easier campaign than it was asked for.
+TEST_F(OrderedCampaign, IsAsLongAsAskedForAndOnAllPages) {
+  struct Case {
+    const char* name;
+    void (*spoil)(protocol::Campaign& message);
+    const char* text;
+  };
+  const Case cases[] = {
+      {"seed", [](protocol::Campaign& message) { message.seed = 8; },
+       "the guest makes 40 tamperings of seed 8, asked for 40 of 9"},
+      {"count", [](protocol::Campaign& message) { message.count = 1; },
+       "the guest makes 1 tamperings of seed 9, asked for 40 of 9"},
+      {"pages", [](protocol::Campaign& message) { message.pages = 2; },
+       "the guest chooses from 2 pages, 2 with code, and has 3, 2 with code"},
+      {"code", [](protocol::Campaign& message) { message.code_pages = 1; },
+       "the guest chooses from 3 pages, 1 with code, and has 3, 2 with code"},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    run::CampaignControl control = ordered();
+    protocol::Campaign message = message_;
+    one.spoil(message);
+    const auto wrong = control.on_campaign(message, space_, true);
+    ASSERT_EQ(wrong.size(), 1U);
+    EXPECT_EQ(wrong[0], one.text);
+  }
+  run::CampaignControl control = ordered();
+  EXPECT_EQ(control.unfinished().size(), 1U) << "it never began";
+  EXPECT_TRUE(control.on_campaign(message_, space_, true).empty());
 }
 
 TEST_F(CampaignControl, WhatIsDoneToAnotherProcessIsFoundThere) {

@@ -79,6 +79,26 @@ protocol::Tampering& spoil_tampering(Message& message) {
   return message.body.tampering;
 }
 
+protocol::Campaign& spoil_campaign(Message& message) {
+  message.type = Type::Campaign;
+  message.length = sizeof(protocol::Campaign);
+  message.body.campaign = {};
+  message.body.campaign.pages = 3;
+  message.body.campaign.code_pages = 2;
+  return message.body.campaign;
+}
+
+TEST(CheckMessage, AcceptsACampaign) {
+  Message message = good_mapping();
+  spoil_campaign(message);
+  EXPECT_TRUE(run::check_message(message).ok());
+  // The process that is tampered with too chooses nothing.
+  spoil_campaign(message).what = protocol::Campaign::kOther;
+  message.body.campaign.pages = 0;
+  message.body.campaign.code_pages = 0;
+  EXPECT_TRUE(run::check_message(message).ok());
+}
+
 TEST(CheckMessage, AcceptsATampering) {
   Message message = good_mapping();
   spoil_tampering(message);
@@ -193,6 +213,11 @@ const Bad kBad[] = {
        m.body.counter.source[0] = '\n';
      },
      "printable"},
+    {"CampaignWhat", [](Message& m) { spoil_campaign(m).what = 2; }, "campaign message 2"},
+    {"CampaignPages", [](Message& m) { spoil_campaign(m).pages = 1; }, "campaign on 1 pages"},
+    {"CampaignManyPages", [](Message& m) { spoil_campaign(m).pages = 33; }, "campaign on 33 pages"},
+    {"CampaignCode", [](Message& m) { spoil_campaign(m).code_pages = 0; }, "0 with code"},
+    {"CampaignMuchCode", [](Message& m) { spoil_campaign(m).code_pages = 4; }, "4 with code"},
     {"TamperingEdit", [](Message& m) { spoil_tampering(m).edit = protocol::Edit{32}; },
      "tampering 32"},
     {"TamperingWriter", [](Message& m) { spoil_tampering(m).writer = protocol::Writer{3}; },
