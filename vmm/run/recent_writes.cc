@@ -36,4 +36,21 @@ std::optional<Event> RecentWrites::cause(std::span<const arch::Gpa> slots, arch:
   return load == nullptr ? std::nullopt : std::optional(*load);
 }
 
+std::uint64_t RecentWrites::begun_since(const Event& cause, arch::Frame then, arch::Frame root,
+                                        const Event& moment) const {
+  std::uint64_t from = event::user_instructions(cause);
+  std::uint64_t begun = 0;
+  // One that came before the cause at the same number is passed over by the last one before it.
+  for (std::size_t i = 0; i < ring_.size(); ++i) {
+    const Event& one = ring_[(next_ + i) % ring_.size()].event;
+    const std::uint64_t at = event::user_instructions(one);
+    if (one.kind != Kind::RootLoad || at < from) continue;
+    if (then == root) begun += at - from;
+    from = at;
+    then = arch::frame_of(arch::Gpa{one.gpa});
+  }
+  if (then == root) begun += event::user_instructions(moment) - from;
+  return begun;
+}
+
 }  // namespace sealvisor::run

@@ -22,6 +22,11 @@ class RecentWrites {
   [[nodiscard]] std::optional<event::Event> cause(std::span<const arch::Gpa> slots,
                                                   arch::Frame root, std::uint64_t since) const;
 
+  /// Instructions that user mode began on `root` from `cause` on, which the root `then` was loaded
+  /// at, up to `moment`. `cause`: one of those that cause() returned.
+  [[nodiscard]] std::uint64_t begun_since(const event::Event& cause, arch::Frame then,
+                                          arch::Frame root, const event::Event& moment) const;
+
   static constexpr std::size_t kMost = 4096;
 
  private:

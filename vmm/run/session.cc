@@ -177,13 +177,12 @@ std::optional<Event> Session::cause_of(const model::AddressSpace& space, Gva gva
   return recent_.cause(std::span(slots).first(walk.count), space.root, space.last_look);
 }
 
-std::optional<std::uint64_t> Session::lateness(const std::optional<Event>& cause,
+std::optional<std::uint64_t> Session::lateness(const std::optional<Event>& cause, Frame root,
                                                const Event& moment) const {
   if (!cause || request_.engine != engine::Kind::Tcg) return std::nullopt;
-  // What ran before the address space was entered, ran in another one.
-  const std::uint64_t from =
-      std::max(event::user_instructions(*cause), event::user_instructions(root_load_));
-  return event::user_instructions(moment) - from;
+  const Frame then = cause->kind == Kind::RootLoad ? arch::frame_of(Gpa{cause->gpa})
+                                                   : model::root_of(request_.arch, cause->root);
+  return recent_.begun_since(*cause, then, root, moment);
 }
 
 Frame Session::code_root(const Event& event) const {
@@ -241,7 +240,8 @@ void Session::on_event(const Event& event) {
   recent_.on_event(event, counts_.events);
   if (const auto violation = seal::judge_content(identities_, event)) {
     if (lifetimes_) lifetimes_->on_content(event, *violation);
-    judged(*violation, {}, lateness(event, event));
+    // It is judged while the store is told.
+    judged(*violation, {}, lateness(event, model::root_of(request_.arch, event.root), event));
   }
   const std::vector<model::MappingChange> changes = spaces_.on_event(event);
   if (lifetimes_ && spaces_.format()) {
@@ -306,7 +306,7 @@ void Session::note_transients(const model::AddressSpace& space, const model::Loo
                                         .gva = transition.gva,
                                         .frame = transition.before.frame,
                                         .cause = cause,
-                                        .late = lateness(cause, moment)}));
+                                        .late = lateness(cause, space.root, moment)}));
   }
 }
 
@@ -315,7 +315,7 @@ void Session::judge(const model::AddressSpace& space, const model::Look& seen,
   std::size_t told = 0;
   const auto tell = [&](seal::Violation violation) {
     if (told++ < kMostCauses) violation.cause = cause_of(space, violation.gva);
-    const auto late = lateness(violation.cause, moment);
+    const auto late = lateness(violation.cause, space.root, moment);
     judged(std::move(violation), space.root, late);
   };
   for (const model::PageTransition& transition : seen.transitions) {
@@ -387,10 +387,7 @@ void Session::rewalk_copies(Frame root) {
 void Session::on_root_load(const Event& event) {
   const Frame root = arch::frame_of(Gpa{event.gpa});
   const bool upper = (event.flags & event::kUpperHalf) != 0;
-  if (!upper) {
-    current_root_ = root;
-    root_load_ = event;
-  }
+  if (!upper) current_root_ = root;
   if (upper != (request_.arch == arch::Arch::Arm64) || isolated_) return;
   std::erase(recent_roots_, root);
   recent_roots_.insert(recent_roots_.begin(), root);

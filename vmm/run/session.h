@@ -125,8 +125,10 @@ class Session {
   /// Who made it that `gva` is as it is in the space, since that was last looked at.
   [[nodiscard]] std::optional<event::Event> cause_of(const model::AddressSpace& space,
                                                      arch::Gva gva) const;
-  /// Instructions of user mode in an address space between `cause` and `moment`.
+  /// Instructions of user mode in the address space of `root` between `cause` and `moment`: what
+  /// ran in another one in between is not among them.
   [[nodiscard]] std::optional<std::uint64_t> lateness(const std::optional<event::Event>& cause,
+                                                      arch::Frame root,
                                                       const event::Event& moment) const;
   /// Judges what the look at `space` found.
   void judge(const model::AddressSpace& space, const model::Look& seen, const event::Event& moment);
@@ -199,7 +201,6 @@ class Session {
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
   std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
   arch::Frame current_root_{};
-  event::Event root_load_{};       ///< The last one of the lower half.
   bool writers_are_told_ = false;  ///< Some store came with who made it.
   /// Loaded last, newest first, each once; arm64: of the upper half.
   static constexpr std::size_t kRecentRoots = 8;

@@ -73,6 +73,39 @@ TEST_F(RecentWrites, WithoutAStoreItIsTheLoadOfTheRoot) {
   EXPECT_EQ(pc_since(0), 5U) << "a store comes first, whatever was loaded after it";
 }
 
+/// In how many instructions of its own an address space showed what was done to it.
+TEST_F(RecentWrites, CountsInstructionsOfTheAddressSpaceAlone) {
+  constexpr arch::Frame kOther{0x101};
+  const auto at = [](Kind kind, arch::Frame root, std::uint64_t instructions) {
+    Event event{};
+    event.kind = kind;
+    event.gpa = root.gpa().value;
+    event.aux = event.old_value = instructions;
+    return event;
+  };
+  const auto load_at = [&](arch::Frame root, std::uint64_t instructions) {
+    writes_.on_event(at(Kind::RootLoad, root, instructions), ++number_);
+  };
+  const auto begun = [&](arch::Frame then, std::uint64_t from, std::uint64_t to) {
+    Event cause = at(Kind::SlotWrite, kRoot, from);
+    return writes_.begun_since(cause, then, kRoot, at(Kind::UserEntry, kRoot, to));
+  };
+  load_at(kOther, 5);
+  load_at(kRoot, 10);
+  EXPECT_EQ(begun(kRoot, 10, 10), 0U) << "loaded before, at the same number";
+  EXPECT_EQ(begun(kRoot, 12, 12), 0U);
+  EXPECT_EQ(begun(kRoot, 12, 15), 3U);
+  // Another process ran, and this one again: what it ran before counts.
+  load_at(kOther, 20);
+  load_at(kRoot, 70);
+  EXPECT_EQ(begun(kRoot, 12, 70), 8U);
+  EXPECT_EQ(begun(kRoot, 12, 71), 9U);
+  EXPECT_EQ(begun(kRoot, 20, 70), 0U) << "it left at once";
+  // Done by the other one.
+  EXPECT_EQ(begun(kOther, 30, 70), 0U);
+  EXPECT_EQ(begun(kOther, 30, 72), 2U);
+}
+
 TEST_F(RecentWrites, OtherEventsAreNoCause) {
   Event event{};
   event.kind = Kind::ContentWrite;
