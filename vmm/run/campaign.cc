@@ -68,7 +68,9 @@ std::vector<Gva> populated_pages(const model::Identities& identities,
 /// The kernel's functions that store what user mode gave write(): lib/iov_iter.c and what it calls.
 bool copies_from_user(arch::Arch arch, std::string_view function) {
   if (arch == arch::Arch::Arm64) return function == "__arch_copy_from_user";
-  return function == "rep_movs_alternative" || function == "write_mem";
+  // Where the CPU has fast short strings, the copy is in line (arch/x86/include/asm/uaccess_64.h).
+  return function == "rep_movs_alternative" || function == "_copy_from_user" ||
+         function == "write_mem";
 }
 
 /// The function of the facility that loads a root (guest/kernel/patches/tampering).
