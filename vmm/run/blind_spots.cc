@@ -193,11 +193,43 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
   return spots;
 }
 
+/// Of a campaign of tamperings (docs/trust.md): what is not tried, and what this lane does not tell,
+/// so that nobody takes it for promised.
+void add_campaign(const RunRequest& request, const report::Run& run,
+                  std::vector<std::string>& spots) {
+  spots.emplace_back(
+      "not tampered with: mappings of 32-bit processes, [uprobes], tables of five levels, a kernel "
+      "with tables of its own, a root that is loaded and left again before user mode runs");
+  spots.emplace_back(
+      "an entry that is cleared counts as told by a removal: that alone is no violation, for the "
+      "kernel may bring the page back");
+  if (request.arch == arch::Arch::X86_64) {
+    spots.emplace_back(
+        "not stored with: instructions that store more than is to be chosen (fxsave, xsave, fsave, "
+        "what the CPU pushes)");
+  }
+  if (!run.protection_keys && request.arch == arch::Arch::X86_64) {
+    spots.emplace_back("protection keys are off in this guest: none was tampered with");
+  }
+  if (request.engine != engine::Kind::Kvm) return;
+  spots.emplace_back(
+      "not tampered with in this lane, which promises nothing of it: a second place in the kernel's "
+      "half, an entry that links a table outside of RAM, code by instructions that end a guest");
+  spots.emplace_back(
+      run.lane == "exact"
+          ? "of tamperings not told: how many instructions user mode ran before one was found, which "
+            "instruction stored to code or loaded a root"
+          : "of tamperings not told: who stored to an entry or loaded a root, which instruction "
+            "stored to code, how many instructions user mode ran before one was found, and those "
+            "that were undone before user mode ran: none of these is recorded");
+}
+
 }  // namespace
 
 std::vector<std::string> blind_spots(const RunRequest& request, const report::Run& run) {
   std::vector<std::string> spots = lane_blind_spots(request, run);
   add_common(request, spots);
+  if (run.campaign) add_campaign(request, run, spots);
   return spots;
 }
 

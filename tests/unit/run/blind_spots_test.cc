@@ -53,6 +53,29 @@ TEST(BlindSpots, OfProgramsAreTheirOwn) {
   EXPECT_THAT(spots, Not(Contains(HasSubstr("--scenario"))));
 }
 
+TEST(BlindSpots, SayWhatACampaignDoesNotTry) {
+  run::RunRequest request;
+  report::Run run;
+  request.arch = arch::Arch::X86_64;
+  EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("tampered"))));
+  run.campaign.emplace();
+  EXPECT_THAT(run::blind_spots(request, run),
+              AllOf(Contains(HasSubstr("not tampered with: mappings of 32-bit processes")),
+                    Contains(HasSubstr("told by a removal")), Contains(HasSubstr("fxsave")),
+                    Contains(HasSubstr("keys are off")), Not(Contains(HasSubstr("not told")))));
+  run.protection_keys = true;
+  EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("keys are off"))));
+  request.arch = arch::Arch::Arm64;
+  EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("fxsave"))));
+  request.engine = engine::Kind::Kvm;
+  run.lane = "exact";
+  EXPECT_THAT(run::blind_spots(request, run),
+              AllOf(Contains(HasSubstr("not tampered with in this lane")),
+                    Contains(HasSubstr("which instruction stored to code or loaded a root"))));
+  run.lane = "audited";
+  EXPECT_THAT(run::blind_spots(request, run), Contains(HasSubstr("none of these is recorded")));
+}
+
 TEST(BlindSpots, NameTheStoresToCodeThatEndTheGuest) {
   run::RunRequest request;
   request.engine = engine::Kind::Kvm;
