@@ -216,10 +216,15 @@ bool has_new_finding(const Run& run) {
                      [](const Finding& finding) { return !finding.known; });
 }
 
-std::string tampered_text(const Campaign& campaign) {
-  return fmt::format("{}: {} of {} reported, {} of {} recorded, {} false alarms",
+std::string tampered_text(const Run& run) {
+  const Campaign& campaign = *run.campaign;
+  const std::string undone =
+      run.lane == "audited"
+          ? fmt::format("{} undone at once, which this lane does not see", campaign.transient)
+          : fmt::format("{} of {} recorded", campaign.recorded, campaign.transient);
+  return fmt::format("{}: {} of {} reported, {}, {} false alarms",
                      count_of(campaign.made, "tampering"), campaign.reported, campaign.visible,
-                     campaign.recorded, campaign.transient, campaign.false_alarms);
+                     undone, campaign.false_alarms);
 }
 
 std::string summary_of(const Run& run) {
@@ -261,7 +266,7 @@ std::string summary_of(const Run& run) {
     parts.push_back(fmt::format("{} without cells, {}", count_of(run.lives.size(), "scenario"),
                                 count_of(violations, "violation")));
   }
-  if (run.campaign) parts.push_back(tampered_text(*run.campaign));
+  if (run.campaign) parts.push_back(tampered_text(run));
   const auto fresh = std::count_if(run.findings.begin(), run.findings.end(),
                                    [](const Finding& finding) { return !finding.known; });
   if (fresh != 0) parts.push_back(count_of(static_cast<std::uint64_t>(fresh), "new finding"));
@@ -347,7 +352,7 @@ std::vector<std::string> confirmed(const Report& report) {
   }
   for (const Run& run : report.runs) {
     if (run.good && run.campaign)
-      sentences.push_back(label(run) + ": " + tampered_text(*run.campaign));
+      sentences.push_back(label(run) + ": " + tampered_text(run));
   }
   if (lives != 0) {
     sentences.push_back(

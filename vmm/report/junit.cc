@@ -12,6 +12,7 @@
 #include "vmm/report/conclude.h"
 #include "vmm/report/finding_ids.h"
 #include "vmm/report/html/markup.h"
+#include "vmm/report/words.h"
 
 namespace sealvisor::report {
 
@@ -195,6 +196,30 @@ Case rewalk_case(const Run& run) {
   return made;
 }
 
+/// The findings of one kind of tampering begin with it (vmm/run/session.cc).
+std::string id_of_edit(const Run& run, const std::string& edit) {
+  return id_of(run, "control/campaign/" + edit);
+}
+
+/// Of a campaign of tamperings, a case for each kind.
+std::vector<Case> campaign_cases(const Run& run) {
+  std::vector<Case> cases;
+  if (!run.campaign) return cases;
+  for (const Campaign::Row& row : run.campaign->rows) {
+    if (cases.empty() || cases.back().name != row.edit) {
+      Case made;
+      made.class_name = class_of(run.arch, run.recipe, "campaign");
+      made.name = row.edit;
+      (void)take_findings(made, findings_under(run, id_of_edit(run, row.edit)), run);
+      cases.push_back(std::move(made));
+    }
+    cases.back().lines.push_back(fmt::format("by {}{}: {} made, {} found as they are", row.writer,
+                                             row.undone_at_once ? ", undone at once" : "", row.made,
+                                             row.right));
+  }
+  return cases;
+}
+
 /// Findings that no test case of a cell or a scenario has.
 std::vector<Case> other_findings(const Run& run) {
   std::set<const Finding*> told;
@@ -210,6 +235,9 @@ std::vector<Case> other_findings(const Run& run) {
     }
   }
   for (const Life& life : run.lives) tell(id_of(run, life.name));
+  if (run.campaign) {
+    for (const Campaign::Row& row : run.campaign->rows) tell(id_of_edit(run, row.edit));
+  }
   std::vector<Case> cases;
   for (const Finding& finding : run.findings) {
     if (told.contains(&finding)) continue;
@@ -237,8 +265,10 @@ Suite suite_of(const Run& run) {
                                          : run.sealed      ? "sealed"
                                                            : "not sealed"},
                       {"outcome", run.summary}};
+  if (run.campaign) suite.properties.emplace_back("campaign", campaign_words(run));
   for (const Cell& cell : run.cells) suite.cases.push_back(case_of(cell, run));
   for (const Life& life : run.lives) suite.cases.push_back(case_of(life, run));
+  for (Case& made : campaign_cases(run)) suite.cases.push_back(std::move(made));
   suite.cases.push_back(guest_case(run));
   suite.cases.push_back(rewalk_case(run));
   for (Case& made : other_findings(run)) suite.cases.push_back(std::move(made));

@@ -207,6 +207,25 @@ TEST(ReportJunit, WhatWasForcedHasPassedAndSaysWhatHappened) {
   EXPECT_THAT(xml, HasSubstr("; broke S2 S5"));
 }
 
+TEST(ReportJunit, EachKindOfTamperingIsACase) {
+  report::Run run = samples::sealed_run();
+  run.campaign = samples::campaign();
+  auto cases = cases_of(conclude({run}, {}, {}));
+  EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign write-bit"), "passed");
+  EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign same-value"), "passed");
+  const std::size_t count = cases.size();
+  run.findings = {{"x86_64/lts-sealed/control/campaign/write-bit/monitor", "monitor",
+                   "tampering 3 was not reported", false, ""}};
+  const Report report = conclude({run}, {}, {});
+  cases = cases_of(report);
+  EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign write-bit"), "failure");
+  EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign same-value"), "passed");
+  EXPECT_EQ(cases.size(), count) << "the finding is of that case";
+  const std::string xml = report::render_junit(report);
+  EXPECT_THAT(xml, HasSubstr("by kernel, undone at once: 2 made, 2 found as they are"));
+  EXPECT_THAT(xml, HasSubstr("name=\"campaign\" value=\"seed 5: 12 of 12 tamperings made"));
+}
+
 TEST(ReportJunit, ARunThatDidNotStartIsAnError) {
   const auto cases =
       cases_of(conclude({samples::sealed_run()},

@@ -69,6 +69,19 @@ TEST(ReportText, ShowsWhatWasTamperedWith) {
                 "alarms"));
 }
 
+TEST(ReportText, WhatALaneDoesNotSeeIsNotCountedAsMissed) {
+  report::Run run = samples::sealed_run();
+  run.campaign = samples::campaign();
+  run.lane = "audited";
+  const std::string text = render_text(conclude({run}, {}, {}), {.width = 1000});
+  EXPECT_THAT(line_with(text, "  campaign "),
+              HasSubstr("8 were reported, 2 were undone at once, which this lane does not see, 1 "
+                        "were harmless"));
+  EXPECT_THAT(text, HasSubstr("8 of 9 reported, 2 undone at once, which this lane does not see, 0 "
+                              "false alarms"));
+  EXPECT_THAT(line_with(text, "  campaign "), Not(HasSubstr("recorded")));
+}
+
 TEST(ReportText, SaysWhatTheStartCost) {
   report::Run run = samples::sealed_run();
   const auto start = [&] {
