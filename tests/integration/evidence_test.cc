@@ -147,6 +147,27 @@ TEST_P(Evidence, ControlsAreAuditedToo) {
   EXPECT_THAT(audit(bundle(), 0), HasSubstr("CONFIRMED: "));
 }
 
+/// What was found of each tampering is held against its announcement again, from the trace alone.
+TEST_P(Evidence, ACampaignIsAuditedToo) {
+  verify({"--recipe", "tampering", "--scenario", "control/campaign", "--seed", "5", "--count", "60"},
+         bundle());
+  const auto campaign_in = [](const std::string& text) {
+    return nlohmann::json::parse(text)["runs"][0]["campaign"];
+  };
+  const auto campaign = campaign_in(bytes_of(bundle() / "report.json"));
+  ASSERT_TRUE(campaign.is_object());
+  EXPECT_EQ(campaign["seed"], 5);
+  EXPECT_EQ(campaign["made"], 60);
+  EXPECT_GT(campaign["reported"], 0);
+  EXPECT_THAT(audit(bundle(), 0), HasSubstr("CONFIRMED: "));
+  // A report that claims one more is not what the trace gives.
+  auto report = nlohmann::ordered_json::parse(bytes_of(bundle() / "report.json"));
+  report["runs"][0]["campaign"]["reported"] = campaign["reported"].get<int>() + 1;
+  std::ofstream(bundle() / "report.json", std::ios::binary) << report.dump(1) << "\n";
+  seal_again(bundle());
+  EXPECT_THAT(audit(bundle(), 1), HasSubstr("campaign: reported: the report says"));
+}
+
 TEST_P(Evidence, AWitnessedRunIsAuditedToo) {
   verify({"--recipe", "lts-unsealed", "--scenario", "munmap/*", "--witness"}, bundle());
   EXPECT_THAT(audit(bundle(), 0), HasSubstr("CONFIRMED: "));
