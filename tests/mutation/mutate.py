@@ -9,10 +9,12 @@ time, and the unit tests must fail. All are in one program, built once from a co
 an environment variable says which one is alive (mutant.h).
 
 A mutant that no test finds is a survivor. Those that change nothing that can be seen are in
-survivors.json, each with a reason. Exit code 0: every other one was found. 1: a new survivor, or one
-of the list that was found or is no more. 2: usage. 3: something is missing (named).
+survivors.json, each with a reason: file, function, mode and text as this prints them, and "times" if
+as many mutants as that are alike in all of these. Exit code 0: every other one was found. 1: a new
+survivor, or one of the list that was found or is no more. 2: usage. 3: something is missing (named).
 """
 import argparse
+import collections
 import concurrent.futures
 import json
 import os
@@ -29,8 +31,10 @@ ROOT = HERE.parent.parent
 FOLDERS = ("vmm/seal", "vmm/model")
 LIST = HERE / "survivors.json"
 MODES = ("turned over", "always", "never")
-# Most seconds that the tests take with a mutant: longer is an endless loop, and found.
+# Least seconds that the tests get with a mutant, and most times those that they take without one:
+# longer is an endless loop, and found.
 LIMIT = 60
+TIMES = 30
 
 try:
     from clang import cindex
@@ -258,19 +262,34 @@ def build(folder, changed, jobs):
     return out / "tests/mutation_tests"
 
 
-def tests_fail(program, number):
+def tests_fail(program, number, limit):
+    """"": they pass; else how they fail."""
     environment = {**os.environ, "SEALVISOR_MUTANT": str(number), "GTEST_FAIL_FAST": "1", "GTEST_BRIEF": "1"}
     try:
         done = subprocess.run([str(program)], env=environment, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=LIMIT, check=False,
+                              stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=limit, check=False,
                               cwd=program.parent)
     except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+        return "time"
+    return "failure" if done.returncode != 0 else ""
 
 
 def key_of(mutant):
     return tuple(mutant[part] for part in ("file", "function", "mode", "text"))
+
+
+def known_survivors():
+    """How many mutants each entry of the list stands for. Who can't say why has not reviewed it."""
+    known = collections.Counter()
+    for entry in json.loads(LIST.read_text()):
+        if set(entry) - {"times"} != {"file", "function", "mode", "text", "reason"}:
+            sys.stderr.write(f"mutate.py: survivors.json: wrong members in {entry}\n")
+            sys.exit(3)
+        if len(entry["reason"].split()) < 3 or key_of(entry) in known or entry.get("times", 1) < 1:
+            sys.stderr.write(f"mutate.py: survivors.json: no reason, no number, or twice: {entry}\n")
+            sys.exit(3)
+        known[key_of(entry)] = entry.get("times", 1)
+    return known
 
 
 def name_of(mutant):
@@ -303,28 +322,36 @@ def main():
             print(f"{one}\t{name_of(mutant)}")
         return 0
 
-    known = {key_of(entry): entry["reason"] for entry in json.loads(LIST.read_text())}
+    known = known_survivors()
+    if not chosen:
+        sys.stderr.write("mutate.py: no mutant is chosen\n")
+        return 2
     print(f"mutation: {len(mutants)} mutants of {len(changed)} files; building", flush=True)
     program = build(options.build, changed, options.jobs)
-    if tests_fail(program, 0):
+    begun = time.monotonic()
+    if tests_fail(program, 0, 10 * LIMIT):
         sys.stderr.write("mutate.py: the tests fail without any mutant\n")
         return 3
     started = time.monotonic()
+    # All of them at the same time are slower than one.
+    limit = max(LIMIT, TIMES * (started - begun))
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        failed = list(pool.map(lambda one: tests_fail(program, one[0]), chosen))
+        failed = list(pool.map(lambda one: tests_fail(program, one[0], limit), chosen))
     survivors = [mutant for (_, mutant), fails in zip(chosen, failed) if not fails]
-    new = [mutant for mutant in survivors if key_of(mutant) not in known]
-    alive = {key_of(mutant) for mutant in survivors}
-    tried = {key_of(mutant) for _, mutant in chosen}
-    every = {key_of(mutant) for _, mutant in mutants}
-    gone = [entry for entry in known if entry not in every or (entry in tried and entry not in alive)]
+    # Of mutants that are alike, no more survive than were reviewed, and no fewer if all are tried.
+    alive = collections.Counter(key_of(mutant) for mutant in survivors)
+    tried = collections.Counter(key_of(mutant) for _, mutant in chosen)
+    every = collections.Counter(key_of(mutant) for _, mutant in mutants)
+    new = [mutant for mutant in survivors if alive[key_of(mutant)] > known[key_of(mutant)]]
+    gone = [entry for entry, times in known.items()
+            if every[entry] < times or (tried[entry] == every[entry] and alive[entry] < times)]
     for mutant in new:
         print(f"survived: {name_of(mutant)}")
     for entry in gone:
         print(f"in survivors.json, and found or no more: {entry}")
     print(f"mutation: {len(chosen)} mutants tried in {time.monotonic() - started:.0f} s: "
-          f"{len(chosen) - len(survivors)} found by the tests, {len(survivors) - len(new)} known to change "
-          f"nothing, {len(new)} survived")
+          f"{len(chosen) - len(survivors)} found by the tests, {failed.count('time')} of these by time, "
+          f"{len(survivors) - len(new)} known to change nothing, {len(new)} survived")
     return 1 if new or gone else 0
 
 
