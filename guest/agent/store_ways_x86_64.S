@@ -243,6 +243,12 @@ way fst_8
 mmx movq_mmx, movq %mm0, (%rdi)
 mmx movntq, movntq %mm0, (%rdi)
 mmx movd_mmx, movd %mm0, (%rdi)
+way maskmovq_8
+  movq (%rsi), %mm0
+  pcmpeqd %mm1, %mm1
+  stores maskmovq_8, maskmovq %mm1, %mm0
+  emms
+  ends maskmovq_8
 
 // SSE.
 .macro sse

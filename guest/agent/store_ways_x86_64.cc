@@ -89,6 +89,7 @@ SEALVISOR_WAY(fst_8);
 SEALVISOR_WAY(movq_mmx);
 SEALVISOR_WAY(movntq);
 SEALVISOR_WAY(movd_mmx);
+SEALVISOR_WAY(maskmovq_8);
 SEALVISOR_WAY(movd_4);
 SEALVISOR_WAY(movq_8);
 SEALVISOR_WAY(movss_4);
@@ -272,6 +273,7 @@ constexpr auto kWays = std::to_array<StoreWay>({
     special("movq-mmx", WAY(movq_mmx), 8),
     special("movntq", WAY(movntq), 8),
     special("movd-mmx", WAY(movd_mmx), 4),
+    special("maskmovq-8", WAY(maskmovq_8), 8, nullptr, 1),
     special("movd-4", WAY(movd_4), 4),
     special("movq-8", WAY(movq_8), 8),
     special("movss-4", WAY(movss_4), 4),
