@@ -149,8 +149,9 @@ TEST_P(Evidence, ControlsAreAuditedToo) {
 
 /// What was found of each tampering is held against its announcement again, from the trace alone.
 TEST_P(Evidence, ACampaignIsAuditedToo) {
-  verify({"--recipe", "tampering", "--scenario", "control/campaign", "--seed", "5", "--count", "60"},
-         bundle());
+  verify(
+      {"--recipe", "tampering", "--scenario", "control/campaign", "--seed", "5", "--count", "60"},
+      bundle());
   const auto campaign_in = [](const std::string& text) {
     return nlohmann::json::parse(text)["runs"][0]["campaign"];
   };

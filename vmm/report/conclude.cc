@@ -351,8 +351,7 @@ std::vector<std::string> confirmed(const Report& report) {
                                                   count_of(caught, "documented lie")));
   }
   for (const Run& run : report.runs) {
-    if (run.good && run.campaign)
-      sentences.push_back(label(run) + ": " + tampered_text(run));
+    if (run.good && run.campaign) sentences.push_back(label(run) + ": " + tampered_text(run));
   }
   if (lives != 0) {
     sentences.push_back(

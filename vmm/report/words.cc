@@ -150,11 +150,10 @@ std::string campaign_words(const Run& run) {
   if (!run.campaign) return "";
   const Campaign& campaign = *run.campaign;
   const std::string undone =
-      run.lane == "audited"
-          ? fmt::format("{} were undone at once, which this lane does not see",
-                        grouped(campaign.transient))
-          : fmt::format("of {} that were undone at once {} were recorded",
-                        grouped(campaign.transient), grouped(campaign.recorded));
+      run.lane == "audited" ? fmt::format("{} were undone at once, which this lane does not see",
+                                          grouped(campaign.transient))
+                            : fmt::format("of {} that were undone at once {} were recorded",
+                                          grouped(campaign.transient), grouped(campaign.recorded));
   return fmt::format(
       "seed {}: {} of {} tamperings made, {} of them to another process; of {} that user "
       "mode can see {} were reported, {}, "
@@ -162,8 +161,8 @@ std::string campaign_words(const Run& run) {
       "mode, {} of {} by the kernel",
       campaign.seed, grouped(campaign.made), grouped(campaign.asked), grouped(campaign.to_other),
       grouped(campaign.visible), grouped(campaign.reported), undone, grouped(campaign.harmless),
-      grouped(campaign.false_alarms),
-      campaign.user_ways_used, campaign.user_ways, campaign.kernel_ways_used, campaign.kernel_ways);
+      grouped(campaign.false_alarms), campaign.user_ways_used, campaign.user_ways,
+      campaign.kernel_ways_used, campaign.kernel_ways);
 }
 
 std::string promise_words(const Run& run) {

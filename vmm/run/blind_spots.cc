@@ -193,8 +193,8 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
   return spots;
 }
 
-/// Of a campaign of tamperings (docs/trust.md): what is not tried, and what this lane does not tell,
-/// so that nobody takes it for promised.
+/// Of a campaign of tamperings (docs/trust.md): what is not tried, and what this lane does not
+/// tell, so that nobody takes it for promised.
 void add_campaign(const RunRequest& request, const report::Run& run,
                   std::vector<std::string>& spots) {
   spots.emplace_back(
@@ -213,11 +213,13 @@ void add_campaign(const RunRequest& request, const report::Run& run,
   }
   if (request.engine != engine::Kind::Kvm) return;
   spots.emplace_back(
-      "not tampered with in this lane, which promises nothing of it: a second place in the kernel's "
+      "not tampered with in this lane, which promises nothing of it: a second place in the "
+      "kernel's "
       "half, an entry that links a table outside of RAM, code by instructions that end a guest");
   spots.emplace_back(
       run.lane == "exact"
-          ? "of tamperings not told: how many instructions user mode ran before one was found, which "
+          ? "of tamperings not told: how many instructions user mode ran before one was found, "
+            "which "
             "instruction stored to code or loaded a root"
           : "of tamperings not told: who stored to an entry or loaded a root, which instruction "
             "stored to code, how many instructions user mode ran before one was found, and those "

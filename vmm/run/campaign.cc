@@ -310,8 +310,7 @@ std::string CampaignControl::compare_claim(const protocol::Tampering& claim,
   // A CPU without an instruction that fails to compare stores the same value.
   const bool edit = claim.edit == choice.edit ||
                     (choice.edit == Edit::FailedCompare && claim.edit == Edit::SameValue);
-  const bool place =
-      choice.page < places_.size() && places_[choice.page] == Gva{claim.gva};
+  const bool place = choice.page < places_.size() && places_[choice.page] == Gva{claim.gva};
   if (edit && place && claim.writer == choice.writer && claim.shown == choice.shown &&
       (claim.other != 0) == choice.other && claim.level == choice.level &&
       (claim.left_to_kernel != 0) == choice.left_to_kernel) {

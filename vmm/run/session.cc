@@ -722,7 +722,8 @@ void Session::on_campaign(const protocol::Campaign& message, const model::Addres
                     "the agent announces tamperings that nobody asked for");
     return;
   }
-  for (const std::string& text : campaign_->on_campaign(message, space, course_.protection_keys())) {
+  for (const std::string& text :
+       campaign_->on_campaign(message, space, course_.protection_keys())) {
     course_.finding("monitor", kCampaign, text);
   }
 }

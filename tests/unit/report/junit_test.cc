@@ -221,7 +221,7 @@ TEST(ReportJunit, EachKindOfTamperingIsACase) {
   EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign write-bit"), "failure");
   EXPECT_EQ(outcome_in(cases, "x86_64.lts-sealed.campaign same-value"), "passed");
   EXPECT_EQ(cases.size(), count) << "the finding is of that case";
-  const std::string xml = report::render_junit(report);
+  const std::string xml = render_junit(report);
   EXPECT_THAT(xml, HasSubstr("by kernel, undone at once: 2 made, 2 found as they are"));
   EXPECT_THAT(xml, HasSubstr("name=\"campaign\" value=\"seed 5: 12 of 12 tamperings made"));
 }

@@ -125,13 +125,13 @@ class CampaignControl : public testing::Test {
   FakeGuest guest_{Arch::X86_64};
   model::AddressSpace space_;
   model::AddressSpace other_;
-  run::CampaignControl control_{
-      Arch::X86_64, guest_.identities, [](std::uint64_t pc) -> std::string {
-        return pc == kCopyPc     ? "rep_movs_alternative"
-               : pc == kInlinePc ? "_copy_from_user"
-               : pc == kLoaderPc ? "tamper_load_root"
-                                 : "f";
-      }};
+  run::CampaignControl control_{Arch::X86_64, guest_.identities,
+                                [](std::uint64_t pc) -> std::string {
+                                  return pc == kCopyPc     ? "rep_movs_alternative"
+                                         : pc == kInlinePc ? "_copy_from_user"
+                                         : pc == kLoaderPc ? "tamper_load_root"
+                                                           : "f";
+                                }};
   protocol::Tampering claim_{};
   run::LaneTells tells_;
   bool with_other_ = false;
@@ -821,7 +821,10 @@ class OrderedCampaign : public CampaignControl {
     message_.code_pages = kOffer.code_pages;
   }
   [[nodiscard]] run::CampaignControl ordered() const {
-    return {Arch::X86_64, guest_.identities, [](std::uint64_t) { return std::string("f"); }, {},
+    return {Arch::X86_64,
+            guest_.identities,
+            [](std::uint64_t) { return std::string("f"); },
+            {},
             kOrder};
   }
   /// The first of the list.
@@ -836,8 +839,7 @@ class OrderedCampaign : public CampaignControl {
     claim.level = choice.level;
     claim.left_to_kernel = choice.left_to_kernel ? 1 : 0;
     claim.gva = places[choice.page];
-    const bool root =
-        choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
+    const bool root = choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
     if (!root) claim.words[0] = {kSlot, 0x5, 0x7};
     return claim;
   }
