@@ -202,10 +202,13 @@ class Campaigner {
     campaign.seed = orders_.seed;
     campaign.pages = offer_.pages;
     campaign.code_pages = offer_.code_pages;
+    // Only over the end of a page of code that goes on in the next frame.
+    const bool goes_on = std::any_of(pages_.begin(), pages_.end(),
+                                     [](const TargetPage& page) { return page.code_goes_on; });
     for (const StoreWay& way : store_ways()) {
       if (!way.there()) continue;
       if (!way.straddles) ++campaign.user_ways;
-      if (!way.user_only) ++campaign.kernel_ways;
+      if (!way.user_only && (goes_on || !way.straddles)) ++campaign.kernel_ways;
     }
     orders_.agent->doorbell.campaign(campaign);
   }
