@@ -307,9 +307,10 @@ std::string CampaignControl::compare_claim(const protocol::Tampering& claim,
   // Without pages there is nothing to choose from, which is a finding already.
   if (!order_ || offer_.pages < 2) return "";
   const scenario::Choice choice = scenario::choose(offer_, order_->seed, claim.number);
-  // A CPU without an instruction that fails to compare stores the same value.
-  const bool edit = claim.edit == choice.edit ||
-                    (choice.edit == Edit::FailedCompare && claim.edit == Edit::SameValue);
+  // An arm64 CPU without atomics has no compare that fails, and stores the same value instead.
+  const bool instead = arch_ == arch::Arch::Arm64 && choice.edit == Edit::FailedCompare &&
+                       claim.edit == Edit::SameValue;
+  const bool edit = claim.edit == choice.edit || instead;
   const bool place = choice.page < places_.size() && places_[choice.page] == Gva{claim.gva};
   if (edit && place && claim.writer == choice.writer && claim.shown == choice.shown &&
       (claim.other != 0) == choice.other && claim.level == choice.level &&

@@ -898,6 +898,42 @@ TEST_F(OrderedCampaign, IsTheOneOfTheSeed) {
   }
 }
 
+/// Of CPUs that may lack such instructions.
+TEST_F(OrderedCampaign, OnlyAnArm64GuestStoresInPlaceOfAFailedCompare) {
+  for (const Arch arch : arch::kAllArchs) {
+    SCOPED_TRACE(arch::name_of(arch));
+    scenario::Offer offer = kOffer;
+    offer.x86 = offer.keys = arch == Arch::X86_64;
+    std::uint64_t seed = 0;
+    while (scenario::choose(offer, seed, 0).edit != Edit::FailedCompare) ++seed;
+    const scenario::Choice choice = scenario::choose(offer, seed, 0);
+    run::CampaignControl control(
+        arch, guest_.identities, [](std::uint64_t) { return std::string("f"); }, {},
+        run::CampaignOrder{.seed = seed, .count = 40, .emulated = false});
+    protocol::Campaign here{};
+    here.what = protocol::Campaign::kOther;
+    ASSERT_TRUE(control.on_campaign(here, other_).empty());
+    message_.seed = seed;
+    ASSERT_TRUE(control.on_campaign(message_, space_, offer.keys).empty());
+    const std::uint64_t places[] = {at(kPage0).value, at(kPage1).value, at(kData).value};
+    claim_ = {};
+    claim_.edit = Edit::SameValue;
+    claim_.writer = choice.writer;
+    claim_.level = 1;
+    claim_.other = choice.other ? 1 : 0;
+    claim_.gva = places[choice.page];
+    claim_.store_pc = kPc;
+    claim_.words[0] = {kSlot, 0x5, 0x5};
+    ASSERT_TRUE(control.on_tampering(claim_, space_, &other_, 0x20, tells_).empty());
+    control.on_write(store(kSlot, 0x5, 0x5, kPc));
+    protocol::Tampering last{};
+    last.number = 1;
+    last.end = 1;
+    const auto wrong = control.on_tampering(last, space_, &other_, 0x20, tells_);
+    EXPECT_EQ(wrong.empty(), arch == Arch::Arm64);
+  }
+}
+
 /// An agent that makes an easier campaign than it was asked for.
 TEST_F(OrderedCampaign, IsAsLongAsAskedForAndOnAllPages) {
   struct Case {
