@@ -21,6 +21,7 @@ enum class Needs : std::uint8_t {
   Zeroes,         ///< Nothing but zeroes is left.
   NoChange,       ///< A compare that fails: what is there stays.
   Number,         ///< IEEE 754, 4 or 8 bytes, not all ones in the exponent: a NaN loses bits.
+  Halves,         ///< The same of 2 bytes each, 8 in all.
   Greater,        ///< The number grows.
   Less,
   GreaterSigned,
@@ -114,6 +115,11 @@ using Bytes = std::span<const std::uint8_t>;
           shape.width == 4 ? std::uint64_t{0xff} << 23 : std::uint64_t{0x7ff} << 52;
       return (is & exponent) != exponent;
     }
+    case Needs::Halves:
+      for (unsigned shift = 0; shift < 64; shift += 16) {
+        if ((is >> shift & 0x7c00) == 0x7c00) return false;
+      }
+      return true;
     case Needs::Greater:
       return is >= was;
     case Needs::Less:

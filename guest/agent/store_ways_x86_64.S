@@ -264,6 +264,8 @@ moves movd_4, sse4, movd %xmm0, (%rdi)
 moves movq_8, sse8, movq %xmm0, (%rdi)
 moves movss_4, sse4, movss %xmm0, (%rdi)
 moves movsd_8, sse8, movsd %xmm0, (%rdi)
+moves movntss_4, sse4, movntss %xmm0, (%rdi)
+moves movntsd_8, sse8, movntsd %xmm0, (%rdi)
 moves movlps_8, sse8, movlps %xmm0, (%rdi)
 moves movlpd_8, sse8, movlpd %xmm0, (%rdi)
 moves movhps_8, "movhps (%rsi), %xmm0", movhps %xmm0, (%rdi)
@@ -306,6 +308,12 @@ avx vextractf128_16, vextractf128 $0, %ymm0, (%rdi)
 avx vmaskmovps_32, vmaskmovps %ymm0, %ymm1, (%rdi)
 avx vmaskmovpd_32, vmaskmovpd %ymm0, %ymm1, (%rdi)
 avx vextracti128_16, vextracti128 $0, %ymm0, (%rdi)
+// Half-precision numbers, through single precision and back.
+way vcvtps2ph_8
+  vcvtph2ps (%rsi), %xmm0
+  stores vcvtps2ph_8, vcvtps2ph $0, %xmm0, (%rdi)
+  vzeroupper
+  ends vcvtps2ph_8
 avx vpmaskmovd_32, vpmaskmovd %ymm0, %ymm1, (%rdi)
 avx vpmaskmovq_32, vpmaskmovq %ymm0, %ymm1, (%rdi)
 

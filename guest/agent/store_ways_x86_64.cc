@@ -94,6 +94,8 @@ SEALVISOR_WAY(movd_4);
 SEALVISOR_WAY(movq_8);
 SEALVISOR_WAY(movss_4);
 SEALVISOR_WAY(movsd_8);
+SEALVISOR_WAY(movntss_4);
+SEALVISOR_WAY(movntsd_8);
 SEALVISOR_WAY(movlps_8);
 SEALVISOR_WAY(movlpd_8);
 SEALVISOR_WAY(movhps_8);
@@ -125,6 +127,7 @@ SEALVISOR_WAY(vextractf128_16);
 SEALVISOR_WAY(vmaskmovps_32);
 SEALVISOR_WAY(vmaskmovpd_32);
 SEALVISOR_WAY(vextracti128_16);
+SEALVISOR_WAY(vcvtps2ph_8);
 SEALVISOR_WAY(vpmaskmovd_32);
 SEALVISOR_WAY(vpmaskmovq_32);
 #undef SEALVISOR_WAY
@@ -136,16 +139,19 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
 bool has_sse41() { return __builtin_cpu_supports("sse4.1") != 0; }
 bool has_sse3() { return __builtin_cpu_supports("sse3") != 0; }
 
-/// CPUID.01H:ECX, bits 13 and 22.
-bool has_leaf1_ecx(unsigned bit) {
+bool has_ecx(unsigned leaf, unsigned bit) {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit) != 0;
+  return __get_cpuid(leaf, &a, &b, &c, &d) != 0 && (c & bit) != 0;
 }
-bool has_cmpxchg16b() { return has_leaf1_ecx(bit_CMPXCHG16B); }
-bool has_movbe() { return has_leaf1_ecx(bit_MOVBE); }
+/// CPUID.01H:ECX, bits 13, 22 and 29.
+bool has_cmpxchg16b() { return has_ecx(1, bit_CMPXCHG16B); }
+bool has_movbe() { return has_ecx(1, bit_MOVBE); }
+bool has_f16c() { return has_avx2() && has_ecx(1, bit_F16C); }
+/// CPUID 8000_0001H:ECX, bit 6 (APM vol. 3, E.4.2).
+bool has_sse4a() { return has_ecx(0x8000'0001, bit_SSE4a); }
 
 /// KVM has no code for these where a frame is read-only (arch/x86/kvm/emulate.c).
 constexpr bool kNotToCode = false;
@@ -278,6 +284,8 @@ constexpr auto kWays = std::to_array<StoreWay>({
     special("movq-8", WAY(movq_8), 8),
     special("movss-4", WAY(movss_4), 4),
     special("movsd-8", WAY(movsd_8), 8),
+    special("movntss-4", WAY(movntss_4), 4, has_sse4a),
+    special("movntsd-8", WAY(movntsd_8), 8, has_sse4a),
     special("movlps-8", WAY(movlps_8), 8),
     special("movlpd-8", WAY(movlpd_8), 8),
     special("movhps-8", WAY(movhps_8), 8),
@@ -311,6 +319,7 @@ constexpr auto kWays = std::to_array<StoreWay>({
     special("vmaskmovps-32", WAY(vmaskmovps_32), 32, has_avx2, 4),
     special("vmaskmovpd-32", WAY(vmaskmovpd_32), 32, has_avx2),
     special("vextracti128-16", WAY(vextracti128_16), 16, has_avx2),
+    special("vcvtps2ph-8", WAY(vcvtps2ph_8), 8, has_f16c, 8, Needs::Halves),
     special("vpmaskmovd-32", WAY(vpmaskmovd_32), 32, has_avx2, 4),
     special("vpmaskmovq-32", WAY(vpmaskmovq_32), 32, has_avx2),
 });

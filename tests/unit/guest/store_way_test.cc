@@ -73,6 +73,19 @@ TEST(StoreWay, LeavesNaNsAlone) {
   EXPECT_TRUE(makes(single, {0, 0, 0, 0}, {0, 0, 0, 0xff}));
 }
 
+TEST(StoreWay, LeavesNaNsOfHalvesAlone) {
+  for (std::size_t i = 0; i < 8; i += 2) {
+    std::vector<std::uint8_t> numbers(8);
+    EXPECT_TRUE(makes({.needs = Needs::Halves}, numbers, numbers));
+    numbers[i + 1] = 0x7c;
+    EXPECT_FALSE(makes({.needs = Needs::Halves}, numbers, numbers));
+    numbers[i + 1] = 0xf8;
+    EXPECT_TRUE(makes({.needs = Needs::Halves}, numbers, numbers));
+    numbers[i] = 0xff;
+    EXPECT_TRUE(makes({.needs = Needs::Halves}, numbers, numbers));
+  }
+}
+
 /// What is stored piece by piece would be seen in between.
 TEST(StoreWay, ChangesOnePieceAtATime) {
   const Shape shape{.width = 16, .align = 16, .phase = 0, .grain = 8, .needs = Needs::Nothing};
