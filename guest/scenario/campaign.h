@@ -148,8 +148,9 @@ struct Choice {
   Choice choice;
   const EditTraits* traits = nullptr;
   do {
-    // Code takes every store instruction: more of it, so that each has its turn among 10,000 of seed
-    // 1, also those that only the first page of code offers (InFull/Promised holds it to that).
+    // Code takes every store instruction: more of it, so that each has its turn among 10,000 of
+    // seed 1, also those that only the first page of code offers (InFull/Promised holds it to
+    // that).
     constexpr std::uint32_t kMoreCode = 12;
     const std::uint32_t drawn = random.below(protocol::kEditCount + kMoreCode);
     traits =
