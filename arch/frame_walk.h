@@ -1,6 +1,7 @@
 // What the two architectures have in common in following a function to its end (frame_rule.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -19,6 +20,11 @@ struct FrameState {
   /// What was stored since to words of the stack, by their offset from the stack pointer.
   std::map<std::int64_t, Symbolic> stored{};
 };
+
+/// Most words of FrameState::stored. Each way that is still to be tried has a copy.
+inline constexpr std::size_t kMostStoredWords = 256;
+/// Most ways that are kept to be tried.
+inline constexpr std::size_t kMostWays = 1'024;
 
 /// `value` plus `bytes`.
 [[nodiscard]] constexpr Symbolic plus(Symbolic value, std::int64_t bytes) {
@@ -40,7 +46,12 @@ struct FrameState {
 
 inline void store(FrameState& state, Symbolic address, std::int64_t offset, Symbolic value) {
   const Symbolic at = plus(address, offset);
-  if (at.kind == Symbolic::Kind::Sp) state.stored.insert_or_assign(at.offset, value);
+  if (at.kind != Symbolic::Kind::Sp) return;
+  if (state.stored.size() >= kMostStoredWords && !state.stored.contains(at.offset)) {
+    state.sp = {};  // Nothing is known any more, rather than what is no longer so.
+    return;
+  }
+  state.stored.insert_or_assign(at.offset, value);
 }
 
 /// What comes after an instruction.
@@ -83,7 +94,9 @@ template <typename Step, typename Finish>
           at = behind;
           break;
         case FrameStep::Next::Branch:
-          if (code.same_function(at, done.target)) ways.emplace_back(done.target, state);
+          if (ways.size() < kMostWays && code.same_function(at, done.target)) {
+            ways.emplace_back(done.target, state);
+          }
           at = behind;
           break;
         case FrameStep::Next::Jump:

@@ -90,22 +90,42 @@ bool CallPaths::can_return_to(std::uint64_t address) {
   return good;
 }
 
+void CallPaths::forget_much() {
+  if (rules_.size() > kMostKept) rules_.clear();
+  if (names_.size() > kMostKept) names_.clear();
+  if (return_places_.size() > kMostKept) return_places_.clear();
+}
+
 std::size_t CallPaths::number_of(CallPath path) {
+  if (paths_.size() >= kMostPaths && !numbers_.contains(path)) {
+    path = {{"more call paths than are kept"}, false};
+  }
   const auto [place, fresh] = numbers_.emplace(path, paths_.size());
   if (fresh) paths_.push_back(std::move(path));
   return place->second;
 }
 
-std::size_t CallPaths::of_pc(std::uint64_t pc) { return number_of({{name(pc)}, false}); }
+std::size_t CallPaths::of_pc(std::uint64_t pc) {
+  forget_much();
+  return number_of({{name(pc)}, false});
+}
 
 std::size_t CallPaths::of(const event::Event& copy, const arch::Table& stack) {
   Climb climb{copy.old_value, copy.new_value, copy.gpa, copy.old_value, stack};
   if (arch_ == arch::Arch::X86_64) climb.lr.reset();
   // First by addresses: most stores come the same way as another before.
+  forget_much();
   std::vector<std::uint64_t> places{copy.pc};
+  const auto inside = [&](std::size_t i) { return i == 0 ? places[i] : places[i] - 1; };
   bool complete = false;
   std::uint64_t pc = copy.pc;
   while (places.size() < kMostFunctions) {
+    // Where the kernel is entered there is no caller: what lies behind on the stack are the
+    // registers of who was interrupted, and user mode may have put anything into its own.
+    if (is_entry(name(inside(places.size() - 1)))) {
+      complete = true;
+      break;
+    }
     const FrameRule& how = rule(pc);
     if (how.end == FrameRule::End::Leaves) complete = true;
     if (how.end != FrameRule::End::Returns) break;
@@ -118,8 +138,6 @@ std::size_t CallPaths::of(const event::Event& copy, const arch::Table& stack) {
     pc = *back;
     places.push_back(pc);
   }
-  // Where the kernel is entered there is no caller, whatever lies on the stack.
-  const auto inside = [&](std::size_t i) { return i == 0 ? places[i] : places[i] - 1; };
   complete = complete || is_entry(name(inside(places.size() - 1)));
   const auto known = by_places_.find(places);
   if (known != by_places_.end()) return known->second;
@@ -127,8 +145,6 @@ std::size_t CallPaths::of(const event::Event& copy, const arch::Table& stack) {
   path.complete = complete;
   for (std::size_t i = 0; i < places.size(); ++i) path.functions.push_back(name(inside(i)));
   const std::size_t number = number_of(std::move(path));
-  // Bounded: a guest that calls in ever new ways costs time, not memory.
-  constexpr std::size_t kMostKept = 65'536;
   if (by_places_.size() < kMostKept) by_places_.emplace(std::move(places), number);
   return number;
 }

@@ -42,6 +42,12 @@ class CallPaths {
  public:
   /// Most functions of one path; a longer one is not complete.
   static constexpr std::size_t kMostFunctions = 64;
+  /// Most paths that are told apart. All others are one, which is not complete and names no
+  /// function: what came by it has no known cause.
+  static constexpr std::size_t kMostPaths = 16'384;
+  /// Most of anything else that is kept, between two paths: a guest that calls in ever new ways, or
+  /// has ever new words on its stack, costs time and no memory.
+  static constexpr std::size_t kMostKept = 65'536;
 
   CallPaths(arch::Arch arch, KernelCode code)
       : arch_(arch), code_(std::move(code)), reader_(*this) {}
@@ -72,6 +78,8 @@ class CallPaths {
   [[nodiscard]] const std::string& name(std::uint64_t pc);
   [[nodiscard]] bool can_return_to(std::uint64_t address);
   [[nodiscard]] std::size_t number_of(CallPath path);
+  /// Makes room. References that rule() and name() gave are void then.
+  void forget_much();
 
   arch::Arch arch_;
   KernelCode code_;

@@ -109,6 +109,46 @@ TEST(CallPaths, EndsWithTheCopy) {
   EXPECT_LE(path.functions.size(), CallPaths::kMostFunctions);
 }
 
+// The entry's way out is a jump into another function, as asm_exc_page_fault's is: by its code alone
+// it would return to the word on top, which is a register of user mode's.
+TEST(CallPaths, WhatUserModeHadInItsRegistersIsNoCaller) {
+  Kernel kernel;
+  KernelCode code = kernel.code();
+  const auto text = code.read;
+  code.read = [text](std::uint64_t address, std::span<std::uint8_t> room) {
+    const std::size_t size = text(address, room);
+    constexpr std::uint64_t kBehindCall = kText + 0x205;
+    constexpr std::uint8_t kJump[] = {0xE9, 0xF6, 0xFD, 0xFF, 0xFF};  // to "store"
+    for (std::size_t i = 0; i < size; ++i) {
+      const std::uint64_t at = address + i - kBehindCall;
+      if (at < sizeof kJump) room[i] = kJump[at];
+    }
+    return size;
+  };
+  CallPaths paths(arch::Arch::X86_64, code);
+  arch::Table stack = whole_stack();
+  stack[5] = kText + 0x105;  // Where "middle" could go on, were it a return address.
+  const CallPath& path = paths.path(paths.of(stack_copy(), stack));
+  EXPECT_TRUE(path.complete);
+  EXPECT_EQ(path.functions, (std::vector<std::string>{"store", "middle", "entry_SYSCALL_64"}));
+}
+
+TEST(CallPaths, KeepsNoMoreThanSoMany) {
+  Kernel kernel;
+  CallPaths paths(arch::Arch::X86_64, kernel.code());
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < CallPaths::kMostPaths + 10; ++i) last = paths.of_pc(0x400000 + i);
+  EXPECT_EQ(paths.size(), CallPaths::kMostPaths + 1);
+  EXPECT_FALSE(paths.path(last).complete);
+  EXPECT_EQ(paths.of_pc(0x400000), 0U) << "those that are told apart still are";
+  // A word of the stack that is no return address is not kept for ever either.
+  arch::Table stack = whole_stack();
+  for (std::size_t i = 0; i < CallPaths::kMostKept + 10; ++i) {
+    stack[1] = kText + 0x1000'0000 + i;
+    EXPECT_FALSE(paths.path(paths.of(stack_copy(), stack)).complete);
+  }
+}
+
 TEST(CallPaths, OfAStoreWithoutAStack) {
   Kernel kernel;
   CallPaths paths(arch::Arch::X86_64, kernel.code());
