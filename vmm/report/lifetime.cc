@@ -1,5 +1,9 @@
 #include "vmm/report/lifetime.h"
 
+#include <fmt/format.h>
+
+#include "vmm/report/layout.h"
+
 namespace sealvisor::report {
 
 const char* name_of(Effect effect) {
@@ -36,6 +40,11 @@ const char* name_of(LifeVerdict verdict) {
       return "unobserved";
   }
   return "unknown";
+}
+
+std::string watched_of(const MappingLife& life) {
+  return fmt::format("{} address spaces, {} pages, {} entries to user mode", grouped(life.spaces),
+                     grouped(life.pages_populated), grouped(life.entries));
 }
 
 }  // namespace sealvisor::report

@@ -70,6 +70,9 @@ struct MappingLife {
   std::string text;                     ///< One sentence.
 };
 
+/// "12 address spaces, 48 pages, 3,456 entries to user mode": on how much what is said of it rests.
+[[nodiscard]] std::string watched_of(const MappingLife& life);
+
 struct Lifetime {
   std::vector<MappingLife> mappings;
   std::vector<LifeChange> changes;

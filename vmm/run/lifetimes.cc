@@ -21,6 +21,15 @@ bool is_kernels(Cause cause) {
          cause != Cause::Unknown;
 }
 
+/// Space of a write of which it was never seen whose it is; ids begin with 1.
+constexpr std::uint64_t kNoSpace = 0;
+
+/// Whether something is in a page's own place after it, if nothing was before.
+bool fills_in(Effect effect) {
+  return effect == Effect::FilledIn || effect == Effect::OtherFrame ||
+         effect == Effect::Permission;
+}
+
 std::string text_of(const event::Event& event) {
   return fmt::format("entry at {:#x}, level {}: {:#x} -> {:#x}", event.gpa, event.level,
                      event.old_value, event.new_value);
@@ -105,7 +114,7 @@ void Lifetimes::on_write(const arch::AnyFormat& format, const event::Event& even
     } else {
       auto [place, fresh] = unplaced_.try_emplace(event.gpa);
       if (fresh) {
-        unplaced_slots_[arch::frame_of(Gpa{event.gpa}).number].push_back(event.gpa);
+        unplaced_slots_[arch::frame_of(Gpa{event.gpa}).number].insert(event.gpa);
       }
       place->second.push_back(std::move(open));
     }
@@ -125,11 +134,17 @@ void Lifetimes::on_table_removed(Frame frame) {
   for (const std::uint64_t slot : slots->second) {
     const auto opens = unplaced_.find(slot);
     if (opens == unplaced_.end()) continue;
-    for (const Open& open : opens->second) close(0, open, Outcome::AtEnd);
+    for (Open& open : opens->second) close_unplaced(open);
     open_count_ -= opens->second.size();
     unplaced_.erase(opens);
   }
   unplaced_slots_.erase(slots);
+}
+
+void Lifetimes::close_unplaced(Open& open) {
+  // No process was ever seen with it: it is how a page began in one that never ran.
+  open.first = true;
+  close(kNoSpace, open, Outcome::AtEnd);
 }
 
 void Lifetimes::place(const model::AddressSpace& space) {
@@ -198,14 +213,24 @@ void Lifetimes::on_content(const event::Event& write, const seal::Violation& vio
 
 void Lifetimes::close(std::uint64_t space, const Open& open, Outcome outcome) {
   seal::CauseFacts cause = open.cause;
-  const auto page = std::tuple(space, open.page.mapping, open.page.page);
-  if (open.effect == Effect::Removed) {
-    constexpr std::size_t kMostRemovers = 65'536;
-    if (removers_.size() < kMostRemovers) removers_.insert_or_assign(page, cause);
-  } else if (cause.cause == Cause::Fault && open.effect != Effect::FilledIn && !open.first) {
-    // The fault only does what the removal was for.
+  if (space != kNoSpace) {
+    const auto page = std::tuple(space, open.page.mapping, open.page.page);
     const auto remover = removers_.find(page);
-    if (remover != removers_.end()) cause = remover->second;
+    if (open.effect == Effect::Removed) {
+      constexpr std::size_t kMostRemovers = 65'536;
+      if (remover != removers_.end()) {
+        remover->second = cause;
+      } else if (removers_.size() < kMostRemovers) {
+        removers_.emplace(page, cause);
+      }
+    } else if (remover != removers_.end()) {
+      // The fault only does what the removal was for. Once: what becomes of the page from then on
+      // is somebody else's doing.
+      if (cause.cause == Cause::Fault && open.effect != Effect::FilledIn && !open.first) {
+        cause = remover->second;
+      }
+      if (fills_in(open.effect)) removers_.erase(remover);
+    }
   }
   const Key key{identities_.all()[open.page.mapping].name,
                 open.effect,
@@ -225,7 +250,7 @@ void Lifetimes::close(std::uint64_t space, const Open& open, Outcome outcome) {
   Group& group = found->second;
   ++group.writes;
   ++group.scenarios[open.scenario];
-  group.spaces.insert(space);
+  if (space != kNoSpace) group.spaces.insert(space);
   report::MappingLife& life = life_of(open.page.mapping);
   switch (outcome) {
     case Outcome::Seen:
@@ -288,7 +313,8 @@ bool Lifetimes::in_life(Effect effect, Cause cause, bool first, const Group& gro
     case Effect::Permission:
     case Effect::Place:
       // What a child has of its parent, and what a page shows the first time, is no change of it.
-      return cause != Cause::Fork && !(first && cause == Cause::Fault);
+      // What a fork does to a page of the parent's is one.
+      return !(first && (cause == Cause::Fork || cause == Cause::Fault));
     case Effect::Content:
       return true;
   }
@@ -307,9 +333,7 @@ void Lifetimes::judge(report::Lifetime& result) const {
         life.changed_by.push_back(std::move(by));
       }
     }
-    const std::string watched =
-        fmt::format("in {} address spaces, {} pages, {} entries to user mode", life.spaces,
-                    life.pages_populated, life.entries);
+    const std::string watched = report::watched_of(life);
     if (life.spaces == 0) {
       life.verdict = report::LifeVerdict::Unobserved;
       life.text = "no page of it was ever populated";
@@ -319,10 +343,11 @@ void Lifetimes::judge(report::Lifetime& result) const {
                                : std::string("the watch was incomplete");
     } else if (!life.changed_by.empty()) {
       life.verdict = report::LifeVerdict::Changed;
-      life.text = fmt::format("changed by {}; {}", fmt::join(life.changed_by, ", "), watched);
+      life.text = fmt::format("changed by {}; watched in {}", fmt::join(life.changed_by, ", "),
+                              watched);
     } else {
       life.verdict = report::LifeVerdict::NeverChanged;
-      life.text = "never changed by the kernel " + watched;
+      life.text = "never changed by the kernel itself in " + watched;
     }
   }
 }
@@ -331,8 +356,12 @@ report::Lifetime Lifetimes::finish() {
   for (const auto& [space, opens] : std::exchange(open_, {})) {
     for (const Open& open : opens) close(space, open, Outcome::AtEnd);
   }
-  for (const auto& [slot, opens] : std::exchange(unplaced_, {})) {
-    for (const Open& open : opens) close(0, open, Outcome::AtEnd);
+  for (auto& [slot, opens] : std::exchange(unplaced_, {})) {
+    for (Open& open : opens) close_unplaced(open);
+  }
+  // One that no process ever showed is said to be unobserved, rather than not mentioned.
+  for (std::size_t mapping = 0; mapping < identities_.all().size(); ++mapping) {
+    (void)life_of(mapping);
   }
   report::Lifetime result;
   for (const auto& [key, group] : groups_) {

@@ -68,7 +68,7 @@ class Lifetimes {
     std::size_t path = 0;
     std::string example;
     std::string scenario;
-    bool first = false;  ///< No page was there before, in this address space.
+    bool first = false;  ///< The address space never ran with another page there.
     seal::CauseFacts cause;
   };
   /// What tells two groups of changes apart: mapping, effect, cause, by, path, Open::first.
@@ -91,6 +91,7 @@ class Lifetimes {
   [[nodiscard]] bool room();
   void place(const model::AddressSpace& space);
   void close(std::uint64_t space, const Open& open, Outcome outcome);
+  void close_unplaced(Open& open);
   [[nodiscard]] const seal::CauseFacts& facts(std::size_t path);
   [[nodiscard]] report::MappingLife& life_of(std::size_t mapping);
   [[nodiscard]] static bool in_life(report::Effect effect, seal::Cause cause, bool first,
@@ -106,7 +107,7 @@ class Lifetimes {
   std::string scenario_ = "boot";
   std::map<std::uint64_t, std::vector<Open>> open_;                     // by space
   std::unordered_map<std::uint64_t, std::vector<Open>> unplaced_;       // by slot
-  std::map<std::uint64_t, std::vector<std::uint64_t>> unplaced_slots_;  // by table frame
+  std::map<std::uint64_t, std::set<std::uint64_t>> unplaced_slots_;     // by table frame
   std::size_t open_count_ = 0;                                          ///< In both.
   std::unordered_map<std::size_t, seal::CauseFacts> facts_;
   std::map<Key, Group> groups_;

@@ -241,6 +241,54 @@ TEST_F(LifetimesTest, ATimeNamespaceIsWhyAnotherPageIsFaultedIn) {
   EXPECT_EQ(vdso->changed_by, std::vector<std::string>{"time namespace (vdso_join_timens)"});
 }
 
+// A removal explains what comes in its place, and nothing behind that.
+TEST_F(LifetimesTest, AnOldRemovalIsNoExcuse) {
+  live();
+  unmap_by(kMunmap);
+  enter();
+  map_by(kFault, FakeGuest::kVdso);
+  enter();
+  map_by(kFault, FakeGuest::kOther);
+  enter();
+  const auto lifetime = lifetimes_.finish();
+  EXPECT_EQ(find(lifetime, Effect::OtherFrame, "system call"), nullptr);
+  const report::LifeChange* other = find(lifetime, Effect::OtherFrame, "fault");
+  ASSERT_NE(other, nullptr);
+  EXPECT_TRUE(other->by_kernel);
+  EXPECT_EQ(life(lifetime, "[vdso]")->verdict, LifeVerdict::Changed);
+}
+
+// Only what a child begins with is no change: a fork that touched the parent's page would be one.
+TEST_F(LifetimesTest, AForkMayNotChangeTheParentsPages) {
+  live();
+  map_by({"copy_page_range", "copy_process", "entry_SYSCALL_64"}, FakeGuest::kVdso,
+         {.write = true, .exec = true});
+  enter();
+  const auto lifetime = lifetimes_.finish();
+  const report::LifeChange* change = find(lifetime, Effect::Permission, "fork");
+  ASSERT_NE(change, nullptr);
+  EXPECT_TRUE(change->by_kernel);
+  EXPECT_EQ(life(lifetime, "[vdso]")->verdict, LifeVerdict::Changed);
+}
+
+TEST_F(LifetimesTest, AMappingThatNoProcessShowedIsUnobserved) {
+  const auto lifetime = lifetimes_.finish();
+  const report::MappingLife* vdso = life(lifetime, "[vdso]");
+  ASSERT_NE(vdso, nullptr) << "it is not passed over";
+  EXPECT_EQ(vdso->verdict, LifeVerdict::Unobserved);
+  EXPECT_NE(vdso->text.find("never populated"), std::string::npos) << vdso->text;
+}
+
+TEST_F(LifetimesTest, SaysOnHowMuchAConclusionRests) {
+  live();
+  const model::AddressSpace& space = *guest_.spaces.find(root_);
+  lifetimes_.on_end(space.id, space.placements);
+  const auto lifetime = lifetimes_.finish();
+  EXPECT_EQ(life(lifetime, "[vdso]")->text,
+            "never changed by the kernel itself in 1 address spaces, 1 pages, 1 entries to user "
+            "mode");
+}
+
 TEST_F(LifetimesTest, OtherPermissionsAreAChange) {
   live();
   map_by(kSurprise, FakeGuest::kVdso, {.write = true, .exec = true});
