@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -33,6 +34,8 @@ constexpr const char* kOwnCalls = "control/own-calls";
 constexpr const char* kTamper = "control/tamper-entry";
 constexpr const char* kLying = "lying";
 constexpr const char* kRestless = "restless";
+/// What that kernel does by itself (guest/kernel/patches/restless).
+constexpr std::string_view kRestlessDoes = "restless_drop_vdso";
 
 std::string id_of(const Run& run, std::string_view what, std::string_view invariant) {
   return fmt::format("{}/{}/{}/{}", arch::name_of(run.arch), run.recipe, what, invariant);
@@ -65,6 +68,14 @@ std::string path_text(const LifeChange& change) {
   return fmt::format("{}{}", change.path_complete ? "" : "... > ", fmt::join(names, " > "));
 }
 
+/// Whether it is what the kernel `restless` is there for: there, and nowhere else.
+bool is_restlessness(const LifeChange& change) {
+  return change.by_kernel && change.mapping.starts_with("[vdso]") &&
+         std::any_of(change.path.begin(), change.path.end(), [](const std::string& function) {
+           return function.starts_with(kRestlessDoes);
+         });
+}
+
 void judge_changes(Run& run) {
   for (const LifeChange& change : run.lifetime->changes) {
     if (!change.in_life) continue;
@@ -77,9 +88,46 @@ void judge_changes(Run& run) {
     } else if (change.by_kernel && run.expectations && !run.control &&
                known_life_change(change) == nullptr) {
       add(run, what, "lifetime", "the kernel itself changed a mapping: " + text);
+    } else if (change.by_kernel && run.recipe == kRestless && !is_restlessness(change) &&
+               known_life_change(change) == nullptr) {
+      add(run, what, "lifetime", "this kernel drops [vdso] with each signal, no more: " + text);
     } else if (change.cause == "system call" && run.expectations && run.sealed && !run.control) {
       add(run, what, "lifetime", "a sealed mapping was changed by a call: " + text);
     }
+  }
+}
+
+/// Why "never changed" can't be said of this run, whatever the list has; empty: it can.
+std::string distrust_of(const Run& run) {
+  if (!run.ending.good) return "the guest failed: " + run.ending.text;
+  if (run.counts.mismatches != 0) {
+    return fmt::format("{} mismatches between guest memory and the event stream",
+                       run.counts.mismatches);
+  }
+  // What was asked for and did not run, or where the watch had to leave something out.
+  for (const Finding& finding : run.findings) {
+    if (finding.invariant == "monitor" && !finding.known) return finding.text;
+  }
+  return "";
+}
+
+/// Something that was not looked at did not hold. A change that was seen is one all the same.
+void judge_trust(Run& run) {
+  for (const Life& life : run.lives) {
+    if (life.complete || !run.ending.good) continue;
+    add(run, life.name, "monitor", life.name + " did not come to its end");
+  }
+  if (run.ending.good && run.lifetime->writes == 0) {
+    add(run, "writes", "monitor",
+        "no write to a system mapping was seen, not even one that fills it in");
+  }
+  const std::string distrust = distrust_of(run);
+  if (distrust.empty()) return;
+  for (MappingLife& life : run.lifetime->mappings) {
+    if (life.verdict != LifeVerdict::NeverChanged) continue;
+    life.verdict = LifeVerdict::NotKnown;
+    life.text = fmt::format("no change by the kernel itself was seen in {}, but: {}",
+                            watched_of(life), distrust);
   }
 }
 
@@ -109,9 +157,7 @@ void judge_controls(Run& run) {
     missing(kOwnCalls, "no change is in the list as one by a call of the process");
   }
   if (run.recipe == kRestless &&
-      std::none_of(lifetime.changes.begin(), lifetime.changes.end(), [](const LifeChange& change) {
-        return change.by_kernel && change.mapping == "[vdso]";
-      })) {
+      std::none_of(lifetime.changes.begin(), lifetime.changes.end(), is_restlessness)) {
     add(run, run.recipe, "control",
         "this kernel changes [vdso] by itself, and that is not in the list");
   }
@@ -136,40 +182,68 @@ std::string summary_of(const Run& run) {
                      run.lane);
 }
 
-/// One sentence for each mapping, over all runs of kernels that are no control.
-std::vector<std::string> sentences_of(const Report& report) {
-  std::vector<std::string> names;
+/// What all runs of kernels that are no control say of one mapping.
+struct Told {
+  MappingLife sum;  ///< `mapping`, `changed_by`, and what watched_of() needs.
+  bool known = true;
+};
+
+std::vector<Told> told_by(const Report& report) {
+  std::vector<Told> told;
   for (const Run& run : report.runs) {
     if (run.control || !run.lifetime) continue;
     for (const MappingLife& life : run.lifetime->mappings) {
-      if (std::find(names.begin(), names.end(), life.mapping) == names.end()) {
-        names.push_back(life.mapping);
+      auto one = std::find_if(told.begin(), told.end(), [&](const Told& other) {
+        return other.sum.mapping == life.mapping;
+      });
+      if (one == told.end()) {
+        one = told.insert(told.end(), Told{});
+        one->sum.mapping = life.mapping;
+      }
+      one->sum.spaces += life.spaces;
+      one->sum.pages_populated += life.pages_populated;
+      one->sum.entries += life.entries;
+      one->known = one->known && life.verdict != LifeVerdict::NotKnown;
+      for (const std::string& by : life.changed_by) {
+        std::vector<std::string>& all = one->sum.changed_by;
+        if (std::find(all.begin(), all.end(), by) == all.end()) all.push_back(by);
       }
     }
   }
+  return told;
+}
+
+/// One sentence for each mapping, with what it rests on.
+std::vector<std::string> sentences_of(const Report& report) {
   std::vector<std::string> sentences;
-  for (const std::string& name : names) {
-    std::uint64_t spaces = 0;
-    std::vector<std::string> by;
-    bool known = true;
-    for (const Run& run : report.runs) {
-      if (run.control || !run.lifetime) continue;
-      for (const MappingLife& life : run.lifetime->mappings) {
-        if (life.mapping != name) continue;
-        spaces += life.spaces;
-        known = known && life.verdict != LifeVerdict::NotKnown;
-        for (const std::string& one : life.changed_by) {
-          if (std::find(by.begin(), by.end(), one) == by.end()) by.push_back(one);
-        }
-      }
+  for (const Told& one : told_by(report)) {
+    const std::string& name = one.sum.mapping;
+    if (one.sum.spaces == 0) {
+      sentences.push_back(name + " unobserved");
+    } else if (!one.sum.changed_by.empty()) {
+      sentences.push_back(fmt::format("{} changed by {}{} (watched in {})", name,
+                                      fmt::join(one.sum.changed_by, ", "),
+                                      one.known ? "" : ", and not all is known",
+                                      watched_of(one.sum)));
+    } else {
+      sentences.push_back(fmt::format("{} {} in {}", name,
+                                      one.known ? "never changed" : "not known, though watched",
+                                      watched_of(one.sum)));
     }
-    sentences.push_back(spaces == 0 ? name + " unobserved"
-                        : !known    ? name + " not known"
-                        : by.empty()
-                            ? fmt::format("{} never changed in {} processes", name, grouped(spaces))
-                            : fmt::format("{} changed by {}", name, fmt::join(by, ", ")));
   }
   return sentences;
+}
+
+/// Scenarios that ran to their end in some guest that is no control.
+std::size_t scenarios_of(const Report& report) {
+  std::set<std::string> names;
+  for (const Run& run : report.runs) {
+    if (run.control || !run.lifetime) continue;
+    for (const Life& life : run.lives) {
+      if (life.complete && life.status == 0) names.insert(life.name);
+    }
+  }
+  return names.size();
 }
 
 std::string conclusion_of(const Report& report) {
@@ -191,7 +265,8 @@ std::string conclusion_of(const Report& report) {
                                                fmt::join(bad, "; "));
   return text +
          (sentences.empty() ? "nothing was watched"
-                            : fmt::format("{}", fmt::join(sentences, "; "))) +
+                            : fmt::format("{}; during {} scenarios", fmt::join(sentences, "; "),
+                                          scenarios_of(report))) +
          ".";
 }
 
@@ -263,6 +338,17 @@ std::string changes_text(const Run& run, const TextOptions& options) {
   return text;
 }
 
+/// Why nothing can be concluded of a mapping: a verdict alone does not say.
+std::string reasons_text(const Run& run, const TextOptions& options) {
+  std::string text;
+  for (const MappingLife& life : run.lifetime->mappings) {
+    if (life.verdict != LifeVerdict::NotKnown && life.verdict != LifeVerdict::Unobserved) continue;
+    text += paragraph("  ", printable(fmt::format("{}: {}", life.mapping, life.text)),
+                      options.width);
+  }
+  return text;
+}
+
 std::string paths_text(const Run& run, const TextOptions& options) {
   const Lifetime& lifetime = *run.lifetime;
   return paragraph(
@@ -291,6 +377,7 @@ Report conclude_lifetime(std::vector<Run> runs, std::vector<NotRun> not_run) {
   bool watched = false;
   for (Run& run : report.runs) {
     if (run.lifetime) {
+      judge_trust(run);
       judge_changes(run);
       if (run.ending.good) judge_controls(run);
       watched = watched || run.lifetime->writes != 0;
@@ -319,7 +406,8 @@ std::string render_lifetime_text(const Report& report, const TextOptions& option
   for (const Run& run : report.runs) {
     text += head_text(run, options);
     if (run.lifetime) {
-      text += mappings_table(run, options) + changes_text(run, options) + paths_text(run, options);
+      text += mappings_table(run, options) + reasons_text(run, options) +
+              changes_text(run, options) + paths_text(run, options);
     }
     text += counts_text(run, options) +
             paragraph("  outcome   ", printable(run.summary), options.width) + "\n";

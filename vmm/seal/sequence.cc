@@ -98,6 +98,18 @@ void judge_first_failed(const report::Sequence& sequence, const SequenceExpectat
       fmt::format("expected {} ({}); {}", describe(expectation), expectation.source, got));
 }
 
+/// Of a kernel of which nothing is known: a call that failed, and not as the one that a seal forbids
+/// would, says nothing of seals. It must not pass for what one breaks.
+void judge_failure(const report::Sequence& sequence, SequenceJudgement& judgement) {
+  if (!sequence.first_failed) return;
+  const report::SequenceCall& call = sequence.calls[*sequence.first_failed];
+  const auto sealed = expect_sequence(sequence.name, true);
+  if (sealed && name_of_call(call) == sealed->first_failed && call.result == -sealed->error) return;
+  judgement.findings.emplace_back(
+      "expectation", fmt::format("{} was the first to fail, with {}, which is not what a seal does",
+                                 name_of_call(call), call.answer));
+}
+
 }  // namespace
 
 std::optional<SequenceExpectation> expect_sequence(std::string_view name, bool sealed) {
@@ -140,6 +152,7 @@ SequenceJudgement judge_sequence(const report::Sequence& sequence,
                       report::name_of(expected), expectation->source));
     }
   }
+  if (expectation == nullptr && sequence.complete) judge_failure(sequence, judgement);
   if (!judgement.findings.empty()) {
     judgement.verdict = SequenceVerdict::Unexpected;
   } else if (!sequence.complete || !seen) {

@@ -33,7 +33,8 @@ struct SequenceJudgement {
 
 /// Judges what was claimed and observed in `sequence`, of which `expectation` (nullptr: nothing)
 /// was known. Mappings that were never populated say nothing. Whatever was expected, a call that
-/// was refused and changed something all the same is a finding.
+/// was refused and changed something all the same is a finding, and so is one that failed in a way
+/// that no seal explains.
 [[nodiscard]] SequenceJudgement judge_sequence(const report::Sequence& sequence,
                                                const SequenceExpectation* expectation);
 

@@ -81,8 +81,10 @@ Run good_run(bool sealed = true) {
 TEST(LifetimeReport, SaysForEachMappingWhetherTheKernelChangesIt) {
   const Report report = conclude_lifetime({good_run(true), good_run(false)}, {});
   EXPECT_EQ(report.exit_code, ExitCode::AsExpected) << report.conclusion;
-  EXPECT_THAT(report.conclusion, StartsWith("AS EXPECTED: by the kernel itself, [vdso] never "
-                                            "changed in 2,468 processes"));
+  EXPECT_THAT(report.conclusion,
+              StartsWith("AS EXPECTED: by the kernel itself, [vdso] never changed in 2,468 address "
+                         "spaces, 4,936 pages, 198 entries to user mode"));
+  EXPECT_THAT(report.conclusion, HasSubstr("during 4 scenarios"));
   EXPECT_THAT(report.conclusion, HasSubstr("[vvar] changed by time namespace (vdso_join_timens)"));
   const std::string text = render_lifetime_text(report);
   EXPECT_THAT(text, HasSubstr("entry_SYSCALL_64 > a_function > set_pte"));
@@ -152,11 +154,69 @@ TEST(LifetimeReport, AControlKernelMustHaveWhatItIsFor) {
   control.recipe = "restless";
   control.control = true;
   EXPECT_EQ(findings_of(control).size(), 1U);
-  control.lifetime->changes.push_back(
-      change("[vdso]", Effect::Removed, "kernel", "life/signals", true));
+  LifeChange drop = change("[vdso]", Effect::Removed, "kernel", "life/signals", true);
+  drop.path = {"set_pte", "restless_drop_vdso", "get_signal", "asm_sysvec_apic_timer_interrupt"};
+  control.lifetime->changes.push_back(drop);
   EXPECT_TRUE(findings_of(control).empty());
   EXPECT_THAT(conclude_lifetime({control}, {}).conclusion, Not(HasSubstr("[vdso] changed")))
       << "nothing is said of real kernels";
+}
+
+TEST(LifetimeReport, AControlKernelChangesNothingElse) {
+  report::Run control = good_run();
+  control.recipe = "restless";
+  control.control = true;
+  LifeChange drop = change("[vdso]", Effect::Removed, "kernel", "life/signals", true);
+  drop.path = {"set_pte", "restless_drop_vdso", "get_signal", "asm_sysvec_apic_timer_interrupt"};
+  control.lifetime->changes.push_back(drop);
+  report::Run other = control;
+  other.lifetime->changes.push_back(
+      change("[vvar]", Effect::Removed, "kernel", "life/signals", true));
+  EXPECT_THAT(findings_of(other), testing::ElementsAre("x86_64/restless/[vvar]/removed/lifetime"));
+  other = control;
+  other.lifetime->changes.push_back(
+      change("[vdso]", Effect::Removed, "kernel", "life/fork", true));
+  EXPECT_EQ(findings_of(other).size(), 1U) << "by another way through the kernel";
+}
+
+LifeVerdict verdict_of_vdso(const Report& report) {
+  return report.runs.at(0).lifetime->mappings.at(0).verdict;
+}
+
+// "never changed" is for what was watched to its end, and for nothing else.
+TEST(LifetimeReport, WhatDidNotRunNeverHeld) {
+  EXPECT_EQ(verdict_of_vdso(conclude_lifetime({good_run()}, {})), LifeVerdict::NeverChanged);
+  report::Run skipped = good_run();
+  skipped.findings = {{"x86_64/lts-sealed/life/uprobes/monitor", "monitor",
+                       "the agent could not run life/uprobes: not implemented", false, ""}};
+  Report report = conclude_lifetime({skipped}, {});
+  EXPECT_EQ(verdict_of_vdso(report), LifeVerdict::NotKnown);
+  EXPECT_THAT(report.conclusion, Not(HasSubstr("never changed")));
+  EXPECT_THAT(render_lifetime_text(report), HasSubstr("could not run life/uprobes"));
+
+  report::Run cut = good_run();
+  cut.lives[0].complete = false;
+  report = conclude_lifetime({cut}, {});
+  EXPECT_EQ(verdict_of_vdso(report), LifeVerdict::NotKnown);
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+
+  report::Run untrusted = good_run();
+  untrusted.counts.mismatches = 1;
+  EXPECT_EQ(verdict_of_vdso(conclude_lifetime({untrusted}, {})), LifeVerdict::NotKnown);
+
+  report::Run crashed = good_run();
+  crashed.ending = {false, "kernel panic", ""};
+  report = conclude_lifetime({crashed}, {});
+  EXPECT_EQ(verdict_of_vdso(report), LifeVerdict::NotKnown);
+  EXPECT_EQ(report.runs[0].lifetime->mappings[1].verdict, LifeVerdict::Changed)
+      << "what was seen was seen";
+
+  // One run that watched is no evidence for another that did not.
+  report::Run idle = good_run(false);
+  idle.lifetime->writes = 0;
+  report = conclude_lifetime({good_run(), idle}, {});
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+  EXPECT_EQ(report.runs[1].lifetime->mappings[0].verdict, LifeVerdict::NotKnown);
 }
 
 TEST(LifetimeReport, NothingWatchedIsNoEvidence) {

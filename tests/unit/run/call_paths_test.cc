@@ -109,8 +109,8 @@ TEST(CallPaths, EndsWithTheCopy) {
   EXPECT_LE(path.functions.size(), CallPaths::kMostFunctions);
 }
 
-// The entry's way out is a jump into another function, as asm_exc_page_fault's is: by its code alone
-// it would return to the word on top, which is a register of user mode's.
+// The entry's way out is a jump into another function, as asm_exc_page_fault's is: by its code
+// alone it would return to the word on top, which is a register of user mode's.
 TEST(CallPaths, WhatUserModeHadInItsRegistersIsNoCaller) {
   Kernel kernel;
   KernelCode code = kernel.code();
