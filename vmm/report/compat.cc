@@ -39,6 +39,50 @@ std::string names_of_software(const std::vector<Run>& runs, SequenceVerdict verd
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+/// Sequences that broke, and were not seen to work on any kernel of the same architecture: that it
+/// is the seal they break at is not shown then.
+std::size_t without_control(const Report& report) {
+  std::set<std::pair<arch::Arch, std::string>> work;
+  for (const Run& run : report.runs) {
+    for (const Sequence& one : run.sequences) {
+      if (one.verdict == SequenceVerdict::Works) work.emplace(run.arch, one.name);
+    }
+  }
+  std::size_t count = 0;
+  for (const Run& run : report.runs) {
+    for (const Sequence& one : run.sequences) {
+      const bool broken = one.verdict == SequenceVerdict::Breaks;
+      if (broken && !work.contains({run.arch, one.name})) ++count;
+    }
+  }
+  return count;
+}
+
+void add(Run& run, std::string_view what, const char* invariant, std::string text) {
+  run.findings.push_back(
+      {fmt::format("{}/{}/{}/{}", arch::name_of(run.arch), run.recipe, what, invariant), invariant,
+       std::move(text), false, ""});
+}
+
+/// Adds what is wrong with a guest that came to its end, beside what was found while it ran.
+void judge_run(Run& run) {
+  for (const Sequence& one : run.sequences) {
+    if (one.verdict != SequenceVerdict::Unobserved) continue;
+    const std::string id =
+        fmt::format("{}/{}/{}/", arch::name_of(run.arch), run.recipe, one.name);
+    const bool said = std::any_of(run.findings.begin(), run.findings.end(),
+                                  [&](const Finding& it) { return it.id.starts_with(id); });
+    if (!said) add(run, one.name, "monitor", one.name + " was not observed: nothing is said of it");
+  }
+  if (!run.real || !run.lifetime || !run.expectations || !run.sealed) return;
+  for (const LifeChange& change : run.lifetime->changes) {
+    if (!change.in_life || change.cause != "system call") continue;
+    add(run, fmt::format("real/{}/{}", run.real->name, change.mapping), "expectation",
+        fmt::format("{} changed a sealed mapping: {} {}", change.by, change.mapping,
+                    name_of(change.effect)));
+  }
+}
+
 std::string summary_of(const Run& run) {
   std::vector<std::string> parts;
   if (!run.ending.good) {
@@ -92,6 +136,11 @@ std::string conclusion_of(const Report& report) {
   if (breaks != 0) {
     text += fmt::format("{} sequences of {} break at a call that a seal forbids", breaks,
                         names_of_software(report.runs, SequenceVerdict::Breaks));
+    const std::size_t alone = without_control(report);
+    if (alone != 0) {
+      text += fmt::format(", {} of them without a control: on no unsealed kernel were they run",
+                          alone);
+    }
   }
   if (works != 0) {
     text += fmt::format("{}{} of {} work", breaks != 0 ? "; " : "", works,
@@ -241,6 +290,7 @@ Report conclude_compat(std::vector<Run> runs, std::vector<NotRun> not_run) {
   report.threat_model = kCompatThreatModel;
   bool seen = false;
   for (Run& run : report.runs) {
+    if (run.ending.good) judge_run(run);
     if (run.counts.mismatches != 0) report.exit_code = worse(report.exit_code, ExitCode::Failed);
     if (!run.ending.good) report.exit_code = worse(report.exit_code, ExitCode::GuestFailed);
     for (const Finding& finding : run.findings) {

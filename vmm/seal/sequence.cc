@@ -110,6 +110,25 @@ void judge_failure(const report::Sequence& sequence, SequenceJudgement& judgemen
                                  name_of_call(call), call.answer));
 }
 
+/// Whether each mapping that the sequence is about, and each other one that the process showed, was
+/// watched: of one that was not it can't be said that it held, nor that it went. [vvar_vclock] is
+/// not in every kernel.
+bool all_seen(const report::Sequence& sequence) {
+  const auto is_seen = [](const report::MappingOutcome& outcome) {
+    return outcome.observation.change != Change::Unobserved;
+  };
+  const auto& outcomes = sequence.outcomes;
+  if (outcomes.empty() || !std::all_of(outcomes.begin(), outcomes.end(), is_seen)) return false;
+  const auto changes = expect_sequence(sequence.name, false);
+  if (!changes) return true;
+  return std::all_of(changes->changes.begin(), changes->changes.end(), [&](const auto& change) {
+    const std::string_view mapping = change.first;
+    return mapping == "[vvar_vclock]" ||
+           std::any_of(outcomes.begin(), outcomes.end(),
+                       [&](const auto& outcome) { return outcome.mapping == mapping; });
+  });
+}
+
 }  // namespace
 
 std::optional<SequenceExpectation> expect_sequence(std::string_view name, bool sealed) {
@@ -137,9 +156,7 @@ SequenceJudgement judge_sequence(const report::Sequence& sequence,
                                  const SequenceExpectation* expectation) {
   SequenceJudgement judgement;
   judge_claims(sequence, judgement);
-  const bool seen = std::any_of(
-      sequence.outcomes.begin(), sequence.outcomes.end(),
-      [](const auto& outcome) { return outcome.observation.change != Change::Unobserved; });
+  const bool seen = all_seen(sequence);
   if (expectation != nullptr && sequence.complete) {
     judge_first_failed(sequence, *expectation, judgement);
     for (const report::MappingOutcome& outcome : sequence.outcomes) {

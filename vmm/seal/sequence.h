@@ -32,9 +32,9 @@ struct SequenceJudgement {
 };
 
 /// Judges what was claimed and observed in `sequence`, of which `expectation` (nullptr: nothing)
-/// was known. Mappings that were never populated say nothing. Whatever was expected, a call that
-/// was refused and changed something all the same is a finding, and so is one that failed in a way
-/// that no seal explains.
+/// was known. Unobserved if a mapping that it is about was never populated. Whatever was expected,
+/// a call that was refused and changed something all the same is a finding, and so is one that
+/// failed in a way that no seal explains.
 [[nodiscard]] SequenceJudgement judge_sequence(const report::Sequence& sequence,
                                                const SequenceExpectation* expectation);
 

@@ -116,6 +116,45 @@ TEST(CompatReport, FailsForWhatIsNotAsExpected) {
             ExitCode::Failed);
 }
 
+TEST(CompatReport, SaysThatAControlIsMissing) {
+  EXPECT_THAT(both().conclusion, Not(HasSubstr("without a control")));
+  const Report alone = conclude_compat({run("lts-sealed", SequenceVerdict::Breaks)}, {});
+  EXPECT_EQ(alone.exit_code, ExitCode::AsExpected);
+  EXPECT_THAT(alone.conclusion, HasSubstr("1 of them without a control"));
+  report::Run other = run("lts-unsealed", SequenceVerdict::Works);
+  other.arch = arch::Arch::Arm64;
+  EXPECT_THAT(conclude_compat({run("lts-sealed", SequenceVerdict::Breaks), other}, {}).conclusion,
+              HasSubstr("1 of them without a control"))
+      << "of another architecture is none";
+}
+
+TEST(CompatReport, WhatWasNotObservedFails) {
+  report::Run half = run("lts-unsealed", SequenceVerdict::Works);
+  half.sequences.push_back(sequence(SequenceVerdict::Unobserved));
+  half.sequences.back().name = "compat/rr-move";
+  const Report report = conclude_compat({half}, {});
+  EXPECT_EQ(report.exit_code, ExitCode::Failed);
+  ASSERT_EQ(report.findings.size(), 1U);
+  EXPECT_EQ(report.findings[0].id, "x86_64/lts-unsealed/compat/rr-move/monitor");
+}
+
+TEST(CompatReport, ARealProgramMayNotGetThroughASeal) {
+  report::Run real = run("lts-sealed", SequenceVerdict::Breaks);
+  real.real.emplace();
+  real.real->name = "uml";
+  real.lifetime.emplace();
+  LifeChange change;
+  change.mapping = "[vdso]";
+  change.effect = Effect::Removed;
+  change.cause = "system call";
+  change.by = "munmap";
+  change.in_life = true;
+  real.lifetime->changes = {change};
+  EXPECT_EQ(conclude_compat({real}, {}).exit_code, ExitCode::Failed);
+  real.sealed = false;
+  EXPECT_EQ(conclude_compat({real}, {}).exit_code, ExitCode::AsExpected);
+}
+
 TEST(CompatReport, WhatAGuestSaysIsPrintable) {
   report::Run hostile = run("lts-sealed", SequenceVerdict::Breaks);
   hostile.sequences[0].calls[0].what = "\x1b[31m";

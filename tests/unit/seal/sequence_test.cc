@@ -119,10 +119,14 @@ TEST(JudgeSequence, NothingIsSaidOfWhatWasNotSeen) {
   EXPECT_EQ(judge(blind, true).verdict, SequenceVerdict::Unobserved);
   report::Sequence half = refused();
   half.outcomes[0] = outcome("[vvar]", Change::Unobserved);
-  EXPECT_EQ(judge(half, true).verdict, SequenceVerdict::Breaks);
+  EXPECT_EQ(judge(half, true).verdict, SequenceVerdict::Unobserved) << "nobody saw that it held";
   half = done();
   half.outcomes[0] = outcome("[vvar]", Change::Unobserved);
-  EXPECT_EQ(judge(half, false).verdict, SequenceVerdict::Works);
+  EXPECT_EQ(judge(half, false).verdict, SequenceVerdict::Unobserved) << "nor that it went";
+  report::Sequence without = refused();
+  without.outcomes = {outcome("[vdso]", Change::Unchanged)};
+  EXPECT_EQ(judge(without, true).verdict, SequenceVerdict::Unobserved)
+      << "the process never showed what the sequence is about";
 }
 
 TEST(JudgeSequence, OfAnUnknownKernelOnlyContradictions) {
@@ -131,6 +135,19 @@ TEST(JudgeSequence, OfAnUnknownKernelOnlyContradictions) {
   report::Sequence lie = refused();
   lie.calls[0].outcomes = {outcome("[vvar]", Change::Gone)};
   EXPECT_EQ(judge_sequence(lie, nullptr).verdict, SequenceVerdict::Unexpected);
+}
+
+TEST(JudgeSequence, AFailureThatNoSealExplainsIsNoneOfItsDoing) {
+  report::Sequence other = refused();
+  other.calls[0].result = -ENOMEM;
+  other.calls[0].answer = "ENOMEM";
+  SequenceJudgement judgement = judge_sequence(other, nullptr);
+  EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
+  EXPECT_EQ(judgement.findings.size(), 1U);
+  other = refused();
+  other.calls[0].what = "[vdso]";
+  judgement = judge_sequence(other, nullptr);
+  EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
 }
 
 TEST(DescribeExpectation, InWords) {
