@@ -38,13 +38,25 @@ void tell(std::string_view line) {
   if (size != 0) say("real: %s", text);
 }
 
-/// Runs `arguments` and calls `take` with each line of its output. Its exit code; 128 and the
-/// signal that killed it.
+struct Ran {
+  int error = 0;  ///< errno that kept it from being run at all: then nothing of it failed.
+  int code = 0;   ///< Its exit code; 128 and the signal that killed it.
+};
+
+/// Runs `arguments` and calls `take` with each line of its output.
 template <typename Take>
-int run_program(const char* const* arguments, Take take) {
+Ran run_program(const char* const* arguments, Take take) {
   int ends[2];
-  if (::pipe(ends) != 0) return errno;
+  int told[2];  // The errno of an exec that fails; one that does not closes it.
+  if (::pipe(ends) != 0) return {errno, 0};
+  if (::pipe2(told, O_CLOEXEC) != 0) {
+    const int error = errno;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return {error, 0};
+  }
   const pid_t child = ::fork();
+  const int fork_error = errno;
   if (child == 0) {
     ::alarm(kSeconds);
     ::dup2(ends[1], STDOUT_FILENO);
@@ -56,13 +68,24 @@ int run_program(const char* const* arguments, Take take) {
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): execve takes it so and writes nothing.
     ::execve(arguments[0], const_cast<char* const*>(arguments),
              const_cast<char* const*>(environment));  // NOLINT
-    ::_exit(errno);
+    const int error = errno;
+    (void)!::write(told[1], &error, sizeof error);
+    ::_exit(127);
   }
   ::close(ends[1]);
+  ::close(told[1]);
   if (child < 0) {
     ::close(ends[0]);
-    return errno;
+    ::close(told[0]);
+    return {fork_error, 0};
   }
+  int error = 0;
+  ssize_t size = 0;
+  do {
+    size = ::read(told[0], &error, sizeof error);
+  } while (size < 0 && errno == EINTR);
+  if (size != static_cast<ssize_t>(sizeof error)) error = 0;
+  ::close(told[0]);
   std::array<char, 1024> buffer{};
   std::size_t held = 0;
   for (;;) {
@@ -81,7 +104,7 @@ int run_program(const char* const* arguments, Take take) {
   }
   ::close(ends[0]);
   const Ending ending = wait_for(child);
-  return ending.signal != 0 ? 128 + ending.signal : ending.error;
+  return {error, ending.signal != 0 ? 128 + ending.signal : ending.error};
 }
 
 int run_uml(std::uint32_t& done) {
@@ -94,11 +117,12 @@ int run_uml(std::uint32_t& done) {
                                    "quiet",
                                    nullptr};
   bool runs = false;
-  const int code = run_program(arguments, [&](std::string_view line) {
+  const Ran ran = run_program(arguments, [&](std::string_view line) {
     if (line.find(kUmlRuns) != std::string_view::npos) runs = true;
     tell(line);
   });
-  say("real: linux.uml ended with %d", code);
+  if (ran.error != 0) return ran.error;
+  say("real: linux.uml ended with %d", ran.code);
   done = runs ? 1 : 0;
   return 0;
 }
@@ -139,36 +163,44 @@ bool is_alive(pid_t pid) {
   return size > 0 && std::string_view(target, static_cast<std::size_t>(size)) == "/real/target";
 }
 
+/// Ends a process that is not to be any more.
+int end_target(pid_t target, int error) {
+  ::kill(target, SIGKILL);
+  (void)wait_for(target);
+  return error;
+}
+
 int run_criu(std::uint32_t& done) {
   for (const char* const folder : {"/run", "/tmp/image"}) ::mkdir(folder, 0755);
   if (!mount_at("sysfs", "/sys")) return errno;
   const pid_t target = start_target();
   if (target < 0) return errno;
-  nap();
+  constexpr int kMostNaps = 30;
+  for (int naps = 0; naps < kMostNaps && !is_alive(target); ++naps) nap();
+  if (!is_alive(target)) return end_target(target, ECHILD);
+  nap();  // It has asked its vdso for the time by then.
   char pid[16];
   std::snprintf(pid, sizeof pid, "%d", static_cast<int>(target));
   const char* const dump[] = {
       "/usr/sbin/criu",          "dump", "-t", pid, "-D", "/tmp/image", "-o", "dump.log", "-v4",
       "--manage-cgroups=ignore", nullptr};
-  int code = run_program(dump, tell);
-  say("real: criu dump ended with %d", code);
+  Ran ran = run_program(dump, tell);
+  if (ran.error != 0) return end_target(target, ran.error);
+  say("real: criu dump ended with %d", ran.code);
   tell_errors("/tmp/image/dump.log");
-  if (code != 0) {
-    ::kill(target, SIGKILL);
-    (void)wait_for(target);
-    return 0;
-  }
+  if (ran.code != 0) return end_target(target, 0);
   (void)wait_for(target);  // CRIU has killed it.
   if (!is_alive(target)) done = 1;
   const char* const restore[] = {
       "/usr/sbin/criu",          "restore", "-d", "-D", "/tmp/image", "-o", "restore.log", "-v4",
       "--manage-cgroups=ignore", nullptr};
-  code = run_program(restore, tell);
-  say("real: criu restore ended with %d", code);
+  ran = run_program(restore, tell);
+  if (ran.error != 0) return ran.error;
+  say("real: criu restore ended with %d", ran.code);
   tell_errors("/tmp/image/restore.log");
   nap();
   // It has its old number again, and has used its vdso since.
-  if (code == 0 && is_alive(target)) done = 2;
+  if (ran.code == 0 && is_alive(target)) done = 2;
   ::kill(target, SIGKILL);
   return 0;
 }
