@@ -593,6 +593,22 @@ Status check_observe(const ObserveOptions& observe, const std::vector<std::strin
   return {};
 }
 
+/// Files that `verify` writes and these commands don't: better said than "not expected".
+Status check_files(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return {};
+  const std::string& command = arguments.front();
+  if (command != "compat" && command != "lifetime") return {};
+  for (const std::string& argument : arguments) {
+    const std::string option = argument.substr(0, argument.find('='));
+    if (option != "--bundle" && option != "--junit" && option != "--html") continue;
+    return Error{ExitCode::Usage,
+                 fmt::format("`sealvisor {0}` takes no {1}, which is for `sealvisor verify`: it "
+                             "writes its report with --json; see `sealvisor {0} --help`",
+                             command, option)};
+  }
+  return {};
+}
+
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   text.erase(text.find_last_not_of(' ') + 1);
@@ -660,6 +676,7 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   const bool observes = !arguments.empty() && arguments.front() == "observe";
   const auto mark =
       observes ? std::find(arguments.begin(), arguments.end(), "--") : arguments.end();
+  if (auto fits = check_files(arguments); !fits) return fits.error();
   try {
     // The library takes arguments from the back.
     app.parse(std::vector<std::string>(std::make_reverse_iterator(mark), arguments.rend()));
