@@ -27,9 +27,14 @@ def say(text):
     print(f"kernel: {text}", file=sys.stderr, flush=True)
 
 
-def run(command, what, **options):
+def run(command, what, none=None, **options):
+    """What it prints; "" if it fails and says `none`. Its words are looked at: they must be English
+    whatever the host speaks."""
+    options.setdefault("env", {**os.environ, "LC_ALL": "C"})
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL, **options)
+    if done.returncode and none and none in done.stderr:
+        return ""
     if done.returncode:
         raise failure(command, what, done.returncode, done.stderr or done.stdout)
     return done.stdout
@@ -102,7 +107,7 @@ class Apt:
     def candidate(self, package):
         """The version that apt would install, or None."""
         shown = run(["apt-cache", *self.options, "show", "--no-all-versions", package],
-                    f"looking up {package}")
+                    f"looking up {package}", none="No packages found")
         match = re.search(r"^Version: (\S+)$", shown, re.M)
         return match and match.group(1)
 

@@ -21,7 +21,10 @@ for last; do :; done
 """
 APT_CACHE = FIND_SUITE + """case " $* " in
   *" depends "*) cat "$suite/$last/depends" ;;
-  *" show "*) [ ! -f "$suite/$last/version" ] || sed 's/^/Version: /' "$suite/$last/version" ;;
+  *" show "*)
+    # As apt 2.6 and 3.0 do: a suite that has no such package is an error.
+    if [ ! -f "$suite/$last/version" ]; then echo "E: No packages found" >&2; exit 100; fi
+    sed 's/^/Version: /' "$suite/$last/version" ;;
 esac
 exit 0
 """
