@@ -68,8 +68,7 @@ void add(Run& run, std::string_view what, const char* invariant, std::string tex
 void judge_run(Run& run) {
   for (const Sequence& one : run.sequences) {
     if (one.verdict != SequenceVerdict::Unobserved) continue;
-    const std::string id =
-        fmt::format("{}/{}/{}/", arch::name_of(run.arch), run.recipe, one.name);
+    const std::string id = fmt::format("{}/{}/{}/", arch::name_of(run.arch), run.recipe, one.name);
     const bool said = std::any_of(run.findings.begin(), run.findings.end(),
                                   [&](const Finding& it) { return it.id.starts_with(id); });
     if (!said) add(run, one.name, "monitor", one.name + " was not observed: nothing is said of it");
@@ -138,8 +137,8 @@ std::string conclusion_of(const Report& report) {
                         names_of_software(report.runs, SequenceVerdict::Breaks));
     const std::size_t alone = without_control(report);
     if (alone != 0) {
-      text += fmt::format(", {} of them without a control: on no unsealed kernel were they run",
-                          alone);
+      text +=
+          fmt::format(", {} of them without a control: on no unsealed kernel were they run", alone);
     }
   }
   if (works != 0) {

@@ -193,9 +193,8 @@ std::vector<Told> told_by(const Report& report) {
   for (const Run& run : report.runs) {
     if (run.control || !run.lifetime) continue;
     for (const MappingLife& life : run.lifetime->mappings) {
-      auto one = std::find_if(told.begin(), told.end(), [&](const Told& other) {
-        return other.sum.mapping == life.mapping;
-      });
+      auto one = std::find_if(told.begin(), told.end(),
+                              [&](const Told& other) { return other.sum.mapping == life.mapping; });
       if (one == told.end()) {
         one = told.insert(told.end(), Told{});
         one->sum.mapping = life.mapping;
@@ -221,10 +220,9 @@ std::vector<std::string> sentences_of(const Report& report) {
     if (one.sum.spaces == 0) {
       sentences.push_back(name + " unobserved");
     } else if (!one.sum.changed_by.empty()) {
-      sentences.push_back(fmt::format("{} changed by {}{} (watched in {})", name,
-                                      fmt::join(one.sum.changed_by, ", "),
-                                      one.known ? "" : ", and not all is known",
-                                      watched_of(one.sum)));
+      sentences.push_back(fmt::format(
+          "{} changed by {}{} (watched in {})", name, fmt::join(one.sum.changed_by, ", "),
+          one.known ? "" : ", and not all is known", watched_of(one.sum)));
     } else {
       sentences.push_back(fmt::format("{} {} in {}", name,
                                       one.known ? "never changed" : "not known, though watched",
@@ -343,8 +341,8 @@ std::string reasons_text(const Run& run, const TextOptions& options) {
   std::string text;
   for (const MappingLife& life : run.lifetime->mappings) {
     if (life.verdict != LifeVerdict::NotKnown && life.verdict != LifeVerdict::Unobserved) continue;
-    text += paragraph("  ", printable(fmt::format("{}: {}", life.mapping, life.text)),
-                      options.width);
+    text +=
+        paragraph("  ", printable(fmt::format("{}: {}", life.mapping, life.text)), options.width);
   }
   return text;
 }

@@ -26,8 +26,7 @@ constexpr std::uint64_t kNoSpace = 0;
 
 /// Whether something is in a page's own place after it, if nothing was before.
 bool fills_in(Effect effect) {
-  return effect == Effect::FilledIn || effect == Effect::OtherFrame ||
-         effect == Effect::Permission;
+  return effect == Effect::FilledIn || effect == Effect::OtherFrame || effect == Effect::Permission;
 }
 
 std::string text_of(const event::Event& event) {
@@ -343,8 +342,8 @@ void Lifetimes::judge(report::Lifetime& result) const {
                                : std::string("the watch was incomplete");
     } else if (!life.changed_by.empty()) {
       life.verdict = report::LifeVerdict::Changed;
-      life.text = fmt::format("changed by {}; watched in {}", fmt::join(life.changed_by, ", "),
-                              watched);
+      life.text =
+          fmt::format("changed by {}; watched in {}", fmt::join(life.changed_by, ", "), watched);
     } else {
       life.verdict = report::LifeVerdict::NeverChanged;
       life.text = "never changed by the kernel itself in " + watched;

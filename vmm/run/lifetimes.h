@@ -105,10 +105,10 @@ class Lifetimes {
   /// Who took a page away last: what comes in its place then is that one's doing.
   std::map<std::tuple<std::uint64_t, std::size_t, std::uint32_t>, seal::CauseFacts> removers_;
   std::string scenario_ = "boot";
-  std::map<std::uint64_t, std::vector<Open>> open_;                     // by space
-  std::unordered_map<std::uint64_t, std::vector<Open>> unplaced_;       // by slot
-  std::map<std::uint64_t, std::set<std::uint64_t>> unplaced_slots_;     // by table frame
-  std::size_t open_count_ = 0;                                          ///< In both.
+  std::map<std::uint64_t, std::vector<Open>> open_;                  // by space
+  std::unordered_map<std::uint64_t, std::vector<Open>> unplaced_;    // by slot
+  std::map<std::uint64_t, std::set<std::uint64_t>> unplaced_slots_;  // by table frame
+  std::size_t open_count_ = 0;                                       ///< In both.
   std::unordered_map<std::size_t, seal::CauseFacts> facts_;
   std::map<Key, Group> groups_;
   std::map<std::string, report::MappingLife> lives_;

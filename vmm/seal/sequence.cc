@@ -98,8 +98,8 @@ void judge_first_failed(const report::Sequence& sequence, const SequenceExpectat
       fmt::format("expected {} ({}); {}", describe(expectation), expectation.source, got));
 }
 
-/// Of a kernel of which nothing is known: a call that failed, and not as the one that a seal forbids
-/// would, says nothing of seals. It must not pass for what one breaks.
+/// Of a kernel of which nothing is known: a call that failed, and not as the one that a seal
+/// forbids would, says nothing of seals. It must not pass for what one breaks.
 void judge_failure(const report::Sequence& sequence, SequenceJudgement& judgement) {
   if (!sequence.first_failed) return;
   const report::SequenceCall& call = sequence.calls[*sequence.first_failed];

@@ -174,8 +174,7 @@ TEST(LifetimeReport, AControlKernelChangesNothingElse) {
       change("[vvar]", Effect::Removed, "kernel", "life/signals", true));
   EXPECT_THAT(findings_of(other), testing::ElementsAre("x86_64/restless/[vvar]/removed/lifetime"));
   other = control;
-  other.lifetime->changes.push_back(
-      change("[vdso]", Effect::Removed, "kernel", "life/fork", true));
+  other.lifetime->changes.push_back(change("[vdso]", Effect::Removed, "kernel", "life/fork", true));
   EXPECT_EQ(findings_of(other).size(), 1U) << "by another way through the kernel";
 }
 
