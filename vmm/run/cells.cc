@@ -407,7 +407,7 @@ void Course::cell_end(const protocol::Message& message) {
 bool Course::must_exist(std::string_view mapping) const {
   // Since 6.13, of x86-64.
   if (mapping.starts_with("[vvar_vclock]")) {
-    return guest_.upstream && guest_.arch == arch::Arch::X86_64;
+    return request_.recipe.starts_with("upstream-") && guest_.arch == arch::Arch::X86_64;
   }
   return scenario::mapping_named(mapping) != nullptr;
 }
