@@ -35,22 +35,15 @@ ByteSource source_of(const Candidate& file, const Packed& packed) {
   };
 }
 
-Status write_all(const Fd& fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::write(fd.get(), bytes.data(), bytes.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return errno_error(ExitCode::HostLacks, "unpacking a kernel into memory");
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
-  return {};
-}
-
 Result<Fd> unpack(const Candidate& file, const Packed& packed) {
   auto fd = memory_file("sealvisor-kernel", 0, false);
   if (!fd) return fd.error();
   const auto count =
       decompress(packed.compression, source_of(file, packed), kMostUnpackedBytes,
-                 [&](std::span<const std::byte> bytes) { return write_all(fd.value(), bytes); });
+                 [&](std::span<const std::byte> bytes) -> Status {
+                   if (write_all(fd.value(), bytes)) return {};
+                   return errno_error(ExitCode::HostLacks, "unpacking a kernel into memory");
+                 });
   if (!count) {
     if (count.error().sys_errno != 0) return count.error();
     return Error{count.error().code,
