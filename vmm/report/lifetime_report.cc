@@ -104,7 +104,10 @@ std::string distrust_of(const Run& run) {
     return fmt::format("{} mismatches between guest memory and the event stream",
                        run.counts.mismatches);
   }
-  // What was asked for and did not run, or where the watch had to leave something out.
+  for (const Life& life : run.lives) {
+    if (life.status != 0) return fmt::format("{} did not run: errno {}", life.name, life.status);
+  }
+  // What else was asked for and did not run, or where the watch had to leave something out.
   for (const Finding& finding : run.findings) {
     if (finding.invariant == "monitor" && !finding.known) return finding.text;
   }
@@ -361,6 +364,10 @@ std::string paths_text(const Run& run, const TextOptions& options) {
 }  // namespace
 
 const KnownLifeChange* known_life_change(const LifeChange& change) {
+  // It shows another page at the same place, and no more: not other permissions, for one.
+  const bool of_a_zap = change.effect == Effect::Removed || change.effect == Effect::OtherFrame ||
+                        change.effect == Effect::Place;
+  if (!of_a_zap) return nullptr;
   for (const KnownLifeChange& known : kKnownChanges) {
     if (change.mapping == known.mapping && change.cause == known.cause) return &known;
   }

@@ -13,7 +13,8 @@ namespace sealvisor::report {
 /// Value of the member "schema" of the JSON document (docs/lifetime.schema.json).
 inline constexpr const char* kLifetimeSchema = "sealvisor-lifetime-1";
 
-/// A change by the kernel that is known and documented.
+/// A change by the kernel that is known and documented: it takes pages away, and others are faulted
+/// in.
 struct KnownLifeChange {
   const char* mapping;
   const char* cause;

@@ -135,7 +135,8 @@ CauseFacts cause_of(const std::vector<std::string>& functions, bool complete) {
   if (std::find(kMappingCalls.begin(), kMappingCalls.end(), call) != kMappingCalls.end()) {
     return {Cause::OwnCall, call};
   }
-  if (!complete) return {Cause::Unknown, functions.empty() ? "" : functions.front()};
+  if (functions.empty()) return {};
+  if (!complete) return {Cause::Unknown, functions.front()};
   return {Cause::Kernel, call.empty() ? functions.front() : call};
 }
 

@@ -115,6 +115,14 @@ TEST(LifetimeReport, ATimeNamespaceMayChangeVvarAlone) {
   EXPECT_EQ(findings_of(run).size(), 1U);
 }
 
+TEST(LifetimeReport, ATimeNamespaceGivesNoOtherPermissions) {
+  report::Run run = good_run();
+  run.lifetime->changes.push_back(
+      change("[vvar]", Effect::Permission, "time namespace", "storm/time-namespace", true));
+  EXPECT_THAT(findings_of(run),
+              testing::ElementsAre("x86_64/lts-sealed/[vvar]/permission/lifetime"));
+}
+
 TEST(LifetimeReport, ASealThatACallGetsThroughFails) {
   report::Run run = good_run();
   run.lifetime->changes.push_back(
@@ -192,6 +200,11 @@ TEST(LifetimeReport, WhatDidNotRunNeverHeld) {
   EXPECT_EQ(verdict_of_vdso(report), LifeVerdict::NotKnown);
   EXPECT_THAT(report.conclusion, Not(HasSubstr("never changed")));
   EXPECT_THAT(render_lifetime_text(report), HasSubstr("could not run life/uprobes"));
+
+  report::Run none = good_run();
+  none.lives[0].status = 38;
+  EXPECT_EQ(verdict_of_vdso(conclude_lifetime({none}, {})), LifeVerdict::NotKnown)
+      << "whether or not that is a finding";
 
   report::Run cut = good_run();
   cut.lives[0].complete = false;

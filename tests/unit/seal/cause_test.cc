@@ -76,6 +76,7 @@ TEST(CauseOf, GoesByWhatIsOnThePath) {
       {{"unmap_page_range", "surprise"}, false, Cause::Unknown, "unmap_page_range"},
       {{"unmap_page_range", "exit_mmap"}, false, Cause::Exit, "exit_mmap"},
       {{}, false, Cause::Unknown, ""},
+      {{}, true, Cause::Unknown, ""},
   };
   for (const Case& one : cases) {
     const CauseFacts facts = cause_of(one.functions, one.complete);
