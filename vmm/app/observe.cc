@@ -222,6 +222,9 @@ int observe(const ObserveOptions& options, const std::string& command) {
   for (run::RunRequest& request : prepared.value().prepared.requests) {
     request.shared_cpu_seconds = shared_cpu;
   }
+  if (auto apart = check_outside("--json", options.json, options.bundle); !apart) {
+    return fail(apart.error());
+  }
   if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
   auto bundle = Bundle::create(options.bundle, command);
   if (!bundle) return fail(bundle.error());
