@@ -185,10 +185,14 @@ std::string summary_of(const Run& run) {
                      run.lane);
 }
 
-/// What all runs of kernels that are no control say of one mapping.
+/// What all runs of kernels that are no control say of one mapping of one architecture: each
+/// architecture vouches for its own.
 struct Told {
+  arch::Arch arch{};
   MappingLife sum;  ///< `mapping`, `changed_by`, and what watched_of() needs.
   bool known = true;
+  std::size_t guests = 0;
+  std::size_t unobserved = 0;  ///< Of these, the ones in which no process showed it.
 };
 
 std::vector<Told> told_by(const Report& report) {
@@ -196,12 +200,16 @@ std::vector<Told> told_by(const Report& report) {
   for (const Run& run : report.runs) {
     if (run.control || !run.lifetime) continue;
     for (const MappingLife& life : run.lifetime->mappings) {
-      auto one = std::find_if(told.begin(), told.end(),
-                              [&](const Told& other) { return other.sum.mapping == life.mapping; });
+      auto one = std::find_if(told.begin(), told.end(), [&](const Told& other) {
+        return other.arch == run.arch && other.sum.mapping == life.mapping;
+      });
       if (one == told.end()) {
         one = told.insert(told.end(), Told{});
+        one->arch = run.arch;
         one->sum.mapping = life.mapping;
       }
+      ++one->guests;
+      if (life.spaces == 0) ++one->unobserved;
       one->sum.spaces += life.spaces;
       one->sum.pages_populated += life.pages_populated;
       one->sum.entries += life.entries;
@@ -215,21 +223,27 @@ std::vector<Told> told_by(const Report& report) {
   return told;
 }
 
-/// One sentence for each mapping, with what it rests on.
+/// One sentence for each mapping of each architecture, with what it rests on.
 std::vector<std::string> sentences_of(const Report& report) {
   std::vector<std::string> sentences;
   for (const Told& one : told_by(report)) {
-    const std::string& name = one.sum.mapping;
+    const std::string name = fmt::format("on {} {}", arch::name_of(one.arch), one.sum.mapping);
     if (one.sum.spaces == 0) {
       sentences.push_back(name + " unobserved");
-    } else if (!one.sum.changed_by.empty()) {
+      continue;
+    }
+    const std::string unobserved =
+        one.unobserved == 0
+            ? std::string()
+            : fmt::format(", unobserved in {} of {} guests", one.unobserved, one.guests);
+    if (!one.sum.changed_by.empty()) {
       sentences.push_back(fmt::format(
-          "{} changed by {}{} (watched in {})", name, fmt::join(one.sum.changed_by, ", "),
-          one.known ? "" : ", and not all is known", watched_of(one.sum)));
+          "{} changed by {}{} (watched in {}{})", name, fmt::join(one.sum.changed_by, ", "),
+          one.known ? "" : ", and not all is known", watched_of(one.sum), unobserved));
     } else {
-      sentences.push_back(fmt::format("{} {} in {}", name,
+      sentences.push_back(fmt::format("{} {} in {}{}", name,
                                       one.known ? "never changed" : "not known, though watched",
-                                      watched_of(one.sum)));
+                                      watched_of(one.sum), unobserved));
     }
   }
   return sentences;

@@ -82,14 +82,30 @@ TEST(LifetimeReport, SaysForEachMappingWhetherTheKernelChangesIt) {
   const Report report = conclude_lifetime({good_run(true), good_run(false)}, {});
   EXPECT_EQ(report.exit_code, ExitCode::AsExpected) << report.conclusion;
   EXPECT_THAT(report.conclusion,
-              StartsWith("AS EXPECTED: by the kernel itself, [vdso] never changed in 2,468 address "
-                         "spaces, 4,936 pages, 198 entries to user mode"));
+              StartsWith("AS EXPECTED: by the kernel itself, on x86_64 [vdso] never changed in "
+                         "2,468 address spaces, 4,936 pages, 198 entries to user mode; on x86_64 "
+                         "[vvar] changed by"));
   EXPECT_THAT(report.conclusion, HasSubstr("during 4 scenarios"));
   EXPECT_THAT(report.conclusion, HasSubstr("[vvar] changed by time namespace (vdso_join_timens)"));
   const std::string text = render_lifetime_text(report);
   EXPECT_THAT(text, HasSubstr("entry_SYSCALL_64 > a_function > set_pte"));
   EXPECT_THAT(text, HasSubstr("storm/time-namespace 8"));
   EXPECT_THAT(text, HasSubstr("filled in, copied, and gone with the process"));
+}
+
+// An architecture vouches for its own mappings: what one showed says nothing of the other's.
+TEST(LifetimeReport, ConcludesForEachArchitecture) {
+  report::Run other = good_run();
+  other.arch = arch::Arch::Arm64;
+  other.lifetime->mappings[0] = life("[vdso]", LifeVerdict::Unobserved);
+  other.lifetime->mappings[0].spaces = 0;
+  report::Run half = good_run(false);
+  half.lifetime->mappings[0].spaces = 0;
+  half.lifetime->mappings[0].verdict = LifeVerdict::Unobserved;
+  const Report report = conclude_lifetime({good_run(), half, other}, {});
+  EXPECT_THAT(report.conclusion, HasSubstr("on x86_64 [vdso] never changed in 1,234 address"));
+  EXPECT_THAT(report.conclusion, HasSubstr("unobserved in 1 of 2 guests"));
+  EXPECT_THAT(report.conclusion, HasSubstr("on arm64 [vdso] unobserved"));
 }
 
 std::vector<std::string> findings_of(const Run& run) {
