@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-Report report_of(Run run) { return conclude({std::move(run)}, {}, {}); }
+Report report_of(report::Run run) { return conclude({std::move(run)}, {}, {}); }
 
 /// All differences, a line each.
 std::string differences(const Report& recorded, const Report& computed, bool told = true) {
@@ -102,7 +102,7 @@ TEST(CompareReports, InstructionsAreToldByTheSameDisassemblerOnly) {
 }
 
 TEST(CompareReports, ListingsAreToldByTheSameDisassemblerOnly) {
-  Run run = samples::unsealed_run();
+  report::Run run = samples::unsealed_run();
   ASSERT_FALSE(run.writers.empty());
   const Report recorded = report_of(run);
   run.writers.front().lines.front().text = "told otherwise";
@@ -112,14 +112,14 @@ TEST(CompareReports, ListingsAreToldByTheSameDisassemblerOnly) {
 
 TEST(CompareReports, CodeOfTheSymbolsFileIsTheHostsOwn) {
   // What the run was told once the guest had ended; the trace knows nothing of it.
-  Run told = samples::unsealed_run();
+  report::Run told = samples::unsealed_run();
   for (Writer& writer : told.writers) writer.source = CodeSource::Vmlinux;
-  Run computed = told;
+  report::Run computed = told;
   for (Writer& writer : computed.writers) {
     writer.source = CodeSource::None;
     writer.lines.clear();
   }
-  const auto each_change = [](Run& run, const auto& act) {
+  const auto each_change = [](report::Run& run, const auto& act) {
     for (Cell& cell : run.cells) {
       for (EntryChange& change : cell.changes) act(change);
     }
@@ -140,7 +140,7 @@ TEST(CompareReports, CodeOfTheSymbolsFileIsTheHostsOwn) {
 }
 
 TEST(CompareReports, ATimelineIsComputedToo) {
-  Run other = samples::unsealed_run();
+  report::Run other = samples::unsealed_run();
   other.processes.back().timeline.front().icount += 1;
   EXPECT_THAT(differences(report_of(samples::unsealed_run()), report_of(other)),
               HasSubstr("x86_64 lts-unsealed: "));
