@@ -125,7 +125,7 @@ class Campaigner {
   int run() {
     if (!memory_.good() || !pagemap_.good() || !device_.good()) return EIO;
     if (!announce_mappings(orders_.agent->doorbell, orders_.token, table_)) return EIO;
-    if (!find_pages() || !prepare()) return EIO;
+    if (!prepare()) return EIO;
     announce();
     for (std::uint32_t i = 0; i < orders_.count; ++i) {
       if (const int error = tamper(i); error != 0) return error;
@@ -145,8 +145,11 @@ class Campaigner {
     for (const SystemMapping& mapping : table_) {
       if ((mapping.name_view() == "[vdso]") != code) continue;
       for (std::uint64_t gva = mapping.start; gva < mapping.end; gva += kPage) {
-        const std::uint64_t gpa = gpa_of(pagemap_, gva);
-        if (gpa != 0 && page_count_ < kMostPages) pages_[page_count_++] = {gva, gpa, code, false};
+        // Not from pagemap, which passes over what has no struct page behind it, as [vvar]
+        // (fs/proc/task_mmu.c, mm/pagewalk.c: VM_PFNMAP).
+        const Step leaf = windows_.path(ground_.places.root, gva)[1];
+        if ((leaf.value & entry::kValid) == 0 || page_count_ == kMostPages) continue;
+        pages_[page_count_++] = {gva, entry::address_of(leaf.value), code, false};
       }
     }
   }
@@ -171,6 +174,7 @@ class Campaigner {
     if (!places || !ram) return false;
     ground_.windows = &windows_;
     ground_.places = *places;
+    if (!find_pages()) return false;
     ground_.pages = {pages_.data(), page_count_};
     ground_.mappings = &table_;
     ground_.emulated = orders_.emulated;

@@ -512,9 +512,12 @@ std::string help_about(const CLI::App& app) {
 }
 
 /// --cpu names a model of QEMU's; a KVM guest has the host's CPU. The tcg engine has one mechanism.
-Status check_engine(const MachineOptions& machine) {
+Status check_engine(const char* command, const MachineOptions& machine) {
   if (machine.engine == engine::Kind::Tcg && machine.mechanism != engine::Mechanism::Best) {
-    return Error{ExitCode::Usage, "--mechanism is for --engine kvm and kvm-nested"};
+    return Error{
+        ExitCode::Usage,
+        fmt::format("--mechanism is for --engine kvm and kvm-nested; see `sealvisor {} --help`",
+                    command)};
   }
   if (machine.engine == engine::Kind::Tcg || machine.nested || machine.cpu_model.empty()) return {};
   return Error{ExitCode::Usage,
@@ -557,7 +560,7 @@ Status complete_watched(const char* command, Options& options) {
         ExitCode::Usage,
         fmt::format("`sealvisor {0}` takes --engine tcg; see `sealvisor {0} --help`", command)};
   }
-  if (auto fits = check_engine(options.machine); !fits) return fits;
+  if (auto fits = check_engine(command, options.machine); !fits) return fits;
   if (options.archs.empty() && options.machine.kernel.empty()) {
     options.archs.assign(arch::kAllArchs.begin(), arch::kAllArchs.end());
   }
@@ -583,9 +586,10 @@ Status check_observe(const ObserveOptions& observe, const std::vector<std::strin
     return Error{ExitCode::Usage,
                  "observe needs --payload or --scenarios; see `sealvisor observe --help`"};
   }
-  if (auto fits = check_engine(observe.machine); !fits) return fits;
+  if (auto fits = check_engine("observe", observe.machine); !fits) return fits;
   if (observe.machine.nested) {
-    return Error{ExitCode::Usage, "`sealvisor observe` takes --engine tcg or kvm"};
+    return Error{ExitCode::Usage,
+                 "observe takes --engine tcg or kvm; see `sealvisor observe --help`"};
   }
   if (observe.witness && observe.machine.engine != engine::Kind::Tcg) {
     return Error{ExitCode::Usage, "--witness is for --engine tcg; see `sealvisor observe --help`"};
@@ -692,7 +696,7 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*verify_app) {
     verify.archs = archs_of(verify_arch.word);
-    if (auto fits = check_engine(verify.machine); !fits) return fits.error();
+    if (auto fits = check_engine("verify", verify.machine); !fits) return fits.error();
     if (verify_app->count("--deadline") == 0) {
       if (verify.machine.full) verify.deadline = kFullDeadline;
       if (verify.machine.nested) {
@@ -754,9 +758,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
   }
   if (*boot_app) {
     boot.archs = archs_of(boot_arch.word);
-    if (auto fits = check_engine(boot.machine); !fits) return fits.error();
+    if (auto fits = check_engine("boot", boot.machine); !fits) return fits.error();
     if (boot.machine.nested) {
-      return Error{ExitCode::Usage, "`sealvisor boot` takes --engine tcg or kvm"};
+      return Error{ExitCode::Usage, "boot takes --engine tcg or kvm; see `sealvisor boot --help`"};
     }
     return Command(std::move(boot));
   }

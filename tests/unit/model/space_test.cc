@@ -185,7 +185,11 @@ TEST_P(Spaces, ARootThatSharesTablesGoesOnAsTheOtherOne) {
   // What happens to it afterwards is its own.
   guest.changes.clear();
   guest.map(second, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.exec = true});
-  EXPECT_EQ(guest.enter_user(second).transitions.size(), 1U);
+  std::size_t there = 0;  // The other pages of that table are absent at another level now.
+  for (const model::PageTransition& transition : guest.enter_user(second).transitions) {
+    if (transition.after.end == WalkEnd::Leaf) ++there;
+  }
+  EXPECT_EQ(there, 1U);
   EXPECT_TRUE(guest.enter_user(root).transitions.empty());
 }
 

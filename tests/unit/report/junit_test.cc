@@ -145,7 +145,8 @@ TEST(ReportJunit, WhatWasNotObservedHasNeverPassed) {
   EXPECT_EQ(cases[name].outcome, "error");
   cases = cases_of(with(unobserved, kKnownVvar));
   EXPECT_EQ(cases[name].outcome, "skipped");
-  EXPECT_THAT(cases[name].message, HasSubstr("never populated; known finding: a reason & <more>"));
+  EXPECT_THAT(cases[name].message,
+              HasSubstr("no page of it was ever populated; known finding: a reason & <more>"));
   EXPECT_EQ(cases.count("x86_64.lts-sealed.findings [vvar]/whole/unobserved"), 0U)
       << "its cells have it";
   const auto with_another = [&](report::Run& run) {

@@ -27,7 +27,10 @@ class Timelines : public testing::TestWithParam<Arch> {
 
   /// Gives the collector what came since the last time.
   void pass_on() {
-    for (; passed_ < guest_.changes.size(); ++passed_) timelines_.written(guest_.changes[passed_]);
+    for (; passed_ < guest_.changes.size(); ++passed_) {
+      const model::MappingChange& change = guest_.changes[passed_];
+      if (change.write.kind == event::Kind::SlotWrite) timelines_.written(change);
+    }
     for (const model::SpaceEnd& end : guest_.spaces.take_ended()) {
       timelines_.ended(end, guest_.icount);
     }
