@@ -23,11 +23,11 @@ std::string audit(const TestBundle& bundle, bool confirmed) {
   return text;
 }
 
-/// A page of the sealed [vdso] goes, user mode runs, and the page comes back.
+/// A page of the sealed [vdso] becomes writable, user mode runs, and the page is as it was.
 void change_for_a_moment(ScriptedRun& script) {
   FakeGuest& guest = script.guest();
   const Frame root{FakeGuest(Arch::X86_64).next_table};  // the first that was made
-  guest.unmap(root, FakeGuest::kVdsoPlace);
+  guest.map(root, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.write = true, .exec = true});
   event::Event entry{};
   entry.kind = event::Kind::UserEntry;
   entry.icount = ++guest.icount;

@@ -66,6 +66,7 @@ TEST(CheckOutside, KnowsABundleByWhereItIs) {
   const fs::path bundle = folder.path() / "bundle";
   fs::create_directories(bundle / "runs");
   fs::create_directories(folder.path() / "bundle2");
+  folder.file("bundle/report.json", "{}");
   fs::create_symlink(bundle, folder.path() / "link");
   fs::create_symlink(bundle / "report.json", folder.path() / "file");
   for (const char* inside : {"bundle/x", "bundle/runs/x", "bundle/runs/none/x",
