@@ -291,6 +291,7 @@ class Campaigner {
   }
 
   bool store_all(protocol::Writer writer, const PlannedStores& stores) {
+    if (stores.count == 0) return true;  // What changed nothing is not undone.
     if (writer == protocol::Writer::Kernel) {
       Steps steps(*this);
       steps.open(stores);

@@ -66,15 +66,15 @@ TEST_P(Campaign, EverythingIsReportedAsItIs) {
   run_guest(campaign_of(GetParam(), 1, kCount), run_);
   expect_all_right(run_, kCount);
   if (HasFatalFailure()) return;
-  // Every kind of edit that this guest can have, and many instructions: all are for InFull.
+  // Every kind of edit that this guest can have, and most instructions: all are for InFull.
   const std::size_t possible =
       protocol::kEditCount - (GetParam() == arch::Arch::Arm64 ? 2U : 0U);  // keys; LSE
   std::vector<std::string> edits;
   for (const report::Campaign::Row& row : run_.campaign->rows) edits.push_back(row.edit);
   edits.erase(std::unique(edits.begin(), edits.end()), edits.end());
   EXPECT_EQ(edits.size(), possible);
-  EXPECT_GT(run_.campaign->user_ways_used * 4, run_.campaign->user_ways);
-  EXPECT_GT(run_.campaign->kernel_ways_used * 5, run_.campaign->kernel_ways);
+  EXPECT_GT(run_.campaign->user_ways_used * 2, run_.campaign->user_ways);
+  EXPECT_GT(run_.campaign->kernel_ways_used * 2, run_.campaign->kernel_ways);
 }
 
 TEST_P(Campaign, TheSameSeedDoesTheSame) {

@@ -156,6 +156,13 @@ report::ProgramProcess* Programs::process_of(std::uint32_t pid) {
   return &all.back();
 }
 
+const report::ProgramProcess* Programs::last_with(std::uint32_t pid) const {
+  const auto& all = current_->processes;
+  const auto found =
+      std::find_if(all.rbegin(), all.rend(), [&](const auto& one) { return one.pid == pid; });
+  return found == all.rend() ? nullptr : &*found;
+}
+
 std::optional<Frame> Programs::process(const protocol::Process& message,
                                        const model::Spaces& spaces, bool isolated) {
   if (current_ == nullptr) return std::nullopt;
@@ -216,7 +223,7 @@ void Programs::touched(const model::AddressSpace& space) {
   Tracked& tracked = found->second;
   tracked.space.touched = true;
   if (tracked.space.pids.empty()) return;
-  const report::ProgramProcess* const process = process_of(tracked.space.pids.back());
+  const report::ProgramProcess* const process = last_with(tracked.space.pids.back());
   if (process == nullptr || !process->last) return;
   tracked.claimed = true;
   for (const model::Placement& placement : tracked.placements) {
@@ -419,7 +426,7 @@ void Programs::close(Tracked& tracked) {
     tracked.space.mappings.push_back(std::move(mapping));
   }
   if (!tracked.space.pids.empty()) {
-    const report::ProgramProcess* const process = process_of(tracked.space.pids.back());
+    const report::ProgramProcess* const process = last_with(tracked.space.pids.back());
     if (process != nullptr && !process->image.empty()) tracked.space.image = process->image;
   }
 }

@@ -93,7 +93,10 @@ class Programs {
   void take_transitions(Tracked& tracked, const model::Look& look, const arch::AnyFormat& format);
   void close(Tracked& tracked);
   void close_all();
+  /// The one that runs, made known if it is not; nullptr: there are too many.
   report::ProgramProcess* process_of(std::uint32_t pid);
+  /// The last that had this number, running or not.
+  [[nodiscard]] const report::ProgramProcess* last_with(std::uint32_t pid) const;
   void join(std::uint32_t pid, arch::Frame root);
   void add_findings(report::Run& run) const;
 
