@@ -1,6 +1,7 @@
 #include "vmm/model/space.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace sealvisor::model {
@@ -188,6 +189,11 @@ void Spaces::changes_of_slot(const Event& event, std::vector<MappingChange>& cha
       !identities_.intersects(entry.output, entry.size)) {
     return;
   }
+  // A table may come for another process: that one's change is the entry that links it.
+  if (event.kind == Kind::EntryFound && half == Half::Lower &&
+      !links(space->root, arch::frame_of(Gpa{event.gpa}), event.level)) {
+    return;
+  }
   for (const auto& [frame, page] : identities_.frames()) {
     if (frame.gpa().value - entry.output.value >= entry.size) continue;
     changes.push_back({space->id, page, Gva{0}, event, event.level});
@@ -320,7 +326,7 @@ void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::ui
     view.value &= ~arch::hardware_bits(*format_, walk.level);
   }
   PageRecord& record = placement.pages[page];
-  if (record.first && record.now == view) return;
+  if (record.now == view) return;
   if (!record.first && view.end == WalkEnd::Absent) {
     record.now = view;
     return;
@@ -339,6 +345,24 @@ void Spaces::walk_page(AddressSpace& space, std::size_t placement_index, std::ui
   }
   record.now = view;
   look.transitions.push_back(transition);
+}
+
+bool Spaces::links(Frame root, Frame table, unsigned level) const {
+  std::vector<Frame> tables = {root};
+  for (unsigned at = arch::top_level(*format_, Half::Lower); at > level; --at) {
+    std::set<Frame> below;  // each once, however often it is linked
+    for (const Frame frame : tables) {
+      const arch::Table* const entries = mirror_.table(frame);
+      if (entries == nullptr) continue;
+      for (const std::uint64_t value : *entries) {
+        if (value == 0) continue;
+        const arch::Entry entry = arch::decode(*format_, value, at, Half::Lower);
+        if (entry.kind == arch::EntryKind::Table) below.insert(arch::frame_of(entry.output));
+      }
+    }
+    tables.assign(below.begin(), below.end());
+  }
+  return std::find(tables.begin(), tables.end(), table) != tables.end();
 }
 
 bool Spaces::share_a_table(Frame one, Frame other) const {

@@ -178,6 +178,8 @@ class Spaces {
   /// gives each process tables of its own. What lay where under the other root is what this one is
   /// judged by.
   void continue_another(AddressSpace& space);
+  /// Whether the lower half of `root` links `table` as one of `level`.
+  [[nodiscard]] bool links(arch::Frame root, arch::Frame table, unsigned level) const;
   [[nodiscard]] bool share_a_table(arch::Frame one, arch::Frame other) const;
   /// Forgets second translations that are no more: one that comes back is new.
   void drop_stale(AddressSpace& space) const;

@@ -110,8 +110,10 @@ void CampaignControl::expect(Open& open, const model::AddressSpace& space) const
     open.expected.push_back({what, page, at, frame, when, word});
   };
   // The page shows `shown` in place of its own frame: of code, that may be a copy with other bytes.
-  const auto replaced = [&](MappingPage of, Gva at, Frame shown) {
+  // Where other things may be done with it, it is no copy, whatever it holds (Session::judge).
+  const auto replaced = [&](MappingPage of, Gva at, Frame shown, bool as_before = true) {
     add("S2", of, at, shown);
+    if (!as_before) return;
     const auto copied = seal::copied_bytes(identities_, of, shown, compare_);
     if (copied && *copied != 0) add("S5", of, at, shown);
   };
@@ -222,8 +224,9 @@ void CampaignControl::expect(Open& open, const model::AddressSpace& space) const
       const std::uint64_t start = gva.value / size * size;
       for (const Placed& one : reach) {
         const Frame shown = arch::frame_of(Gpa{claim.frame + (one.gva.value - start)});
-        if (known(one.page) != shown) replaced(one.page, one.gva, shown);
-        if (permissions(one.page) != permissions(page)) add("S3", one.page, one.gva, shown);
+        const bool as_before = permissions(one.page) == permissions(page);
+        if (known(one.page) != shown) replaced(one.page, one.gva, shown, as_before);
+        if (!as_before) add("S3", one.page, one.gva, shown);
         // It was never there before, and goes again.
         if (!known(one.page)) add(kRemoval, one.page, one.gva, shown, When::Restore);
       }
