@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <map>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,15 +13,13 @@
 #include "guest/scenario/programs.h"
 #include "vmm/app/bundle.h"
 #include "vmm/app/interrupts.h"
-#include "vmm/app/kernels.h"
 #include "vmm/app/payload.h"
 #include "vmm/app/progress.h"
+#include "vmm/app/report_files.h"
 #include "vmm/app/terminal_text.h"
-#include "vmm/app/write_file.h"
 #include "vmm/base/cpu_time.h"
 #include "vmm/report/conclude.h"
 #include "vmm/report/findings.h"
-#include "vmm/report/json.h"
 #include "vmm/report/text.h"
 
 namespace sealvisor::app {
@@ -138,7 +135,8 @@ VerifyOptions verify_options(const ObserveOptions& options, std::vector<arch::Ar
   verify.machine = options.machine;
   verify.archs = std::move(archs);
   verify.recipes = options.recipes;
-  verify.json = options.json;
+  verify.json = options.json;  // Whether there are timelines.
+  verify.html = options.html;
   verify.deadline = options.deadline;
   verify.witness = options.witness;
   return verify;
@@ -204,12 +202,7 @@ int observe(const ObserveOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
   Interrupts interrupts;
-  VerifyTools tools;
-  tools.kernel_dir = [&](const std::string& recipe, arch::Arch arch) {
-    return kernel_dir(places.value(), recipe, arch);
-  };
-  tools.interrupted = [&] { return interrupts.seen(); };
-  tools.workers = std::thread::hardware_concurrency() >= 2 ? 2 : 1;
+  VerifyTools tools = real_tools(places.value(), interrupts);
   auto prepared = prepare_programs(options, places.value(), tools);
   if (!prepared) return fail(prepared.error());
   const PreparedPrograms& programs = prepared.value();
@@ -222,41 +215,29 @@ int observe(const ObserveOptions& options, const std::string& command) {
   for (run::RunRequest& request : prepared.value().prepared.requests) {
     request.shared_cpu_seconds = shared_cpu;
   }
-  if (auto apart = check_outside("--json", options.json, options.bundle); !apart) {
-    return fail(apart.error());
-  }
-  if (auto there = check_writable("--json", options.json); !there) return fail(there.error());
+  const ReportFiles files{options.json, options.junit, options.html};
+  if (auto fit = check_places(files, options.bundle); !fit) return fail(fit.error());
   auto bundle = Bundle::create(options.bundle, command);
   if (!bundle) return fail(bundle.error());
   if (auto attached = bundle.value().attach(prepared.value().prepared.requests); !attached) {
     return fail(attached.error());
   }
 
-  std::optional<Progress> progress(std::in_place, stderr, ::isatty(STDERR_FILENO) != 0);
+  std::optional<Progress> progress(std::in_place, stderr, takes_escapes(STDERR_FILENO));
   report::Report report = run_all(std::move(prepared.value().prepared), tools, {}, *progress);
   progress.reset();
   report.exit_code = exit_code_of_programs(report, !programs.scenarios.empty());
 
-  ExitCode code = report.exit_code;
-  const auto problem = [&code](const Error& error) {
-    fmt::print(stderr, "sealvisor: {}\n", error.message);
-    code = report::worse(code, error.code);
-  };
-  if (!options.json.empty()) {
-    if (auto written = write_file(options.json, report::render_json(report)); !written) {
-      problem(written.error());
-    }
-  }
+  ExitCode code = write_files(files, report);
   // Of programs of the user's nothing is known beforehand.
   const std::string known =
       fmt::format("{{\"schema\": \"{}\", \"findings\": []}}\n", report::kKnownFindingsSchema);
-  if (auto sealed = bundle.value().finish(report, known); !sealed) problem(sealed.error());
-  std::fputs(text_of(bundle.value(), report).c_str(), stderr);
-  const std::string text = report::render_text(report, text_options_for(STDOUT_FILENO));
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    problem(errno_error(ExitCode::HostLacks, "writing the report to standard output"));
+  if (auto sealed = bundle.value().finish(report, known); !sealed) {
+    fmt::print(stderr, "sealvisor: {}\n", sealed.error().message);
+    code = report::worse(code, sealed.error().code);
   }
-  return static_cast<int>(code);
+  std::fputs(text_of(bundle.value(), report).c_str(), stderr);
+  return print_report(report::render_text(report, text_options_for(STDOUT_FILENO)), "", {}, code);
 }
 
 }  // namespace sealvisor::app

@@ -14,6 +14,7 @@
 #include "bench/paired.h"
 #include "guest/scenario/plan.h"
 #include "guest/scenario/programs.h"
+#include "vmm/app/report_files.h"
 #include "vmm/app/variants.h"
 #include "vmm/base/cpus.h"
 #include "vmm/engine/kvm/host.h"
@@ -95,6 +96,16 @@ void add_machine(CLI::App& app, MachineOptions& machine) {
 constexpr int kLongestDeadline = 86'400;
 
 /// Of each command that runs guests and judges them.
+void add_files(CLI::App& app, std::filesystem::path& json, std::filesystem::path& junit,
+               std::filesystem::path& html) {
+  app.add_option("--json", json, "write the whole report to this file")->type_name("FILE");
+  app.add_option("--junit", junit, "write it as JUnit XML, for CI systems")->type_name("FILE");
+  app.add_option("--html", html,
+                 "write it as one page, with a timeline of each process that changed")
+      ->type_name("FILE");
+}
+
+/// The same.
 void add_bundle(CLI::App& app, std::filesystem::path& bundle) {
   app.add_option("--bundle", bundle,
                  "keep the evidence in this folder, new or empty, for `sealvisor audit` and "
@@ -163,29 +174,12 @@ CLI::App* add_observe(CLI::App& app, ObserveOptions& observe, ArchWord& arch) {
       ->type_name("BYTES")
       ->check(CLI::Range(1, static_cast<int>(scenario::kMaxProgramOutput)))
       ->capture_default_str();
-  sub->add_option("--json", observe.json, "write the whole report to this file")->type_name("FILE");
+  add_files(*sub, observe.json, observe.junit, observe.html);
   add_bundle(*sub, observe.bundle);
   add_deadline(*sub, observe.deadline, std::to_string(kGuestDeadline.count()));
   sub->add_flag("--witness", observe.witness,
                 "audit mode: a second, independent witness of each table write (slow)");
   return sub;
-}
-
-/// Each report needs a file of its own: the second of two would replace the first.
-Status check_apart(const VerifyOptions& verify) {
-  const std::pair<const char*, const std::filesystem::path&> files[] = {
-      {"--json", verify.json}, {"--junit", verify.junit}, {"--html", verify.html}};
-  for (const auto& [option, path] : files) {
-    for (const auto& [other, same] : files) {
-      if (option == other || path.empty()) continue;
-      if (path.lexically_normal() != same.lexically_normal()) continue;
-      return Error{ExitCode::Usage,
-                   fmt::format("{} and {} both name {}, expected a file for each; see `sealvisor "
-                               "verify --help`",
-                               option, other, path.string())};
-    }
-  }
-  return {};
 }
 
 CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
@@ -208,12 +202,7 @@ CLI::App* add_verify(CLI::App& app, VerifyOptions& verify, ArchWord& arch) {
       ->type_name("NAME")
       ->excludes(sub->get_option("--kernel"));
   add_expect(*sub, verify.machine);
-  sub->add_option("--json", verify.json, "write the whole report to this file")->type_name("FILE");
-  sub->add_option("--junit", verify.junit, "write it as JUnit XML, for CI systems")
-      ->type_name("FILE");
-  sub->add_option("--html", verify.html,
-                  "write it as one page, with a timeline of each process that changed")
-      ->type_name("FILE");
+  add_files(*sub, verify.json, verify.junit, verify.html);
   add_bundle(*sub, verify.bundle);
   add_deadline(*sub, verify.deadline,
                fmt::format("{}, with --full {}; of kvm-nested {}", kGuestDeadline.count(),
@@ -712,7 +701,8 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
                    "--step-check and --leave-return are for --engine kvm and kvm-nested; see "
                    "`sealvisor verify --help`"};
     }
-    if (auto apart = check_apart(verify); !apart) return apart.error();
+    if (auto apart = check_apart({verify.json, verify.junit, verify.html}, "verify"); !apart)
+      return apart.error();
     const bool any_file = !verify.json.empty() || !verify.junit.empty() || !verify.html.empty() ||
                           !verify.bundle.empty();
     if (verify.machine.nested && verify.archs.empty() && verify.machine.kernel.empty() &&
@@ -752,6 +742,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
       observe.arguments.insert(observe.arguments.end(), mark + 1, arguments.end());
     }
     if (auto good = check_observe(observe, left); !good) return good.error();
+    if (auto apart = check_apart({observe.json, observe.junit, observe.html}, "observe"); !apart) {
+      return apart.error();
+    }
     observe.archs = archs_of(observe_arch.word);
     if (observe.recipes.empty()) observe.recipes = {kObservedRecipe};
     return Command(std::move(observe));

@@ -68,8 +68,10 @@ struct ObserveOptions {
   std::filesystem::path payload;  ///< A program, or a folder; empty: scenarios.
   std::string run;                ///< Which program of the folder; empty: the only one.
   std::vector<std::string> arguments;
-  std::filesystem::path scenarios;                 ///< A folder with its list (program_file.h).
-  std::filesystem::path json;                      ///< Empty: none is written.
+  std::filesystem::path scenarios;  ///< A folder with its list (program_file.h).
+  std::filesystem::path json;       ///< Empty: none is written, as in the two below.
+  std::filesystem::path junit;
+  std::filesystem::path html;
   std::filesystem::path bundle;                    ///< Empty: no evidence is kept.
   std::chrono::seconds deadline = kGuestDeadline;  ///< For one guest.
   std::uint32_t limit_seconds = 60;  ///< Of the guest's clock, for the program of the payload.

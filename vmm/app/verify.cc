@@ -23,6 +23,7 @@
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
 #include "vmm/app/nested.h"
+#include "vmm/app/report_files.h"
 #include "vmm/app/run_progress.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
@@ -32,9 +33,6 @@
 #include "vmm/image/kernel_image.h"
 #include "vmm/image/symbols.h"
 #include "vmm/report/conclude.h"
-#include "vmm/report/html/report_page.h"
-#include "vmm/report/json.h"
-#include "vmm/report/junit.h"
 #include "vmm/report/layout.h"
 #include "vmm/report/text.h"
 
@@ -48,6 +46,10 @@ std::string label(arch::Arch arch, const std::string& recipe) {
   return fmt::format("{} {}", arch::name_of(arch), recipe);
 }
 
+ReportFiles files_of(const VerifyOptions& options) {
+  return {options.json, options.junit, options.html};
+}
+
 /// What all runs of this command have in common.
 run::RunRequest request_for(const VerifyOptions& options, const Places& places, arch::Arch arch) {
   run::RunRequest request;
@@ -58,7 +60,7 @@ run::RunRequest request_for(const VerifyOptions& options, const Places& places, 
   request.memory_bytes = options.machine.memory_mib << 20;
   request.cpu_model = options.machine.cpu_model;
   request.witness = options.witness;
-  request.timelines = !options.json.empty() || !options.html.empty();
+  request.timelines = files_of(options).with_timelines();
   request.step_check = options.step_check;
   request.leave_return = options.leave_return;
   request.engine = options.machine.engine;
@@ -242,22 +244,6 @@ Status check_campaign(const VerifyOptions& options) {
                                             kCampaign, *unfit)};
 }
 
-/// Writes what was asked for. The worse of the report's exit code and what went wrong.
-ExitCode write_files(const VerifyOptions& options, const report::Report& report) {
-  ExitCode code = report.exit_code;
-  const auto write = [&](const fs::path& path, const auto& render) {
-    if (path.empty()) return;
-    const Status written = write_file(path, render(report));
-    if (written) return;
-    fmt::print(stderr, "sealvisor: {}\n", written.error().message);
-    code = report::worse(code, written.error().code);
-  };
-  write(options.json, report::render_json);
-  write(options.junit, report::render_junit);
-  write(options.html, report::render_html);
-  return code;
-}
-
 }  // namespace
 
 Result<image::KernelFile> open_image(const MachineOptions& machine,
@@ -408,13 +394,8 @@ int verify(const VerifyOptions& options, const std::string& command) {
   for (run::RunRequest& request : prepared.value().requests) {
     request.shared_cpu_seconds = shared_cpu;
   }
-  for (const auto& [option, path] :
-       {std::pair("--json", options.json), std::pair("--junit", options.junit),
-        std::pair("--html", options.html)}) {
-    if (auto apart = check_outside(option, path, options.bundle); !apart)
-      return fail(apart.error());
-    if (auto there = check_writable(option, path); !there) return fail(there.error());
-  }
+  const ReportFiles files = files_of(options);
+  if (auto fit = check_places(files, options.bundle); !fit) return fail(fit.error());
   const char* const outer = std::getenv(kCommandVariable);
   auto bundle = Bundle::create(options.bundle, outer != nullptr ? outer : command);
   if (!bundle) return fail(bundle.error());
@@ -427,7 +408,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
       run_all(std::move(prepared).value(), tools, known.value(), *progress);
   progress.reset();
 
-  ExitCode code = write_files(options, report);
+  ExitCode code = write_files(files, report);
   if (auto sealed = bundle.value().finish(report, known_text.value()); !sealed) {
     fmt::print(stderr, "sealvisor: {}\n", sealed.error().message);
     code = report::worse(code, sealed.error().code);

@@ -162,7 +162,8 @@ TEST(Options, ObserveTakesAllItsOptions) {
   const auto observe = parsed<ObserveOptions>(
       "observe --payload dir --run bin/tool --arch arm64 --recipe a --recipe b --untraced --limit "
       "9 "
-      "--output 100 --json r.json --bundle b --deadline 300 --memory 512 --witness");
+      "--output 100 --json r.json --junit r.xml --html r.html --bundle b --deadline 300 --memory "
+      "512 --witness");
   EXPECT_EQ(observe.run, "bin/tool");
   EXPECT_THAT(observe.archs, ElementsAre(Arch::Arm64));
   EXPECT_THAT(observe.recipes, ElementsAre("a", "b"));
@@ -170,6 +171,8 @@ TEST(Options, ObserveTakesAllItsOptions) {
   EXPECT_EQ(observe.limit_seconds, 9U);
   EXPECT_EQ(observe.output_bytes, 100U);
   EXPECT_EQ(observe.json, "r.json");
+  EXPECT_EQ(observe.junit, "r.xml");
+  EXPECT_EQ(observe.html, "r.html");
   EXPECT_EQ(observe.bundle, "b");
   EXPECT_EQ(observe.deadline.count(), 300);
   EXPECT_EQ(observe.machine.memory_mib, 512U);
@@ -349,6 +352,8 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"observe --payload p --expect sealed", "requires --kernel"},
       {"observe --payload p --kernel i --expect both", "both not in {sealed,unsealed}"},
       {"observe --payload p --engine kvm-nested", "takes --engine tcg or kvm"},
+      {"observe --payload p --json r --html ./r",
+       "--json and --html both name r, expected a file for each; see `sealvisor observe --help`"},
       {"observe --payload p --engine kvm --witness", "--witness is for --engine tcg"},
       {"bench --quick --full", " excludes --"},
       {"bench --layouts 3", "3 not in range"},
