@@ -123,7 +123,6 @@ Result<report::Run> replay_run(const fs::path& bundle, const evidence::RunEntry&
     const auto scenarios = parse_scenarios(evidence.request.program_file, name);
     if (!scenarios) return Error{ExitCode::Failed, scenarios.error().message};
     judge_scenarios(run, scenarios.value(), name);
-    result.programs_by_file = true;
   }
   return run;
 }
@@ -160,11 +159,8 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
   if (!then) return then.error();
   auto not_run = report::not_run_of(then.value());
   if (!not_run) return not_run.error();
-  report::Report computed =
+  const report::Report computed =
       report::conclude(std::move(runs), std::move(not_run).value(), known.value());
-  const bool by_file = std::any_of(audit.runs.begin(), audit.runs.end(),
-                                   [](const auto& run) { return run.programs_by_file; });
-  computed.exit_code = exit_code_of_programs(computed, by_file);
   const bool all = std::find(which.begin(), which.end(), false) == which.end();
   auto comparison =
       report::compare(std::move(then).value(), computed, same_disassembler(audit.checked.manifest),

@@ -47,7 +47,6 @@ struct Audit {
     /// can't have been; empty: nothing.
     std::vector<std::string> contradictions;
     std::optional<Error> problem;   ///< Why its verdicts could not be computed.
-    bool programs_by_file = false;  ///< A file of the user's said what must come of its programs.
   };
   evidence::Checked checked;
   std::vector<RunResult> runs;

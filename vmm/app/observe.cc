@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -188,16 +188,6 @@ Result<PreparedPrograms> prepare_programs(const ObserveOptions& options, const P
   return result;
 }
 
-ExitCode exit_code_of_programs(const report::Report& report, bool scenarios) {
-  if (report.exit_code != ExitCode::AsExpected || scenarios) return report.exit_code;
-  for (const report::Run& run : report.runs) {
-    const bool failed = std::any_of(run.programs.begin(), run.programs.end(),
-                                    [](const auto& program) { return !succeeded(program); });
-    if (failed) return ExitCode::ProgramFailed;
-  }
-  return report.exit_code;
-}
-
 int observe(const ObserveOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
@@ -224,9 +214,8 @@ int observe(const ObserveOptions& options, const std::string& command) {
   }
 
   std::optional<Progress> progress(std::in_place, stderr, takes_escapes(STDERR_FILENO));
-  report::Report report = run_all(std::move(prepared.value().prepared), tools, {}, *progress);
+  const report::Report report = run_all(std::move(prepared.value().prepared), tools, {}, *progress);
   progress.reset();
-  report.exit_code = exit_code_of_programs(report, !programs.scenarios.empty());
 
   ExitCode code = write_files(files, report);
   // Of programs of the user's nothing is known beforehand.

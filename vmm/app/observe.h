@@ -8,7 +8,6 @@
 #include "vmm/app/places.h"
 #include "vmm/app/program_file.h"
 #include "vmm/app/verify.h"
-#include "vmm/report/report.h"
 
 namespace sealvisor::app {
 
@@ -25,10 +24,6 @@ struct PreparedPrograms {
 [[nodiscard]] Result<PreparedPrograms> prepare_programs(const ObserveOptions& options,
                                                         const Places& places,
                                                         const VerifyTools& tools);
-
-/// What the whole ends with: the report's exit code, unless that is AsExpected and a program that
-/// nothing was expected of ended otherwise than with exit status 0.
-[[nodiscard]] ExitCode exit_code_of_programs(const report::Report& report, bool scenarios);
 
 /// The whole command, as it was typed for the bundle. Returns the exit code.
 [[nodiscard]] int observe(const ObserveOptions& options, const std::string& command);

@@ -368,7 +368,8 @@ void judge_scenarios(report::Run& run, const std::vector<UserScenario>& scenario
   const bool sealed = is_sealed(run);
   const std::size_t count = std::min(scenarios.size(), run.programs.size());
   for (std::size_t i = 0; i < count; ++i) {
-    const report::Program& program = run.programs[i];
+    report::Program& program = run.programs[i];
+    program.judged = true;
     // Of one that the guest did not get to, that is said.
     if (program.outcome == report::Program::Outcome::CutOff) continue;
     std::vector<Expectation> all;

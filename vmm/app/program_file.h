@@ -66,7 +66,8 @@ inline constexpr const char* kScenariosFile = "scenarios";
 /// Both at once.
 [[nodiscard]] Result<std::vector<UserScenario>> load_scenarios(const std::filesystem::path& path);
 
-/// Adds a finding ("expectation") to `run` for each expectation that its programs do not meet.
+/// Adds a finding ("expectation") to `run` for each expectation that its programs do not meet, and
+/// marks them as judged.
 /// `scenarios`: those that were run, in that order; `name`: of their file, for messages.
 void judge_scenarios(report::Run& run, const std::vector<UserScenario>& scenarios,
                      std::string_view name);

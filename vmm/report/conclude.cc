@@ -171,9 +171,16 @@ void complete_findings(Run& run) {
   }
 }
 
-/// One finding for each mapping and form with cells that nothing could be said about.
+/// One finding for each program, and each mapping and form with cells, that nothing could be said
+/// about.
 void report_unobserved(Run& run) {
   if (!run.ending.good) return;
+  for (const Program& program : run.programs) {
+    if (!not_observed(program)) continue;
+    add_finding(run, id_of(run, "program/" + program.name), "unobserved",
+                "it ran, and no address space of it with a system mapping was seen: nothing can be "
+                "said");
+  }
   std::vector<std::pair<std::string, std::vector<const Cell*>>> groups;
   for (const Cell& cell : run.cells) {
     if (cell.verdict != Verdict::Unobserved) continue;
@@ -377,6 +384,22 @@ std::string ending_of(const Run& run) {
                      run.ending.interrupted ? "stopped" : "the guest failed", text);
 }
 
+/// Programs that nothing was expected of and that failed all the same.
+std::string failed_programs(const Report& report) {
+  std::size_t count = 0;
+  std::string first;
+  for (const Run& run : report.runs) {
+    for (const Program& program : run.programs) {
+      if (!failed_by_itself(program)) continue;
+      if (count++ == 0) first = fmt::format("{}: {}", program.name, outcome_text(program));
+    }
+  }
+  return count == 0
+             ? ""
+             : fmt::format("{} failed by {} own account ({}{})", count_of(count, "program"),
+                           count == 1 ? "its" : "their", count == 1 ? "" : "the first, ", first);
+}
+
 std::vector<std::string> failures(const Report& report) {
   std::vector<std::string> sentences;
   std::vector<const Finding*> fresh;
@@ -402,6 +425,9 @@ std::vector<std::string> failures(const Report& report) {
         fmt::format("{} {}: did not run", arch::name_of(not_run.arch), not_run.recipe));
   }
   for (const auto* all : {&endings, &untrusted, &missing}) add_first(sentences, *all);
+  if (std::string failed = failed_programs(report); !failed.empty()) {
+    sentences.push_back(std::move(failed));
+  }
   if (report.runs.empty() && report.not_run.empty()) sentences.emplace_back("nothing was run");
   return sentences;
 }
@@ -422,7 +448,10 @@ std::string conclusion_of(const Report& report) {
   std::vector<std::string> good = confirmed(report);
   if (bad.empty() && good.empty()) return "NOT AS EXPECTED: nothing was there to be judged.";
   // Of guests that never ran nothing is known, bad or good.
-  const char* const no = report.runs.empty() ? "NOT VERIFIED: " : "NOT AS EXPECTED: ";
+  // Of a program that failed by itself nothing else was expected.
+  const char* const no = report.runs.empty()                           ? "NOT VERIFIED: "
+                         : report.exit_code == ExitCode::ProgramFailed ? "PROGRAM FAILED: "
+                                                                       : "NOT AS EXPECTED: ";
   std::string text = bad.empty() ? "AS EXPECTED: " : no + join(bad, "; ");
   if (!bad.empty() && !good.empty()) text += ". Apart from that: ";
   text += join(good, "; ");
@@ -512,6 +541,9 @@ Report conclude(std::vector<Run> runs, std::vector<NotRun> not_run,
     for (const Finding& finding : run.findings) {
       if (finding.known) continue;
       report.exit_code = worse(report.exit_code, exit_code_of(finding, run));
+    }
+    if (std::any_of(run.programs.begin(), run.programs.end(), failed_by_itself)) {
+      report.exit_code = worse(report.exit_code, ExitCode::ProgramFailed);
     }
     report.findings.insert(report.findings.end(), run.findings.begin(), run.findings.end());
   }

@@ -332,6 +332,7 @@ Json json_of(const Program& program) {
       {"outcome", kOutcomes[static_cast<unsigned>(program.outcome)]},
       {"value", program.value},
       {"traced", program.traced},
+      {"judged", program.judged},
       {"left_running", program.left_running},
       {"processes", array_of(program.processes)},
       {"processes_left_out", program.processes_left_out},

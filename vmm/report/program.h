@@ -83,6 +83,7 @@ struct Program {
   Outcome outcome = Outcome::CutOff;
   std::int32_t value = 0;
   bool traced = false;
+  bool judged = false;             ///< The user said what must come of it (app::judge_scenarios()).
   std::uint32_t left_running = 0;  ///< Processes that it left and that were ended.
   std::vector<ProgramProcess> processes;
   std::uint64_t processes_left_out = 0;
@@ -97,10 +98,27 @@ struct Program {
 [[nodiscard]] std::string outcome_text(const Program& program);
 /// Whether it ended by itself with exit status 0.
 [[nodiscard]] bool succeeded(const Program& program);
+/// Whether it ended, or could not begin, otherwise than `succeeded`, and nobody said that it must.
+[[nodiscard]] bool failed_by_itself(const Program& program);
+/// Whether it ran, and yet no address space of it with a system mapping was seen.
+[[nodiscard]] bool not_observed(const Program& program);
 /// Mappings, over all address spaces, that user mode saw change.
 [[nodiscard]] std::size_t changed_mappings(const Program& program);
 /// Of these, those of which nothing but private copies of pages were seen: writes past the
 /// permissions of the mapping, by ptrace or /proc/PID/mem.
 [[nodiscard]] std::size_t forced_mappings(const Program& program);
+
+/// Mappings, over all address spaces, of which no page was ever populated: nothing is known of
+/// them.
+[[nodiscard]] std::size_t unobserved_mappings(const Program& program);
+/// Mappings with pages that were absent at the end and that nothing touched again.
+[[nodiscard]] std::size_t absent_mappings(const Program& program);
+
+/// What became of a mapping: "gone (2 of 2 pages)".
+[[nodiscard]] std::string change_text(const ProgramMapping& mapping);
+/// What the smaps of the process of `space` said of `mapping`, when its image began and when it
+/// ended: "sl, not listed at its end"; "-": nothing.
+[[nodiscard]] std::string claim_text(const Program& program, const ProgramSpace& space,
+                                     const ProgramMapping& mapping);
 
 }  // namespace sealvisor::report

@@ -13,48 +13,9 @@ namespace sealvisor::report {
 
 namespace {
 
-/// Lines of output that are shown.
+/// Lines of output that are shown, and bytes of one of them.
 constexpr std::size_t kMostLines = 40;
-
-const ProgramProcess* process_of(const Program& program, const ProgramSpace& space) {
-  if (space.pids.empty()) return nullptr;
-  const auto found =
-      std::find_if(program.processes.rbegin(), program.processes.rend(),
-                   [&](const ProgramProcess& one) { return one.pid == space.pids.back(); });
-  return found == program.processes.rend() ? nullptr : &*found;
-}
-
-/// What the process's smaps said of `mapping`: when its image began, and when it ended.
-std::string claim_text(const ProgramProcess* process, const ProgramMapping& mapping) {
-  if (process == nullptr) return "-";
-  const auto listed = [&](const std::vector<ProcessMapping>& claims) {
-    return std::find_if(claims.begin(), claims.end(), [&](const ProcessMapping& one) {
-      return mapping.name.starts_with(one.name) && one.start == mapping.place;
-    });
-  };
-  // A fork that ran no image of its own has the list of its end alone.
-  const std::vector<ProcessMapping>& first =
-      process->first.empty() && process->last ? *process->last : process->first;
-  const auto begun = listed(first);
-  std::string text = begun == first.end() ? "not listed" : begun->sealed ? "sl" : "no sl";
-  if (process->last && begun != first.end() && listed(*process->last) == process->last->end()) {
-    text += ", not listed at its end";
-  }
-  return text;
-}
-
-std::string change_text(const ProgramMapping& mapping) {
-  std::string text = name_of(mapping.change);
-  if (!mapping.text.empty()) text += " (" + mapping.text + ")";
-  if (mapping.seen < mapping.pages && mapping.seen != 0) {
-    text += fmt::format(", {} of {} pages seen", mapping.seen, mapping.pages);
-  }
-  if (mapping.absent != 0) {
-    text += fmt::format(", {} page{} absent at the end and not touched again", mapping.absent,
-                        mapping.absent == 1 ? "" : "s");
-  }
-  return text;
-}
+constexpr std::size_t kLongestLine = 1000;
 
 std::string spaces_table(const Run& run, const Program& program, const TextOptions& options) {
   struct Group {
@@ -63,9 +24,8 @@ std::string spaces_table(const Run& run, const Program& program, const TextOptio
   };
   std::vector<std::pair<std::string, Group>> groups;
   for (const ProgramSpace& space : program.spaces) {
-    const ProgramProcess* const process = process_of(program, space);
     for (const ProgramMapping& mapping : space.mappings) {
-      const std::string claim = claim_text(process, mapping);
+      const std::string claim = claim_text(program, space, mapping);
       const std::string change = change_text(mapping);
       const std::string key =
           fmt::format("{}\n{}\n{}\n{}", space.image, mapping.name, claim, change);
@@ -140,7 +100,10 @@ std::string stream_text(std::string_view title, std::string_view bytes) {
     const std::size_t end = bytes.find('\n');
     std::string_view line = bytes.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    text += fmt::format("    {}| {}\n", title, printable(line));
+    const std::size_t more = line.size() - std::min(line.size(), kLongestLine);
+    text +=
+        fmt::format("    {}| {}{}\n", title, printable(line.substr(0, kLongestLine)),
+                    more == 0 ? "" : fmt::format(" ... {} bytes more of this line", grouped(more)));
     ++lines;
     bytes = end == std::string_view::npos ? std::string_view{} : bytes.substr(end + 1);
   }
@@ -186,18 +149,26 @@ std::string programs_text(const Run& run, const TextOptions& options) {
 
 std::vector<std::string> programs_confirmed(const std::vector<Run>& runs) {
   std::size_t programs = 0;
+  std::size_t others = 0;
   std::size_t spaces = 0;
+  std::uint64_t counted = 0;
   std::size_t changed = 0;
   std::size_t forced = 0;
+  std::size_t nothing = 0;
+  std::size_t absent = 0;
   for (const Run& run : runs) {
     if (!run.good) continue;
-    programs += run.programs.size();
     for (const Program& program : run.programs) {
+      ++(program.spaces.empty() ? others : programs);
       spaces += program.spaces.size();
+      counted += program.spaces_left_out;
       changed += changed_mappings(program);
       forced += forced_mappings(program);
+      nothing += unobserved_mappings(program);
+      absent += absent_mappings(program);
     }
   }
+  // Of what never ran nothing is confirmed.
   if (programs == 0) return {};
   std::string text = fmt::format(
       "{} program{} observed in {} address space{}, {} system mapping{} seen to "
@@ -205,6 +176,13 @@ std::vector<std::string> programs_confirmed(const std::vector<Run>& runs) {
       grouped(programs), programs == 1 ? "" : "s", grouped(spaces), spaces == 1 ? "" : "s",
       changed == 0 ? "no" : grouped(changed), changed == 1 ? "" : "s");
   if (forced != 0) text += fmt::format(", {} of them by force alone (S2, S5)", grouped(forced));
+  const auto add = [&](std::uint64_t count, std::string_view what) {
+    if (count != 0) text += fmt::format(", {} {}", grouped(count), what);
+  };
+  add(nothing, "never populated and so not observed");
+  add(absent, "absent in part at the end and not touched again");
+  add(counted, "address spaces more only counted");
+  add(others, "programs more not observed");
   return {std::move(text)};
 }
 

@@ -238,6 +238,7 @@ TEST(ProgramFile, AsksTheKernelWhereNoRecipeSays) {
   report::Run sealed = run;
   sealed.mappings.emplace_back().claims_sealed = true;
   judge_scenarios(sealed, scenarios, "file");
+  EXPECT_TRUE(sealed.programs[0].judged);
   EXPECT_TRUE(sealed.findings.empty());
   run.mappings.emplace_back().claims_sealed = false;
   judge_scenarios(run, scenarios, "file");

@@ -154,5 +154,62 @@ TEST(ProgramText, WhatWasForcedIsCountedApart) {
       "of them by force alone (S2, S5); exact lane (tcg).");
 }
 
+TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
+  Program program = sample();
+  program.value = 9;
+  const Report failed = conclude({run_with(program)}, {}, {});
+  EXPECT_EQ(failed.exit_code, ExitCode::ProgramFailed);
+  EXPECT_TRUE(failed.runs[0].good);
+  EXPECT_EQ(failed.conclusion,
+            "PROGRAM FAILED: 1 program failed by its own account (tool: exit status 9). Apart from "
+            "that: 1 program observed in 2 address spaces, 2 system mappings seen to change; exact "
+            "lane (tcg).");
+  // What the user's file says is held against the file, and nothing else.
+  program.judged = true;
+  EXPECT_EQ(conclude({run_with(program)}, {}, {}).exit_code, ExitCode::AsExpected);
+  program.judged = false;
+  Run bad = run_with(program);
+  bad.findings.push_back({"x86_64/k/program/tool/[vdso]/S1", "S1", "gone", false, ""});
+  const Report worse = conclude({bad}, {}, {});
+  EXPECT_EQ(worse.exit_code, ExitCode::Failed);
+  EXPECT_TRUE(worse.conclusion.starts_with("NOT AS EXPECTED: ")) << worse.conclusion;
+  // One that never ran is not among those that were observed.
+  program.outcome = Program::Outcome::NotRun;
+  program.value = ENOENT;
+  program.spaces.clear();
+  EXPECT_EQ(conclude({run_with(program)}, {}, {}).conclusion,
+            "PROGRAM FAILED: 1 program failed by its own account (tool: could not be run: ENOENT); "
+            "exact lane (tcg).");
+}
+
+TEST(ProgramText, WhatWasNotObservedIsNotAmongWhatDidNotChange) {
+  Program program = sample();
+  program.spaces.clear();
+  const Report nothing = conclude({run_with(program)}, {}, {});
+  EXPECT_EQ(nothing.exit_code, ExitCode::Failed);
+  ASSERT_EQ(nothing.findings.size(), 1U);
+  EXPECT_EQ(nothing.findings[0].id, "x86_64/lts-unsealed/program/tool/unobserved");
+  EXPECT_EQ(nothing.conclusion.find("observed in"), std::string::npos) << nothing.conclusion;
+  program = sample();
+  program.spaces.resize(1);
+  program.spaces[0].mappings = {mapping("[vdso]", Change::Unchanged),
+                                mapping("[vvar]", Change::Unobserved, 0)};
+  program.spaces[0].mappings[0].absent = 1;
+  program.spaces_left_out = 3;
+  EXPECT_EQ(conclude({run_with(program)}, {}, {}).conclusion,
+            "AS EXPECTED: 1 program observed in 1 address space, no system mappings seen to "
+            "change, 1 never populated and so not observed, 1 absent in part at the end and not "
+            "touched again, 3 address spaces more only counted; exact lane (tcg).");
+}
+
+TEST(ProgramText, OneLineDoesNotFillTheReport) {
+  Program program = sample();
+  program.output = std::string(5000, 'x') + "\nnext\n";
+  const std::string text = text_of(program);
+  expect_has(text, std::string(1000, 'x') + " ... 4,000 bytes more of this line\n");
+  EXPECT_EQ(text.find(std::string(1001, 'x')), std::string::npos);
+  expect_has(text, "out| next\n");
+}
+
 }  // namespace
 }  // namespace sealvisor::report
