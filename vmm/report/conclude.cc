@@ -177,7 +177,7 @@ void report_unobserved(Run& run) {
   if (!run.ending.good) return;
   for (const Program& program : run.programs) {
     if (!not_observed(program)) continue;
-    add_finding(run, id_of(run, "program/" + program.name), "unobserved",
+    add_finding(run, program_id_of(run, program), "unobserved",
                 "it ran, and no address space of it with a system mapping was seen: nothing can be "
                 "said");
   }

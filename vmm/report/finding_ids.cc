@@ -12,6 +12,10 @@ std::string id_of(const Run& run, const Cell& cell) {
   return id_of(run, fmt::format("{}/{}/{}", cell.mapping, cell.operation, cell.form));
 }
 
+std::string program_id_of(const Run& run, const Program& program) {
+  return id_of(run, "program/" + program.name);
+}
+
 std::string unobserved_id(const Run& run, const Cell& cell) {
   return id_of(run, fmt::format("{}/{}/unobserved", cell.mapping, cell.form));
 }

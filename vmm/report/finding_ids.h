@@ -13,6 +13,8 @@ namespace sealvisor::report {
 [[nodiscard]] std::string id_of(const Run& run, std::string_view what);
 /// The same of a cell: what is "mapping/operation/form".
 [[nodiscard]] std::string id_of(const Run& run, const Cell& cell);
+/// The same of a program of the user's.
+[[nodiscard]] std::string program_id_of(const Run& run, const Program& program);
 /// The whole id of the finding that says that nothing is known of cells of this mapping and form.
 [[nodiscard]] std::string unobserved_id(const Run& run, const Cell& cell);
 

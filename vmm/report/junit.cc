@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -167,6 +168,60 @@ Case case_of(const Life& life, const Run& run) {
   return made;
 }
 
+/// The worst that was seen of each mapping of a program, in all of its address spaces, a line each.
+std::vector<std::string> worst_lines(const Program& program) {
+  std::map<std::string, const ProgramMapping*> worst;
+  for (const ProgramSpace& space : program.spaces) {
+    for (const ProgramMapping& mapping : space.mappings) {
+      const ProgramMapping*& one = worst[mapping.name];
+      if (one == nullptr || mapping.change > one->change) one = &mapping;
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [name, mapping] : worst) {
+    lines.push_back(fmt::format("observed: {} {}", name, change_text(*mapping)));
+  }
+  return lines;
+}
+
+/// The first lines of what it wrote, marked as its own.
+void add_output(Case& to, std::string_view mark, std::string_view bytes) {
+  constexpr std::size_t kMostBytes = 4096;
+  for (const std::string& line : lines_of(bytes.substr(0, kMostBytes))) {
+    to.lines.push_back(fmt::format("{}| {}", mark, line));
+  }
+  if (bytes.size() > kMostBytes) {
+    to.lines.push_back(fmt::format("{}| ... {} bytes more", mark, bytes.size() - kMostBytes));
+  }
+}
+
+Case case_of(const Program& program, const Run& run) {
+  using End = Program::Outcome;
+  Case made;
+  made.class_name = class_of(run.arch, run.recipe, "programs");
+  made.name = program.name;
+  const bool decided = take_findings(made, findings_under(run, program_id_of(run, program)), run);
+  if (decided && not_observed(program) && made.type == "unobserved") {
+    made.outcome = Outcome::Error;
+  } else if (!decided && program.outcome == End::CutOff) {
+    made.outcome = Outcome::Error;
+    made.type = "not-reached";
+    made.message = outcome_text(program);
+  } else if (!decided && failed_by_itself(program)) {
+    const bool ran = program.outcome != End::NotRun && program.outcome != End::NotTraced;
+    made.outcome = ran ? Outcome::Failure : Outcome::Error;
+    made.type = ran ? "program-failed" : "not-run";
+    made.message = outcome_text(program);
+  }
+  made.lines.push_back(
+      fmt::format("{}: {}", fmt::join(program.command, " "), outcome_text(program)));
+  for (std::string& line : worst_lines(program)) made.lines.push_back(std::move(line));
+  if (made.outcome == Outcome::Passed) return made;
+  add_output(made, "out", program.output);
+  add_output(made, "err", program.errors);
+  return made;
+}
+
 Case guest_case(const Run& run) {
   Case made;
   made.class_name = class_of(run.arch, run.recipe, "watch");
@@ -235,6 +290,7 @@ std::vector<Case> other_findings(const Run& run) {
     }
   }
   for (const Life& life : run.lives) tell(id_of(run, life.name));
+  for (const Program& program : run.programs) tell(program_id_of(run, program));
   if (run.campaign) {
     for (const Campaign::Row& row : run.campaign->rows) tell(id_of_edit(run, row.edit));
   }
@@ -268,6 +324,7 @@ Suite suite_of(const Run& run) {
   if (run.campaign) suite.properties.emplace_back("campaign", campaign_words(run));
   for (const Cell& cell : run.cells) suite.cases.push_back(case_of(cell, run));
   for (const Life& life : run.lives) suite.cases.push_back(case_of(life, run));
+  for (const Program& program : run.programs) suite.cases.push_back(case_of(program, run));
   for (Case& made : campaign_cases(run)) suite.cases.push_back(std::move(made));
   suite.cases.push_back(guest_case(run));
   suite.cases.push_back(rewalk_case(run));
@@ -290,7 +347,7 @@ Suite suite_of(const NotRun& not_run) {
 
 Suite conclusion_of(const Report& report) {
   Suite suite;
-  suite.name = "sealvisor verify";
+  suite.name = title_of(report);
   suite.properties = {{"threat-model", report.threat_model}};
   Case made;
   made.class_name = "sealvisor";
@@ -394,9 +451,9 @@ std::string render_junit(const Report& report) {
   make_unique(suites);
   Sums sums;
   for (const Suite& suite : suites) sums.add(suite);
-  std::string xml = fmt::format(
-      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"sealvisor verify\" {}>\n",
-      sums.attributes());
+  std::string xml =
+      fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{}\" {}>\n",
+                  title_of(report), sums.attributes());
   for (const Suite& suite : suites) xml += xml_of(suite);
   return xml + "</testsuites>\n";
 }

@@ -15,6 +15,12 @@ std::string name_of(const Run& run) {
   return fmt::format("{} {}", arch::name_of(run.arch), run.recipe);
 }
 
+std::string title_of(const Report& report) {
+  const bool observed = std::any_of(report.runs.begin(), report.runs.end(),
+                                    [](const Run& run) { return !run.programs.empty(); });
+  return observed ? "sealvisor observe" : "sealvisor verify";
+}
+
 std::string name_of_errno(int number) {
   if (number == 0) return "ok";
   const char* name = ::strerrorname_np(number);

@@ -12,6 +12,8 @@ namespace sealvisor::report {
 
 /// "x86_64 lts-sealed".
 [[nodiscard]] std::string name_of(const Run& run);
+/// "sealvisor verify", or "sealvisor observe" of programs of the user's.
+[[nodiscard]] std::string title_of(const Report& report);
 /// "EPERM"; "ok" for 0.
 [[nodiscard]] std::string name_of_errno(int number);
 /// "EPERM, sl".

@@ -227,6 +227,82 @@ TEST(ReportJunit, EachKindOfTamperingIsACase) {
   EXPECT_THAT(xml, HasSubstr("name=\"campaign\" value=\"seed 5: 12 of 12 tamperings made"));
 }
 
+report::Run run_with(const Program& program) {
+  report::Run run = samples::sealed_run();
+  run.cells.clear();
+  run.lives.clear();
+  run.programs = {program};
+  return run;
+}
+
+Program good_program() {
+  Program program = samples::program();
+  program.outcome = Program::Outcome::Exited;
+  program.value = 0;
+  program.spaces[0].mappings[0].change = Change::Unchanged;
+  program.spaces[0].violations.clear();
+  return program;
+}
+
+TEST(ReportJunit, EachProgramIsACase) {
+  constexpr const char* kName = "x86_64.lts-sealed.programs tool";
+  const auto come_of = [&](const Program& program, const std::vector<Finding>& findings) {
+    report::Run run = run_with(program);
+    run.findings = findings;
+    const Report report = conclude({run}, {}, {});
+    EXPECT_EQ(any_failed(report), report.exit_code != ExitCode::AsExpected) << report.conclusion;
+    const auto cases = cases_of(report);
+    EXPECT_EQ(cases.count(kName), 1U);
+    return cases.count(kName) == 0 ? Come() : cases.at(kName);
+  };
+  EXPECT_EQ(come_of(good_program(), {}).outcome, "passed");
+  // A seal that was broken, and an expectation that was not met.
+  const Come broken =
+      come_of(good_program(),
+              {{"x86_64/lts-sealed/program/tool/[vdso]/S1", "S1", "[vdso] is gone", false, ""}});
+  EXPECT_EQ(broken.outcome, "failure");
+  EXPECT_EQ(broken.message, "S1: [vdso] is gone");
+  const Finding unmet{"x86_64/lts-sealed/program/tool/line-4/expectation", "expectation",
+                      "file:4: expected exit status 1, got exit status 0", false, ""};
+  EXPECT_EQ(come_of(good_program(), {unmet}).outcome, "failure");
+  // It failed by its own account, unless the user's file says that it must.
+  Program program = samples::program();
+  EXPECT_EQ(come_of(program, {}).outcome, "failure");
+  EXPECT_EQ(come_of(program, {}).message, "killed by SIGSEGV");
+  program.judged = true;
+  EXPECT_EQ(come_of(program, {}).outcome, "passed");
+  // What never ran and what was not seen has not passed.
+  program.judged = false;
+  program.outcome = Program::Outcome::NotRun;
+  program.value = 2;
+  program.spaces.clear();
+  EXPECT_EQ(come_of(program, {}).outcome, "error");
+  program = good_program();
+  program.spaces.clear();
+  EXPECT_EQ(come_of(program, {}).outcome, "error");
+}
+
+TEST(ReportJunit, AProgramThatTheGuestDidNotReachHasNotPassed) {
+  report::Run run = samples::failed_run();
+  Program program = samples::program();
+  program.outcome = Program::Outcome::CutOff;
+  program.judged = true;
+  run.programs = {program};
+  const auto cases = cases_of(conclude({run}, {}, {}));
+  EXPECT_EQ(outcome_in(cases, "arm64." + run.recipe + ".programs tool"), "error");
+}
+
+TEST(ReportJunit, WhatAProgramWroteIsItsOwnAndBounded) {
+  Program program = samples::program();
+  program.output = "</system-out>\x1b[31m\xff]]>&\n" + std::string(100'000, '<');
+  const std::string xml = render_junit(conclude({run_with(program)}, {}, {}));
+  EXPECT_THAT(xml, HasSubstr("<testsuites name=\"sealvisor observe\" "));
+  EXPECT_THAT(xml, HasSubstr("out| &lt;/system-out&gt;\xEF\xBF\xBD[31m\xEF\xBF\xBD]]&gt;&amp;\n"));
+  EXPECT_THAT(xml, HasSubstr(" bytes more"));
+  EXPECT_THAT(xml, HasSubstr("observed: [vdso] gone (2 of 2 pages)"));
+  EXPECT_LT(xml.size(), 60'000U);
+}
+
 TEST(ReportJunit, ARunThatDidNotStartIsAnError) {
   const auto cases =
       cases_of(conclude({samples::sealed_run()},
