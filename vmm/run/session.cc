@@ -666,9 +666,13 @@ void Session::on_program(const protocol::Message& message, const Event& event,
       if (wrong.empty() && request_.progress) {
         request_.progress(request_.programs[message.body.program_begin.index].name);
       }
+      if (wrong.empty() && timelines_) {
+        timelines_->scenario("program " + request_.programs[message.body.program_begin.index].name);
+      }
       break;
     case Type::ProgramEnd:
       wrong = programs_.end(message.body.program_end);
+      if (timelines_) timelines_->scenario(course_.where());
       item_done();
       break;
     case Type::ProcessMapping:

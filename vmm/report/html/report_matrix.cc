@@ -18,7 +18,8 @@ namespace sealvisor::report::html {
 
 namespace {
 
-/// Where findings lead: ids of cells in the page, by what the findings' ids begin with.
+/// Where findings lead: ids of cells and programs in the page, by what the findings' ids begin
+/// with.
 std::unordered_map<std::string, std::string> places_of(const Report& report) {
   std::unordered_map<std::string, std::string> places;
   for (std::size_t run = 0; run < report.runs.size(); ++run) {
@@ -26,13 +27,21 @@ std::unordered_map<std::string, std::string> places_of(const Report& report) {
     for (std::size_t i = 0; i < of.cells.size(); ++i) {
       places.try_emplace(id_of(of, of.cells[i]), cell_id(run, i));
     }
+    for (std::size_t i = 0; i < of.programs.size(); ++i) {
+      places.try_emplace(program_id_of(of, of.programs[i]), program_id(run, i));
+    }
   }
   return places;
 }
 
 std::string finding_item(const Finding& finding,
                          const std::unordered_map<std::string, std::string>& places) {
-  const auto place = places.find(finding.id.substr(0, finding.id.rfind('/')));
+  auto place = places.end();
+  // Behind a program's name there is the mapping or the line too.
+  for (std::size_t end = finding.id.rfind('/'); end != std::string::npos && place == places.end();
+       end = end == 0 ? std::string::npos : finding.id.rfind('/', end - 1)) {
+    place = places.find(finding.id.substr(0, end));
+  }
   return fmt::format(
       "<li><strong class=\"{}\">{}</strong> {}<br>{}{}</li>\n", finding.known ? "open" : "bad",
       finding.known ? "known" : "new", link(place == places.end() ? "" : place->second, finding.id),
@@ -94,6 +103,11 @@ std::vector<MatrixRow> rows_of(const Report& report) {
       const Cell& cell = of.cells[i];
       matrix.put(cell.mapping, cell.operation + "/" + cell.form, run,
                  {cell_id(run, i), verdict_words(of, cell), state_of(of, cell)});
+    }
+    for (std::size_t i = 0; i < of.programs.size(); ++i) {
+      const Program& program = of.programs[i];
+      matrix.put("programs", program.name, run,
+                 {program_id(run, i), outcome_words(of, program), state_of(of, program)});
     }
     for (const Life& life : of.lives) {
       matrix.put("processes", life.name, run,

@@ -48,6 +48,9 @@ means that change, as in a time namespace.</li>
 did not get there. Never counted as held.</li>
 <li><span class="other">lie caught</span>: a control kernel lied where it is documented to, and was
 found out.</li>
+<li>A program of your own is <span class="good">good</span> where there is no finding about it and it
+ended with exit status 0, or as your file of scenarios says. Its pids, images and smaps are the guest's
+word; what it wrote is its own.</li>
 <li><em>new finding</em> or <em>known finding</em> behind any of them: the findings say more of it.</li>
 <li><span class="note">skipped</span>: there is no such form, or no such mapping.</li>
 </ul>
@@ -62,7 +65,10 @@ as it was and as it became, bit by bit; what only one of them has is struck out 
 std::string render_html(const Report& report) {
   html::Page page;
   page.good = report.exit_code == ExitCode::AsExpected;
-  page.title = fmt::format("sealvisor verify: {}", page.good ? "as expected" : "not as expected");
+  page.title = fmt::format("{}: {}", title_of(report),
+                           page.good                                     ? "as expected"
+                           : report.exit_code == ExitCode::ProgramFailed ? "a program failed"
+                                                                         : "not as expected");
   page.skip_to = "findings";
   page.skip_title = "findings";
   page.conclusion = report.conclusion;

@@ -1,4 +1,4 @@
-// The report of `sealvisor verify` as one page that needs nothing else. Pure.
+// The report of `sealvisor verify` or `observe` as one page that needs nothing else. Pure.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@ namespace sealvisor::report {
 inline constexpr std::size_t kMostMomentsOfPage = 20'000;
 
 /// The whole page: findings; the matrix of what was tried, with a column for each run, rows with
-/// findings first; then each run with its cells, the timelines of its processes and the code that
-/// wrote. Nothing that a guest wrote is markup in it.
+/// findings first; then each run with its programs, its cells, the timelines of its processes and
+/// the code that wrote. Nothing that a guest wrote is markup in it.
 [[nodiscard]] std::string render_html(const Report& report);
 
 }  // namespace sealvisor::report

@@ -46,6 +46,10 @@ std::string cell_id(std::size_t run, std::size_t cell) {
   return fmt::format("r{}-c{}", run + 1, cell + 1);
 }
 
+std::string program_id(std::size_t run, std::size_t program) {
+  return fmt::format("r{}-u{}", run + 1, program + 1);
+}
+
 std::string process_id(std::size_t run, std::uint64_t process) {
   return fmt::format("r{}-p{}", run + 1, process);
 }
@@ -80,6 +84,13 @@ State state_of(const Run& run, const Life& life) {
   if (!findings.empty()) return State::Open;
   if (life.unsupported && life.complete) return State::Skipped;
   return good ? State::Good : State::Finding;
+}
+
+State state_of(const Run& run, const Program& program) {
+  const std::vector<const Finding*> findings = findings_under(run, program_id_of(run, program));
+  if (any_new(findings) || failed_by_itself(program)) return State::Finding;
+  if (!findings.empty() || program.spaces.empty()) return State::Open;
+  return forced_mappings(program) != 0 ? State::Exception : State::Good;
 }
 
 const char* name_of(State state) {
@@ -126,6 +137,16 @@ std::string verdict_words(const Run& run, const Cell& cell) {
 
 std::string outcome_words(const Run& run, const Life& life) {
   return words_of(life) + finding_words(findings_under(run, id_of(run, life.name)));
+}
+
+std::string outcome_words(const Run& run, const Program& program) {
+  const std::size_t changed = changed_mappings(program);
+  const std::string seen =
+      program.spaces.empty() ? ", nothing observed"
+      : changed == 0         ? ", no change seen"
+                     : fmt::format(", {} mapping{} changed", changed, changed == 1 ? "" : "s");
+  return outcome_text(program) + seen +
+         finding_words(findings_under(run, program_id_of(run, program)));
 }
 
 }  // namespace sealvisor::report::html

@@ -16,6 +16,7 @@ namespace sealvisor::report::html {
 [[nodiscard]] std::string run_id(std::size_t run);
 [[nodiscard]] std::string cell_id(std::size_t run, std::size_t cell);
 [[nodiscard]] std::string process_id(std::size_t run, std::uint64_t process);
+[[nodiscard]] std::string program_id(std::size_t run, std::size_t program);
 /// Of the writer at `pc`; empty if there is no listing of it.
 [[nodiscard]] std::string writer_id(std::size_t run, const Run& of, std::uint64_t pc);
 
@@ -27,6 +28,7 @@ namespace sealvisor::report::html {
 enum class State : std::uint8_t { Finding, Open, Lie, Exception, Good, Skipped };
 [[nodiscard]] State state_of(const Run& run, const Cell& cell);
 [[nodiscard]] State state_of(const Run& run, const Life& life);
+[[nodiscard]] State state_of(const Run& run, const Program& program);
 /// "finding", "open", "lie", "exception", "good", "skipped".
 [[nodiscard]] const char* name_of(State state);
 /// Class of words that say so.
@@ -35,6 +37,8 @@ enum class State : std::uint8_t { Finding, Open, Lie, Exception, Good, Skipped }
 [[nodiscard]] std::string verdict_words(const Run& run, const Cell& cell);
 /// "0 violations", "0 violations, new finding".
 [[nodiscard]] std::string outcome_words(const Run& run, const Life& life);
+/// "exit status 0, 2 mappings changed", "killed by SIGSEGV, new finding".
+[[nodiscard]] std::string outcome_words(const Run& run, const Program& program);
 
 /// Sections; each empty if there is nothing to say.
 [[nodiscard]] std::string findings_section(const Report& report);
@@ -42,6 +46,7 @@ enum class State : std::uint8_t { Finding, Open, Lie, Exception, Good, Skipped }
 [[nodiscard]] std::string matrix_section(const Report& report);
 [[nodiscard]] std::string run_section(const Report& report, std::size_t run);
 /// Parts of run_section().
+[[nodiscard]] std::string programs(const Report& report, std::size_t run);
 [[nodiscard]] std::string timelines(const Report& report, std::size_t run);
 [[nodiscard]] std::string writers(const Report& report, std::size_t run);
 

@@ -161,8 +161,8 @@ std::string run_section(const Report& report, std::size_t number) {
   const Run& run = report.runs[number];
   return fmt::format("<p class=\"conclusion{}\">{}</p>\n", run.good ? "" : " failed",
                      escape(run.summary)) +
-         ending(run) + facts(run) + cells(report, number) + lives(report, number) +
-         timelines(report, number) + writers(report, number);
+         ending(run) + facts(run) + programs(report, number) + cells(report, number) +
+         lives(report, number) + timelines(report, number) + writers(report, number);
 }
 
 }  // namespace sealvisor::report::html

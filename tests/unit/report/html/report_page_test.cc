@@ -203,5 +203,65 @@ TEST(ReportPage, ALifeIsGoodOnlyIfNothingIsWrong) {
   EXPECT_EQ(html::state_of(run, run.lives[0]), State::Open);
 }
 
+report::Run run_with(const Program& program) {
+  report::Run run = samples::sealed_run();
+  run.cells.clear();
+  run.lives.clear();
+  run.programs = {program};
+  return run;
+}
+
+TEST(ReportPage, HasTheProgramsOfTheUsers) {
+  report::Run run = run_with(samples::program());
+  run.processes = {samples::quiet_process(9, "program tool")};
+  run.findings = {{"x86_64/lts-sealed/program/tool/[vdso]/S1", "S1", "[vdso] is gone", false, ""}};
+  const std::string page = render_html(conclude({run}, {}, {}));
+  EXPECT_THAT(page, HasSubstr("<title>sealvisor observe: not as expected</title>"));
+  EXPECT_THAT(page, HasSubstr("<h4 id=\"r1-u1\">tool: <span class=\"bad\">killed by SIGSEGV, 1 "
+                              "mapping changed, new finding</span></h4>"));
+  // A finding leads to its program, the program to the timeline of its address space.
+  EXPECT_THAT(page, HasSubstr("<a href=\"#r1-u1\">x86_64/lts-sealed/program/tool/[vdso]/S1</a>"));
+  EXPECT_THAT(page, HasSubstr("<a href=\"#r1-p9\">process 9</a>"));
+  EXPECT_THAT(page, HasSubstr("id=\"r1-p9\""));
+  EXPECT_THAT(page, HasSubstr("gone (2 of 2 pages)"));
+  EXPECT_THAT(page, HasSubstr("S1 of [vdso] in /tool: is gone"));
+  EXPECT_THAT(page, HasSubstr("/tool --word"));
+  EXPECT_THAT(page, HasSubstr("<pre>binary \xEF\xBF\xBD and text\n</pre>"));
+}
+
+TEST(ReportPage, AProgramThatFailedByItselfIsNoBrokenSeal) {
+  const Report report = conclude({run_with(samples::program())}, {}, {});
+  ASSERT_EQ(report.exit_code, ExitCode::ProgramFailed);
+  const std::string page = render_html(report);
+  EXPECT_THAT(page, HasSubstr("<title>sealvisor observe: a program failed</title>"));
+  EXPECT_THAT(page, Not(HasSubstr("new finding</span>")));
+}
+
+TEST(ReportPage, AHostileProgramStaysInItsPlaceAndIsBounded) {
+  Program program = samples::program();
+  program.name = "<b>\"";
+  program.command = {"/<script>", "\x1b[31m", "a\nb"};
+  program.output = "</pre><script>\xE2\x80\xAE\xff\n" + std::string(1'000'000, '<');
+  program.errors = "</details>";
+  program.spaces[0].image = "<i>";
+  program.spaces[0].mappings[0].name = "<u>";
+  program.spaces[0].violations[0].text = "<s>";
+  program.processes[0].image = "<em>";
+  program.spaces.resize(1);
+  for (std::uint64_t id = 10; id < 2000; ++id) {
+    program.spaces.push_back(program.spaces[0]);
+    program.spaces.back().id = id;
+  }
+  const std::string page = render_html(conclude({run_with(program)}, {}, {}));
+  for (const char* markup :
+       {"<b>", "<script>\xE2", "</pre><script", "<i>", "<u>", "<s>", "<em>&"}) {
+    EXPECT_THAT(page, Not(HasSubstr(markup))) << markup;
+  }
+  EXPECT_THAT(page, HasSubstr("/&lt;script&gt; \xEF\xBF\xBD[31m a b"));
+  EXPECT_THAT(page, HasSubstr("&lt;/details&gt;"));
+  EXPECT_THAT(page, HasSubstr("Left out of this page, not of the JSON report: 1,491 mappings"));
+  EXPECT_LT(page.size(), 1'500'000U);
+}
+
 }  // namespace
 }  // namespace sealvisor::report
