@@ -33,10 +33,8 @@ constexpr Change kChanges[] = {Change::Unobserved, Change::Unchanged,         Ch
                                Change::Added,      Change::PermissionChanged, Change::Privatised,
                                Change::Gone,       Change::Replaced,          Change::Moved};
 
-/// One word of a line, and whether it stood in quotes.
 struct Word {
   std::string text;
-  bool quoted = false;
 };
 
 class Parser {
@@ -92,13 +90,15 @@ class Parser {
       if (line[at] == '#') break;
       Word word;
       if (line[at] == '"') {
-        word.quoted = true;
         for (++at; at < line.size() && line[at] != '"'; ++at) {
           if (line[at] == '\\' && at + 1 < line.size()) ++at;
           word.text += line[at];
         }
         if (at == line.size()) return bad("a quote that does not end", line);
         ++at;
+        if (at < line.size() && !is_space(line[at])) {
+          return bad("expected a space behind a quote", line);
+        }
       } else {
         while (at < line.size() && !is_space(line[at])) word.text += line[at++];
       }
@@ -263,10 +263,12 @@ struct Worst {
   bool there = false;
   Change change = Change::Unobserved;
   std::uint64_t absent = 0;
+  std::uint64_t spaces_left_out = 0;  ///< Of which nothing is known.
 };
 
 Worst worst_of(const report::Program& program, const std::string& mapping) {
   Worst worst;
+  worst.spaces_left_out = program.spaces_left_out;
   for (const report::ProgramSpace& space : program.spaces) {
     for (const report::ProgramMapping& one : space.mappings) {
       if (one.name != mapping) continue;
@@ -302,8 +304,14 @@ std::string against(const Expectation& expectation, const report::Program& progr
       const bool output = expectation.kind == Kind::Output;
       const std::string& text = output ? program.output : program.errors;
       if (text.find(expectation.name) != std::string::npos) return "";
-      return fmt::format("expected \"{}\" in its {}", report::printable(expectation.name),
-                         output ? "output" : "errors");
+      return fmt::format(
+          "expected \"{}\" in its {}{}", report::printable(expectation.name),
+          output ? "output" : "errors",
+          program.output_left_out == 0
+              ? ""
+              : fmt::format(", of which (and of the other) {} bytes were not kept: --output keeps "
+                            "more",
+                            program.output_left_out));
     }
     case Kind::Mapping:
       break;
@@ -311,14 +319,18 @@ std::string against(const Expectation& expectation, const report::Program& progr
   const Worst worst = worst_of(program, expectation.name);
   const std::string observed =
       !worst.there ? "that no address space of it has such a mapping"
-                   : fmt::format("{}{}", report::name_of(worst.change),
+                   : fmt::format("{}{}{}", report::name_of(worst.change),
                                  worst.absent == 0
                                      ? ""
                                      : fmt::format(", and {} pages absent at the end that nothing "
                                                    "touched again",
-                                                   worst.absent));
+                                                   worst.absent),
+                                 worst.spaces_left_out == 0
+                                     ? ""
+                                     : fmt::format(", and {} address spaces more only counted",
+                                                   worst.spaces_left_out));
   const bool visible = worst.change > Change::Refaulted;
-  const bool quiet = worst.there && worst.absent == 0;
+  const bool quiet = worst.there && worst.absent == 0 && worst.spaces_left_out == 0;
   const bool met = expectation.change == kKept
                        ? quiet && !visible && worst.change != Change::Unobserved
                    : expectation.change == kChanged

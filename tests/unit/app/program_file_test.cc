@@ -102,6 +102,9 @@ TEST(ProgramFile, NamesTheLineThatIsWrong) {
       {head + "expect vdso gone\n", "file:4: expected [sealed|unsealed] and"},
       {head + "expect output \"\"\n", "file:4: expected [sealed|unsealed] and"},
       {head + "env \"A=b\n", "file:4: a quote that does not end"},
+      {head + "env \"A=b\"c\n", "file:4: expected a space behind a quote: env \"A=b\"c"},
+      {head + "\x1b[31m\xff\n",
+       "file:4: expected scenario, run, env, limit, untraced or expect: \\x1b[31m\\xff"},
   };
   for (const Row& row : rows) {
     const auto refused = parse_scenarios(row.text, "file");
@@ -181,6 +184,12 @@ TEST(ProgramFile, JudgesWhatItWrites) {
             Texts{"file:4: expected \"gone\" in its output"});
   EXPECT_EQ(findings(made, "expect errors done\n"),
             Texts{"file:4: expected \"done\" in its errors"});
+  // What was not kept may have held it.
+  auto cut = made;
+  cut.output_left_out = 9;
+  EXPECT_EQ(findings(cut, "expect output gone\n"),
+            Texts{"file:4: expected \"gone\" in its output, of which (and of the other) 9 bytes "
+                  "were not kept: --output keeps more"});
 }
 
 TEST(ProgramFile, JudgesMappings) {
@@ -222,6 +231,14 @@ TEST(ProgramFile, JudgesMappings) {
   EXPECT_EQ(findings(absent, "expect [vdso] gone\n"),
             Texts{"file:4: expected [vdso] gone, observed unchanged, and 2 pages absent at the end "
                   "that nothing touched again"});
+
+  auto counted = kept;
+  counted.spaces_left_out = 5;
+  EXPECT_EQ(
+      findings(counted, "expect [vdso] kept\n"),
+      Texts{"file:4: expected [vdso] kept, observed refaulted, and 5 address spaces more only "
+            "counted"});
+  EXPECT_EQ(findings(counted, "expect [vdso] changed\n").size(), 1U);
 
   auto unobserved = program(Outcome::Exited, 0);
   add_space(unobserved, Change::Unobserved);
