@@ -9,15 +9,19 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "vmm/base/fd.h"
+#include "vmm/report/layout.h"
 
 namespace sealvisor::app {
 
@@ -35,13 +39,20 @@ constexpr std::uint64_t kGuestBytes = 96ULL << 20;
 constexpr std::size_t kMostHeaders = 64;
 constexpr std::size_t kLongestLoader = 256;
 
-Error refuse(const fs::path& path, const std::string& why) {
-  return Error{ExitCode::Usage, fmt::format("payload {}: {}", path.string(), why)};
+/// Names in a payload may be anybody's: none of them writes to a terminal.
+Error refuse(const fs::path& path, const std::string& why, int number = 0) {
+  return Error{ExitCode::Usage,
+               report::printable(fmt::format("payload {}: {}", path.string(), why)), number};
 }
 
 Error refuse(const fs::path& path, const std::error_code& error) {
-  return Error{ExitCode::Usage, fmt::format("payload {}: {}", path.string(), error.message()),
-               error.value()};
+  return refuse(path, error.message(), error.value());
+}
+
+/// The guest's list of programs has a line for each.
+Result<std::string> in_one_line(const fs::path& path, std::string program) {
+  if (program.find('\n') == std::string::npos) return program;
+  return refuse(path, fmt::format("'{}' can't be run: its name holds the end of a line", program));
 }
 
 /// Fills `out` from `offset` on; false: there are fewer bytes.
@@ -127,7 +138,7 @@ class Gatherer {
     add(InitramfsItem::directory(kRoot));
     if (auto added = add_folder(path, ""); !added) return added.error();
     for (const auto& [loader, program] : loaders_) {
-      if (auto added = place_loader(path, loader, program); !added) return added.error();
+      if (auto added = place_loader(loader, program); !added) return added.error();
     }
     // Folders come before what is in them; what was put there last has come last.
     return std::move(payload_);
@@ -141,10 +152,20 @@ class Gatherer {
     payload_.items.push_back(std::move(item));
   }
 
+  /// The agent mounts file systems of the kernel's on these, and would follow a link.
+  [[nodiscard]] static Status check_place(const fs::path& path, const std::string& inside) {
+    if (inside != "proc" && inside != "dev" && inside != "tmp") return {};
+    return refuse(path,
+                  fmt::format("is where programs have the guest's own /{}: expected a folder, "
+                              "or nothing",
+                              inside));
+  }
+
   [[nodiscard]] Status add_file(const fs::path& path, const std::string& inside) {
+    if (auto good = check_place(path, inside); !good) return good;
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
-      return errno_error(ExitCode::Usage, "payload " + path.string());
+      return refuse(path, std::error_code(errno, std::generic_category()));
     }
     bytes_ += static_cast<std::uint64_t>(status.st_size);
     if (bytes_ > most_bytes_) {
@@ -198,6 +219,8 @@ class Gatherer {
       case fs::file_type::symlink: {
         const fs::path target = fs::read_symlink(entry.path(), error);
         if (error) return refuse(entry.path(), error);
+        if (auto good = check_place(entry.path(), place); !good) return good;
+        links_[place] = target.string();
         add(InitramfsItem::symlink(path, target.string()));
         return {};
       }
@@ -206,33 +229,73 @@ class Gatherer {
     }
   }
 
+  /// What `place` is once its links are followed as a guest follows them, to whom the payload's
+  /// root is "/"; nullopt: nothing that the payload has.
+  [[nodiscard]] std::optional<std::string> resolve(const fs::path& place) const {
+    constexpr int kMostLinks = 40;  // Linux, MAXSYMLINKS
+    std::vector<std::string> left;  // Parts that are to be gone through, the next one last.
+    const auto go = [&left](const fs::path& path) {
+      const std::size_t before = left.size();
+      for (const fs::path& part : path) left.push_back(part.string());
+      std::reverse(left.begin() + static_cast<std::ptrdiff_t>(before), left.end());
+    };
+    go(place);
+    fs::path at;
+    for (int links = 0; !left.empty();) {
+      const std::string part = std::move(left.back());
+      left.pop_back();
+      if (part.empty() || part == "." || part == "/") continue;
+      if (part == "..") {
+        at = at.parent_path();
+        continue;
+      }
+      const fs::path next = at / part;
+      if (const auto link = links_.find(next.string()); link != links_.end()) {
+        if (++links > kMostLinks) return std::nullopt;
+        if (link->second.starts_with('/')) at.clear();
+        go(link->second);
+        continue;
+      }
+      if (!seen_.contains(fmt::format("{}/{}", kRoot, next.string()))) return std::nullopt;
+      at = next;
+    }
+    return at.string();
+  }
+
   /// The loader of a flat folder, where programs look for it.
-  [[nodiscard]] Status place_loader(const fs::path& path, const std::string& loader,
-                                    const fs::path& program) {
+  [[nodiscard]] Status place_loader(const std::string& loader, const fs::path& program) {
     const fs::path inside = fs::path(loader).lexically_normal().relative_path();
     if (inside.empty() || *inside.begin() == "..") {
       return refuse(program, fmt::format("names '{}' as its loader", loader));
     }
-    std::error_code error;
-    // Through the folder's own links, of which one may be absolute and mean the payload's root.
-    if (seen_.contains(fmt::format("{}/{}", kRoot, inside.string())) ||
-        fs::exists(path / inside, error)) {
-      return {};
-    }
+    if (resolve(inside)) return {};
     const std::string name = inside.filename().string();
-    if (!seen_.contains(fmt::format("{}/{}", kRoot, name))) {
+    if (!resolve(name)) {
       return refuse(program, fmt::format("needs its loader {}, which the folder has neither there "
                                          "nor at its top",
                                          loader));
     }
     payload_.flat = true;
+    const auto blocked = [&](const fs::path& link) {
+      return refuse(program, fmt::format("needs its loader {}, and the link {} leads to nothing in "
+                                         "the folder",
+                                         loader, link.string()));
+    };
     fs::path folder;
     for (const fs::path& part : inside.parent_path()) {
-      folder /= part;
-      const std::string place = fmt::format("{}/{}", kRoot, folder.string());
-      if (!seen_.contains(place)) add(InitramfsItem::directory(place));
+      const fs::path next = folder / part;
+      if (auto there = resolve(next)) {
+        folder = *there;
+        continue;
+      }
+      if (links_.contains(next.string())) return blocked(next);
+      folder = next;
+      add(InitramfsItem::directory(fmt::format("{}/{}", kRoot, folder.string())));
     }
-    add(InitramfsItem::symlink(fmt::format("{}/{}", kRoot, inside.string()), "/" + name));
+    const fs::path place = folder / name;
+    if (links_.contains(place.string())) return blocked(place);
+    add(InitramfsItem::symlink(fmt::format("{}/{}", kRoot, place.string()), "/" + name));
+    links_[place.string()] = "/" + name;
     return {};
   }
 
@@ -241,6 +304,7 @@ class Gatherer {
   std::uint64_t bytes_ = 0;
   Payload payload_;
   std::set<std::string> seen_;
+  std::map<std::string, std::string> links_;  // Seen from the payload's root: where they lead.
   std::set<std::pair<std::string, fs::path>> loaders_;  // and a program that names it
 };
 
@@ -255,7 +319,7 @@ fs::path folder_for(const fs::path& path, arch::Arch arch) {
 
 Result<std::optional<Executable>> read_executable(const fs::path& path) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.valid()) return errno_error(ExitCode::Usage, "payload " + path.string());
+  if (!file.valid()) return refuse(path, std::error_code(errno, std::generic_category()));
   std::array<char, EI_NIDENT> ident{};
   if (!read_at(file, 0, std::span(ident)) || std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0) {
     return std::optional<Executable>();
@@ -333,7 +397,7 @@ Result<std::string> choose_program(const Payload& payload, const std::string& wa
                                ? std::string("it has none")
                                : fmt::format("it has {}", fmt::join(payload.programs, ", "));
   if (wanted.empty()) {
-    if (payload.programs.size() == 1) return payload.programs.front();
+    if (payload.programs.size() == 1) return in_one_line(path, payload.programs.front());
     return refuse(path, fmt::format("which program is to be run? --run names it; {}", list));
   }
   const std::string place = wanted.starts_with("/") ? wanted : "/" + wanted;
@@ -343,7 +407,7 @@ Result<std::string> choose_program(const Payload& payload, const std::string& wa
       std::any_of(payload.items.begin(), payload.items.end(), [&](const InitramfsItem& item) {
         return item.path == inside && item.kind != InitramfsItem::Kind::Directory;
       });
-  if (there) return place;
+  if (there) return in_one_line(path, place);
   return refuse(path, fmt::format("has no file '{}'; programs: {}", wanted, list));
 }
 

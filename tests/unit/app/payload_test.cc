@@ -187,6 +187,75 @@ TEST(Payload, TheLoaderOfAFlatFolderIsPutWhereItIsLookedFor) {
   expect_refused(gather_payload(above.path(), Arch::X86_64, kPlenty), "names '../ld.so'");
 }
 
+/// A link means what it means to a program in the guest, whatever the host has there.
+TEST(Payload, LinksAreFollowedAsInTheGuest) {
+  const Temporary host;
+  const fs::path outside = host.file("lib/ld.so", "the host's");
+  const Temporary folder;
+  folder.file("tool", elf(EM_X86_64, "/lib64/ld.so"), true);
+  fs::create_symlink(outside.parent_path(), folder.path() / "lib64");
+  expect_refused(gather_payload(folder.path(), Arch::X86_64, kPlenty),
+                 "needs its loader /lib64/ld.so, which the folder has neither");
+  // At its top, but the folder that it belongs into is none.
+  folder.file("ld.so", elf(EM_X86_64, "", ET_DYN), true);
+  expect_refused(gather_payload(folder.path(), Arch::X86_64, kPlenty),
+                 "the link lib64 leads to nothing in the folder");
+
+  fs::remove(folder.path() / "lib64");
+  fs::create_symlink("usr/lib64", folder.path() / "lib64");
+  fs::create_directories(folder.path() / "usr/lib64");
+  const auto beside = gather_payload(folder.path(), Arch::X86_64, kPlenty);
+  ASSERT_TRUE(beside) << beside.error().message;
+  EXPECT_EQ(paths(beside.value()).back(), "payload/usr/lib64/ld.so -> /ld.so");
+  EXPECT_TRUE(image::Initramfs::build(beside.value().items));
+
+  fs::remove(folder.path() / "lib64");
+  fs::create_symlink("/usr/lib64/../lib64", folder.path() / "lib64");
+  folder.file("usr/lib64/real.so", elf(EM_X86_64, "", ET_DYN), true);
+  fs::create_symlink("real.so", folder.path() / "usr/lib64/ld.so");
+  const auto there = gather_payload(folder.path(), Arch::X86_64, kPlenty);
+  ASSERT_TRUE(there) << there.error().message;
+  EXPECT_FALSE(there.value().flat);
+
+  // A circle ends.
+  fs::remove(folder.path() / "lib64");
+  fs::create_symlink("lib64", folder.path() / "lib64");
+  expect_refused(gather_payload(folder.path(), Arch::X86_64, kPlenty),
+                 "the link lib64 leads to nothing in the folder");
+}
+
+/// What the agent mounts there must not land elsewhere.
+TEST(Payload, TheKernelsOwnFoldersAreNoLinksAndNoFiles) {
+  const Temporary folder;
+  folder.file("tool", elf(EM_X86_64), true);
+  fs::create_symlink("/", folder.path() / "proc");
+  expect_refused(gather_payload(folder.path(), Arch::X86_64, kPlenty),
+                 "is where programs have the guest's own /proc: expected a folder, or nothing");
+  fs::remove(folder.path() / "proc");
+  folder.file("tmp", "text");
+  expect_refused(gather_payload(folder.path(), Arch::X86_64, kPlenty), "guest's own /tmp");
+  fs::remove(folder.path() / "tmp");
+  fs::create_directories(folder.path() / "dev");
+  fs::create_symlink("/", folder.path() / "dev/proc");
+  EXPECT_TRUE(gather_payload(folder.path(), Arch::X86_64, kPlenty));
+}
+
+TEST(Payload, NamesDoNotWriteToTheTerminalNorIntoTheGuestsList) {
+  const Temporary folder;
+  folder.file("a\x1b[31m", elf(EM_X86_64), true);
+  folder.file("b\nroot", elf(EM_X86_64), true);
+  const auto payload = gather_payload(folder.path(), Arch::X86_64, kPlenty);
+  ASSERT_TRUE(payload) << payload.error().message;
+  const auto which = choose_program(payload.value(), "", folder.path());
+  ASSERT_FALSE(which);
+  EXPECT_NE(which.error().message.find("/a\\x1b[31m"), std::string::npos) << which.error().message;
+  const auto split = choose_program(payload.value(), "b\nroot", folder.path());
+  ASSERT_FALSE(split);
+  EXPECT_NE(split.error().message.find("its name holds the end of a line"), std::string::npos)
+      << split.error().message;
+  EXPECT_EQ(split.error().message.find('\n'), std::string::npos);
+}
+
 TEST(Payload, AFolderMayHaveOneForEachArchitecture) {
   const Temporary folder;
   folder.file("x86_64/tool", elf(EM_X86_64), true);
