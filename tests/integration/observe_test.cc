@@ -4,6 +4,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -319,7 +320,9 @@ TEST_P(ObserveCommand, EndsWithTheCodeOfWhatCameOfIt) {
   const std::string tool = (folder_.path() / "tool").string();
   EXPECT_EQ(run({"--payload", tool, "say", "word"}), 0) << text_;
   EXPECT_EQ(run({"--payload", tool, "exit", "9"}), 5) << text_;
-  EXPECT_NE(text_.find("exit status 9"), std::string::npos) << text_;
+  EXPECT_NE(text_.find("PROGRAM FAILED: 1 program failed by its own account (tool: exit status 9)"),
+            std::string::npos)
+      << text_;
   EXPECT_EQ(run({"--payload", tool, "--recipe", "lts-unsealed", "unmap", "[vdso]"}), 0) << text_;
   EXPECT_NE(text_.find("gone"), std::string::npos) << text_;
   EXPECT_EQ(run({"--payload", tool, "--recipe", "lying", "unmap", "[vdso]"}), 1) << text_;
@@ -347,6 +350,35 @@ TEST_P(ObserveCommand, ScenariosAreHeldAgainstTheirExpectations) {
       "  expect [vdso] gone\n");
   EXPECT_EQ(run({"--scenarios", dir}), 1) << text_;
   EXPECT_NE(text_.find("line-4/expectation"), std::string::npos) << text_;
+}
+
+TEST_P(ObserveCommand, ItsReportsAreThoseOfVerify) {
+  const std::string tool = (folder_.path() / "tool").string();
+  const fs::path junit = folder_.path() / "report.xml";
+  const fs::path html = folder_.path() / "report.html";
+  EXPECT_EQ(run({"--payload", tool, "--recipe", "lts-unsealed", "--junit", junit.string(), "--html",
+                 html.string(), "unmap", "[vdso]"}),
+            0)
+      << text_;
+  const auto contents = [](const fs::path& path) {
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string xml = contents(junit);
+  EXPECT_NE(xml.find(fmt::format("classname=\"{}.lts-unsealed.programs\" name=\"tool\"",
+                                 arch::name_of(GetParam()))),
+            std::string::npos)
+      << xml;
+  EXPECT_EQ(xml.find("<failure"), std::string::npos) << xml;
+  EXPECT_NE(xml.find("observed: [vdso] gone"), std::string::npos) << xml;
+  const std::string page = contents(html);
+  EXPECT_NE(page.find("sealvisor observe: as expected"), std::string::npos);
+  EXPECT_NE(page.find("id=\"r1-u1\""), std::string::npos);
+  // The address space leads to its timeline, under the program's name.
+  EXPECT_NE(page.find(": program tool: "), std::string::npos);
+  EXPECT_NE(page.find("unmap [vdso]: ok"), std::string::npos);
+  EXPECT_EQ(run({"--payload", tool, "--junit", "/nowhere/r", "say", "x"}), 2) << text_;
+  EXPECT_NE(text_.find("--junit /nowhere/r"), std::string::npos) << text_;
 }
 
 TEST_P(ObserveCommand, WhatIsWrongIsNamed) {
