@@ -74,6 +74,22 @@ report::Report hostile() {
       moment.write->instruction = kEvil;
     }
   }
+  Program program = samples::program();
+  program.name = kEvil;
+  program.command = {kEvil, kEvil};
+  program.output = program.errors = std::string(kEvil) + "\n\xff</pre>";
+  for (ProgramProcess& process : program.processes) process.image = kEvil;
+  for (ProgramSpace& space : program.spaces) {
+    space.image = kEvil;
+    for (ProgramMapping& mapping : space.mappings) {
+      mapping.name = mapping.text = kEvil;
+      for (EntryChange& change : mapping.changes) change.function = kEvil;
+    }
+    for (ProgramViolation& violation : space.violations) {
+      violation.invariant = violation.mapping = violation.text = kEvil;
+    }
+  }
+  run.programs = {program};
   run.writers[0].function = kEvil;
   run.writers[0].lines[0].text = kEvil;
   run.blind_spots = {kEvil};

@@ -224,7 +224,7 @@ class ReportPageTest(unittest.TestCase):
         for how in ({}, PHONE):
             document = self.show("hostile", **how)
             found = self.assert_sound(document)
-            self.assertEqual(found["title"], "sealvisor verify: not as expected")
+            self.assertEqual(found["title"], "sealvisor observe: not as expected")
             self.assertEqual(document.tags["script"], 1)
             self.assertEqual(document.tags["style"], 1)
             self.assertNotIn("img", document.tags)

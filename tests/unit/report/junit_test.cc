@@ -417,6 +417,10 @@ Report whole_report() {
   report::Run hostile = samples::failed_run();
   hostile.ending.text = "\"&<]]>\x01\xff'\xef\xbf\xbf";
   hostile.lives = {samples::life("life/<&\">\x02"), samples::life("life/<&\">\x02")};
+  Program program = samples::program();
+  program.name = "<&\">\x02";
+  program.errors = "]]>\x01\xff'\xef\xbf\xbf";
+  hostile.programs = {program, program};
   return conclude({samples::sealed_run(), samples::unsealed_run(), samples::lying_run(), hostile},
                   {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {});
 }
