@@ -168,7 +168,7 @@ TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
   program.judged = true;
   EXPECT_EQ(conclude({run_with(program)}, {}, {}).exit_code, ExitCode::AsExpected);
   program.judged = false;
-  Run bad = run_with(program);
+  report::Run bad = run_with(program);
   bad.findings.push_back({"x86_64/k/program/tool/[vdso]/S1", "S1", "gone", false, ""});
   const Report worse = conclude({bad}, {}, {});
   EXPECT_EQ(worse.exit_code, ExitCode::Failed);
