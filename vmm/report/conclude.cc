@@ -131,7 +131,7 @@ void complete_findings(Run& run) {
       continue;
     }
     add_finding(run, id, "claim",
-                fmt::format("smaps shows {} {}, the recipe promises {}", mapping.name,
+                fmt::format("smaps shows {} {}, expected {}", mapping.name,
                             run.sealed ? "without sl" : "with sl", run.sealed ? "a seal" : "none"));
   }
   for (const Life& life : run.lives) {

@@ -476,8 +476,8 @@ void Programs::add_findings(report::Run& run) const {
         const bool known = identities_.named(mapping.name).has_value();
         if (!known || !request_.expectations || mapping.sealed == request_.sealed) continue;
         add(program.name, mapping.name, "claim",
-            fmt::format("smaps of {} shows {} {}, the recipe promises {}", process.image,
-                        mapping.name, mapping.sealed ? "with sl" : "without sl",
+            fmt::format("smaps of {} shows {} {}, expected {}", process.image, mapping.name,
+                        mapping.sealed ? "with sl" : "without sl",
                         request_.sealed ? "a seal" : "none"));
       }
     }

@@ -933,7 +933,7 @@ void Session::check_seals(bool compat) {
     const auto claim = announcements_.claim(mapping.name.substr(0, mapping.name.find(' ')));
     if (of_compat != compat || !claim || (claim->sealed != 0) == request_.sealed) continue;
     course_.finding("claim", mapping.name,
-                    fmt::format("smaps shows {} {}, the recipe promises {}", mapping.name,
+                    fmt::format("smaps shows {} {}, expected {}", mapping.name,
                                 claim->sealed != 0 ? "with sl" : "without sl",
                                 request_.sealed ? "a seal" : "none"));
   }

@@ -139,8 +139,8 @@ CellJudgement judge_cell(const report::Cell& cell, bool sealed) {
   }
   if (cell.claim.sealed.value_or(sealed) != sealed) {
     judgement.verdict = Verdict::Mismatch;
-    add("claim", fmt::format("smaps shows it {}, the recipe promises {}",
-                             sealed ? "without sl" : "with sl", sealed ? "a seal" : "none"));
+    add("claim", fmt::format("smaps shows it {}, expected {}", sealed ? "without sl" : "with sl",
+                             sealed ? "a seal" : "none"));
     return judgement;
   }
   if (!judgement.findings.empty()) {
