@@ -7,7 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
-#include <sstream>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -356,6 +356,12 @@ Result<std::vector<UserScenario>> parse_scenarios(std::string_view text, std::st
 }
 
 Result<std::string> read_scenarios(const std::filesystem::path& path) {
+  // A FIFO would be waited for.
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return Error{ExitCode::Usage, path.string() + ": is not a regular file"};
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) return errno_error(ExitCode::Usage, path.string());
   std::string text(kMostBytes + 1, '\0');

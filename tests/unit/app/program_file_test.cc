@@ -1,12 +1,17 @@
 #include "vmm/app/program_file.h"
 
+#include <sys/stat.h>
+
 #include <gtest/gtest.h>
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tests/unit/app/temporary.h"
 
 namespace sealvisor::app {
 namespace {
@@ -113,6 +118,22 @@ TEST(ProgramFile, NamesTheLineThatIsWrong) {
     EXPECT_TRUE(refused.error().message.starts_with(row.said))
         << refused.error().message << "\nexpected " << row.said;
   }
+}
+
+TEST(ProgramFile, IsAFileOfBoundedLength) {
+  const Temporary folder;
+  const auto refusal = [&](const std::filesystem::path& path) {
+    const auto text = read_scenarios(path);
+    EXPECT_FALSE(text);
+    return text ? std::string() : text.error().message;
+  };
+  ASSERT_EQ(::mkfifo((folder.path() / "fifo").c_str(), 0600), 0);
+  EXPECT_TRUE(refusal(folder.path() / "fifo").ends_with("fifo: is not a regular file"));
+  EXPECT_TRUE(refusal(folder.path()).ends_with(": is not a regular file"));
+  EXPECT_TRUE(refusal(folder.path() / "none").ends_with("none: No such file or directory"));
+  const auto longest = folder.file("long", std::string((1U << 20) + 1, '#'));
+  EXPECT_TRUE(refusal(longest).ends_with(": longer than 1048576 bytes"));
+  EXPECT_EQ(read_scenarios(folder.file("good", "text")).value(), "text");
 }
 
 report::Program program(Outcome outcome, std::int32_t value) {
