@@ -46,7 +46,7 @@ struct Audit {
     /// What its description says, and what its recipe, its kernel's configuration or its engine
     /// can't have been; empty: nothing.
     std::vector<std::string> contradictions;
-    std::optional<Error> problem;   ///< Why its verdicts could not be computed.
+    std::optional<Error> problem;  ///< Why its verdicts could not be computed.
   };
   evidence::Checked checked;
   std::vector<RunResult> runs;

@@ -7,9 +7,10 @@
 
 namespace sealvisor::report {
 
-/// A <testsuite> for each run, with a <testcase> for each cell, each scenario without cells and each
-/// program of the user's, one for the guest, one for the re-walks and one for each finding that is about none of these; a
-/// suite for each run that did not start; a last one for the conclusion. What a test case comes to:
+/// A <testsuite> for each run, with a <testcase> for each cell, each scenario without cells and
+/// each program of the user's, one for the guest, one for the re-walks and one for each finding
+/// that is about none of these; a suite for each run that did not start; a last one for the
+/// conclusion. What a test case comes to:
 ///
 ///   passed   held, as expected, or changed by force or by design, which is then said in it; of a
 ///            control also a documented lie that was caught
