@@ -38,8 +38,11 @@ ByteSource source_of(const Candidate& file, const Packed& packed) {
 Result<Fd> unpack(const Candidate& file, const Packed& packed) {
   auto fd = memory_file("sealvisor-kernel", 0, false);
   if (!fd) return fd.error();
+  // What is more than the image says of itself is not unpacked to be refused then.
+  const std::uint64_t most = std::min<std::uint64_t>(
+      kMostUnpackedBytes, packed.unpacked_bytes.value_or(kMostUnpackedBytes));
   const auto count =
-      decompress(packed.compression, source_of(file, packed), kMostUnpackedBytes,
+      decompress(packed.compression, source_of(file, packed), most,
                  [&](std::span<const std::byte> bytes) -> Status {
                    if (write_all(fd.value(), bytes)) return {};
                    return errno_error(ExitCode::HostLacks, "unpacking a kernel into memory");

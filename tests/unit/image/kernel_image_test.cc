@@ -237,7 +237,9 @@ TEST_F(KernelImageTest, UnpacksEfiZboot) {
 TEST_F(KernelImageTest, RefusesOddEfiZboot) {
   const std::string image = arm64_image(3000, 2, 2000);
   const std::string packed = test::compressed(Compression::Zstd, image);
-  expect_refused(file(zboot(packed, "x", "zstd22")), "unpacks to 2000 bytes, expected 1");
+  expect_refused(file(zboot(packed, "x", "zstd22")), "unpacks to more than 1 bytes");
+  expect_refused(file(zboot(packed, image + "x", "zstd22")),
+                 "unpacks to 2000 bytes, expected 2001");
   expect_refused(file(zboot("nothing", image, "lzo")), "compressed with lzo, expected gzip");
   std::string far = zboot(packed, image, "zstd22");
   put<std::uint32_t>(far, 8, 0xffffffff);
