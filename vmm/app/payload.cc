@@ -100,10 +100,11 @@ std::optional<Segments> read_segments(const Fd& file, bool& program) {
   return segments;
 }
 
-/// A shared library that is no program: it has no loader and its entry point is not there.
+/// A shared library that is no program of the user's. A C library has an interpreter too: run, it
+/// says its version.
 bool is_library(std::string_view name, const Executable& executable) {
-  return executable.interpreter.empty() &&
-         (name.find(".so") != std::string_view::npos || name.starts_with("ld-"));
+  return name.ends_with(".so") || name.find(".so.") != std::string_view::npos ||
+         (executable.interpreter.empty() && name.starts_with("ld-"));
 }
 
 bool is_executable(const struct stat& status) { return (status.st_mode & 0111) != 0; }

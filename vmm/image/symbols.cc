@@ -63,8 +63,11 @@ bool is_named(const Elf64_Sym& symbol) {
          type != STT_SECTION;
 }
 
+/// Code that does not follow the rules of calls, as where the kernel is entered, has a size and no
+/// type (6.12: include/linux/linkage.h, SYM_CODE_START).
 bool is_function(const Elf64_Sym& symbol) {
-  return is_named(symbol) && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC;
+  const unsigned type = ELF64_ST_TYPE(symbol.st_info);
+  return is_named(symbol) && (type == STT_FUNC || (type == STT_NOTYPE && symbol.st_size != 0));
 }
 
 /// A place in the strings where one of the wanted names stands.

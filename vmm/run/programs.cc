@@ -257,6 +257,13 @@ std::string Programs::name_on_stack(const model::AddressSpace& space, const arch
   return good && name.size() < 256 ? name : "";
 }
 
+void Programs::agents(std::uint64_t space) {
+  agents_.insert(space);
+  // It may have run already. A violation that was found in it stays, whosesoever it is said to be.
+  const auto found = tracked_.find(space);
+  if (found != tracked_.end() && found->second.space.violations.empty()) tracked_.erase(found);
+}
+
 Programs::Tracked* Programs::track(const model::AddressSpace& space, const arch::AnyFormat& format,
                                    const arch::TableReader& tables) {
   if (agents_.contains(space.id)) return nullptr;
@@ -433,8 +440,6 @@ void Programs::close(Tracked& tracked) {
 
 void Programs::close_all() {
   for (auto& [id, tracked] : tracked_) {
-    // Found out to be the agent's only when it had run there already.
-    if (agents_.contains(id)) continue;
     close(tracked);
     current_->spaces.push_back(std::move(tracked.space));
   }

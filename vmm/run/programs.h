@@ -55,7 +55,7 @@ class Programs {
   /// Whether a program runs.
   [[nodiscard]] bool active() const { return current_ != nullptr; }
   /// The agent's own, or of a child of its before it ran anything of the user's.
-  void agents(std::uint64_t space) { agents_.insert(space); }
+  void agents(std::uint64_t space);
 
   /// User mode ran in `space`, or is about to; `look` is what differs since the last time.
   void looked(const model::AddressSpace& space, const model::Look& look,
