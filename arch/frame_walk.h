@@ -17,6 +17,10 @@ struct FrameState {
   Symbolic sp{Symbolic::Kind::Sp, 0};
   Symbolic fp{Symbolic::Kind::Fp, 0};
   Symbolic lr{Symbolic::Kind::Lr, 0};
+  /// x86-64: r10 as just popped, where a function that aligns its stack has its caller's (what GCC
+  /// calls the dynamic realign argument pointer), and whether the stack pointer was taken from it.
+  Symbolic realign{};
+  bool realigned = false;
   /// What was stored since to words of the stack, by their offset from the stack pointer.
   std::map<std::int64_t, Symbolic> stored{};
 };

@@ -117,6 +117,9 @@ bool move_values(const cs_insn& insn, FrameState& state) {
     case X86_INS_LEA:
       if (target == nullptr) return false;
       *target = address_of(state, from);
+      // The return address was put in front of the aligned frame, a second time.
+      state.realigned = target == &state.sp && from.mem.base == X86_REG_R10 &&
+                        from.mem.disp == -kWord && state.realign.kind == Symbolic::Kind::FpWord;
       return true;
     case X86_INS_ADD:
     case X86_INS_SUB:
@@ -144,6 +147,7 @@ bool move_stack(const cs_insn& insn, FrameState& state) {
     case X86_INS_POP: {
       const Symbolic value = pop(state);
       if (x86.op_count != 1) return true;
+      if (x86.operands[0].reg == X86_REG_R10) state.realign = value;
       if (Symbolic* const target = followed(state, x86.operands[0])) *target = value;
       return true;
     }
@@ -161,6 +165,10 @@ FrameStep step(Decoder& decoder, const CodeReader& code, std::uint64_t pc, Frame
   if (insn == nullptr) return {};
   FrameStep result{Next::Behind, 0, insn->size};
   const cs_x86& x86 = insn->detail->x86;
+  if (insn->id != X86_INS_RET) state.realigned = false;
+  if (insn->id != X86_INS_RET && insn->id != X86_INS_POP && insn->id != X86_INS_LEA) {
+    state.realign = {};
+  }
   switch (insn->id) {
     case X86_INS_RET:
       result.next = Next::Return;
@@ -199,6 +207,10 @@ FrameStep step(Decoder& decoder, const CodeReader& code, std::uint64_t pc, Frame
 }
 
 FrameRule finish(const FrameState& state) {
+  // push -8(%r10); push %rbp; mov %rsp, %rbp ... pop %r10 ... pop %rbp; lea -8(%r10), %rsp; ret
+  if (state.realigned && state.fp == Symbolic{Symbolic::Kind::FpWord, 0}) {
+    return {FrameRule::End::Returns, {Symbolic::Kind::FpWord, kWord}, state.realign, state.fp};
+  }
   if (state.sp.kind == Symbolic::Kind::Unknown) return {};
   return {FrameRule::End::Returns, load(state, state.sp, 0), plus(state.sp, kWord), state.fp};
 }

@@ -141,7 +141,8 @@ int inspect_child(Agent& agent) {
     if (errno != EINTR) return errno;
   }
   int error = WIFSTOPPED(status) ? inspect(child, table) : EPROTO;
-  if (error == 0 && ::ptrace(PTRACE_CONT, child, nullptr, nullptr) != 0) error = errno;
+  // What it touches next may raise a signal, which is its own.
+  if (error == 0 && ::ptrace(PTRACE_DETACH, child, nullptr, nullptr) != 0) error = errno;
   if (error != 0) {
     say("inspecting a child: %s", std::strerror(error));
     ::kill(child, SIGKILL);

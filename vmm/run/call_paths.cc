@@ -17,7 +17,10 @@ namespace {
 // 6.12: arch/x86/entry/entry_64.S, entry_64_compat.S; arch/arm64/kernel/entry.S.
 constexpr auto kEntries = std::to_array<std::string_view>(
     {"entry_SYSCALL", "entry_SYSENTER", "entry_INT80", "asm_", "ret_from_fork_asm",
-     "common_interrupt_return", "error_return", "el0t_", "el1t_", "el0_", "el1h_", "ret_to_user"});
+     "common_interrupt_return", "error_return", "el0t_", "el1t_", "el0_", "el1h_", "ret_to_user",
+     "ret_from_fork",
+     // These never return, so their code does not say where to; nor does it matter who called them.
+     "x86_64_start_kernel", "start_kernel", "do_exit"});
 
 /// "foo" of "foo.cold" and "foo.part.0": the compiler's splits of one function.
 std::string_view stem(std::string_view name) { return name.substr(0, name.find('.')); }
