@@ -43,12 +43,12 @@ class Recorded {
   std::shared_ptr<Json> json_;
 };
 
-/// Compares all that was judged, and under tcg the instructions up to the guest's first message. What
-/// the host measured (times, memory, exits) or had (paths, code of the file of the symbols where the
-/// guest's was not to be had) is left out, and with `told` false the text of instructions, which
-/// another disassembler may put otherwise. `which`: which runs of `recorded` the computed ones are,
-/// and only those are compared; nullptr: all, and what the report concludes from them. `recorded` is
-/// of no use behind it.
+/// Compares all that was judged, and under tcg the instructions up to the guest's first message.
+/// What the host measured (times, memory, exits) or had (paths, code of the file of the symbols
+/// where the guest's was not to be had) is left out, and with `told` false the text of
+/// instructions, which another disassembler may put otherwise. `which`: which runs of `recorded`
+/// the computed ones are, and only those are compared; nullptr: all, and what the report concludes
+/// from them. `recorded` is of no use behind it.
 [[nodiscard]] Result<Comparison> compare(Recorded recorded, const Report& computed, bool told,
                                          const std::vector<bool>* which = nullptr);
 /// The same of a text. Errors as Recorded::parse().
