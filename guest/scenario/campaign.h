@@ -151,7 +151,7 @@ struct Choice {
     // Code takes every store instruction: more of it, so that each has its turn among 10,000 of
     // seed 1, also those that only the first page of code offers (InFull/Promised holds it to
     // that).
-    constexpr std::uint32_t kMoreCode = 12;
+    constexpr std::uint32_t kMoreCode = 16;
     const std::uint32_t drawn = random.below(protocol::kEditCount + kMoreCode);
     traits =
         drawn < protocol::kEditCount

@@ -153,11 +153,12 @@ TEST(CallPaths, OfAStoreWithoutAStack) {
 }
 
 TEST(IsEntry, ByItsName) {
-  for (const char* name : {"entry_SYSCALL_64_after_hwframe", "asm_exc_page_fault",
-                           "ret_from_fork_asm", "el0t_64_sync", "el1h_64_irq"}) {
+  for (const char* name :
+       {"entry_SYSCALL_64_after_hwframe", "asm_exc_page_fault", "ret_from_fork_asm",
+        "ret_from_fork", "el0t_64_sync", "el1h_64_irq", "do_exit"}) {
     EXPECT_TRUE(is_entry(name)) << name;
   }
-  for (const char* name : {"do_syscall_64", "exc_page_fault", "ret_from_fork", "el_svc"}) {
+  for (const char* name : {"do_syscall_64", "exc_page_fault", "do_group_exit", "el_svc"}) {
     EXPECT_FALSE(is_entry(name)) << name;
   }
 }
