@@ -106,7 +106,8 @@ struct Process {
   std::optional<std::uint64_t> ended;
   std::uint64_t user_entries = 0;  ///< Times that user mode was judged in it.
   std::vector<PlacedMapping> mappings;
-  bool changed = false;  ///< Whether there is anything but installation and exit.
+  /// Whether there is anything but installation, exit, and bits that say that a page was used.
+  bool changed = false;
   /// In order. Of processes that nothing happened to only the first of each scenario has one.
   std::vector<Moment> timeline;
   std::uint64_t moments_left_out = 0;

@@ -254,7 +254,7 @@ void Session::on_event(const Event& event) {
     if (!spaces_.format()) continue;
     transients_.note(*spaces_.format(), change);
     if (event.kind != Kind::SlotWrite) continue;
-    if (timelines_) timelines_->written(change);
+    if (timelines_) timelines_->written(*spaces_.format(), change);
     if (programs_.active()) programs_.changed(change, code_root(event));
     if (course_.wants_change(change.space)) {
       course_.change(narrator_.tell(*spaces_.format(), identities_, change, code_root(event)));

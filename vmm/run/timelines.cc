@@ -14,6 +14,22 @@ using report::Phase;
 
 namespace {
 
+/// Whether user mode may do another thing, or with another page: a kernel that notes by itself that
+/// a page was used (arm64 without FEAT_HAFDBS; mm/memory.c, handle_pte_fault) changes nothing.
+bool is_change(const arch::AnyFormat& format, const model::MappingChange& change) {
+  const bool upper = (change.write.flags & event::kUpperHalf) != 0;
+  const arch::Half half = upper ? arch::Half::Upper : arch::Half::Lower;
+  const arch::Entry before = arch::decode(format, change.write.old_value, change.level, half);
+  const arch::Entry after = arch::decode(format, change.write.new_value, change.level, half);
+  return before.kind != after.kind || before.output != after.output || before.size != after.size ||
+         before.permissions != after.permissions;
+}
+bool is_change(const model::PageTransition& transition) {
+  return transition.before.end != transition.after.end ||
+         transition.before.frame != transition.after.frame ||
+         transition.before.permissions != transition.after.permissions;
+}
+
 /// What user mode sees of a page.
 std::string text_of(const arch::AnyFormat& format, const model::PageView& view) {
   if (view.end != arch::WalkEnd::Leaf) {
@@ -67,7 +83,7 @@ bool Timelines::is_populated(const Held& held, model::MappingPage page) const {
   });
 }
 
-void Timelines::written(const model::MappingChange& change) {
+void Timelines::written(const arch::AnyFormat& format, const model::MappingChange& change) {
   Held* held = find(change.space);
   const bool installs = held == nullptr || change.gva.value == 0 ||
                         (change.level == 1 && !is_populated(*held, change.page));
@@ -86,7 +102,7 @@ void Timelines::written(const model::MappingChange& change) {
   item.gva = change.gva;
   item.level = change.level;
   item.write = change.write;
-  held->written_to = held->written_to || item.phase == Phase::Life;
+  held->written_to = held->written_to || (item.phase == Phase::Life && is_change(format, change));
   add(*held, std::move(item));
 }
 
@@ -131,7 +147,7 @@ void Timelines::change_page(Held& held, const arch::AnyFormat& format,
     item.kind = MomentKind::Seen;
     item.phase = Phase::Life;
     item.text = text_of(format, transition.before) + " -> " + text_of(format, transition.after);
-    held.process.changed = true;
+    held.process.changed = held.process.changed || is_change(transition);
     add(held, std::move(item));
     return;
   }

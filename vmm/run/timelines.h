@@ -28,7 +28,7 @@ class Timelines {
   /// The process of `space` is the victim of a cell, or was forked from it meanwhile.
   void victim(std::uint64_t space, std::uint32_t cell);
   /// A write, before anyone has looked at what it did.
-  void written(const model::MappingChange& change);
+  void written(const arch::AnyFormat& format, const model::MappingChange& change);
   /// `look` is what was found in `space` just now, at `icount`, and user mode is about to run
   /// there. `format`: its paging.
   void looked(const arch::AnyFormat& format, const model::AddressSpace& space,

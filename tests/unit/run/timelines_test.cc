@@ -29,7 +29,8 @@ class Timelines : public testing::TestWithParam<Arch> {
   void pass_on() {
     for (; passed_ < guest_.changes.size(); ++passed_) {
       const model::MappingChange& change = guest_.changes[passed_];
-      if (change.write.kind == event::Kind::SlotWrite) timelines_.written(change);
+      if (change.write.kind != event::Kind::SlotWrite) continue;
+      timelines_.written(guest_.format, change);
     }
     for (const model::SpaceEnd& end : guest_.spaces.take_ended()) {
       timelines_.ended(end, guest_.icount);
