@@ -139,6 +139,8 @@ void Timelines::place(Held& held, const model::AddressSpace& space, std::uint64_
 void Timelines::change_page(Held& held, const arch::AnyFormat& format,
                             const model::AddressSpace& space,
                             const model::PageTransition& transition, std::uint64_t icount) {
+  // Who wrote what is told in any case.
+  if (!transition.baseline && !is_change(transition)) return;
   Item item;
   item.icount = icount;
   item.page = transition.page;
@@ -147,7 +149,7 @@ void Timelines::change_page(Held& held, const arch::AnyFormat& format,
     item.kind = MomentKind::Seen;
     item.phase = Phase::Life;
     item.text = text_of(format, transition.before) + " -> " + text_of(format, transition.after);
-    held.process.changed = held.process.changed || is_change(transition);
+    held.process.changed = true;
     add(held, std::move(item));
     return;
   }
