@@ -59,7 +59,7 @@ PROBE = r"""
     found.focusable = document.activeElement === button;
     button.click();
     var up = rows();
-    found.sorted = up.join() === up.slice().sort(function (a, b) { return a.localeCompare(b); }).join();
+    found.sorted = up.join() === up.slice().sort(function (a, b) { return a.localeCompare(b, undefined, {numeric: true}); }).join();
     found.direction = table.tHead.rows[0].cells[0].getAttribute("aria-sort");
     button.click();
     found.turned = table.tHead.rows[0].cells[0].getAttribute("aria-sort");

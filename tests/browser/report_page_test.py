@@ -258,8 +258,12 @@ class ReportPageTest(unittest.TestCase):
                 "document.activeElement.closest('td').cellIndex]"
         row, column = self.tab.ask(place)
         self.assertEqual(row, 1)
+        # What comes first may have been tried on some kernels only.
+        linked = self.tab.ask("[...document.querySelectorAll('#matrix-table tbody tr')[0].querySelectorAll('td a')]"
+                              ".map(link => link.closest('td').cellIndex)")
+        self.assertGreater(len(linked), 2)
         self.tab.press("End")
-        self.assertEqual(self.tab.ask(place), [1, 6])
+        self.assertEqual(self.tab.ask(place), [1, linked[-1]])
         self.tab.press("Home")
         self.assertEqual(self.tab.ask(place), [1, 1])
         self.tab.press("ArrowRight")
