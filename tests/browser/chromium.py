@@ -170,7 +170,9 @@ class Tab:
 
     def show(self, page, width=1200, height=900, dark=False, script=True, phone=False):
         """Loads a page afresh; `phone`: a small touch screen."""
+        self._events.clear()
         self.call("Page.navigate", url="about:blank")
+        self.wait_for("Page.loadEventFired")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=2 if phone else 1, mobile=phone)
         self.call("Emulation.setEmulatedMedia", features=[
@@ -179,6 +181,8 @@ class Tab:
         self._events.clear()
         self.call("Page.navigate", url=page.as_uri())
         self.wait_for("Page.loadEventFired")
+        # What was not run while the page was loaded never is; nor would what is asked here.
+        self.call("Emulation.setScriptExecutionDisabled", value=False)
         # Two frames later everything is laid out.
         self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 

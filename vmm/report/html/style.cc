@@ -36,6 +36,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-s
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 1rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+[hidden] { display: none !important; }
 .controls { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; margin: 1rem 0 .5rem; align-items: center; }
 .controls label { display: inline-flex; gap: .4rem; align-items: center; }
 input[type=search], select { font: inherit; padding: .25rem .4rem; max-width: 100%; }
