@@ -16,15 +16,13 @@ namespace sealvisor::bench {
 
 namespace {
 
-using Json = nlohmann::json;
-
 /// Reads members; whatever is not as it must be is remembered, and read as nothing.
 class Reader {
  public:
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
-  const Json& member(const Json& object, const char* name) {
-    static const Json kNothing;
+  const nlohmann::json& member(const nlohmann::json& object, const char* name) {
+    static const nlohmann::json kNothing;
     if (object.is_object()) {
       const auto found = object.find(name);
       if (found != object.end()) return *found;
@@ -32,33 +30,33 @@ class Reader {
     wrong(name);
     return kNothing;
   }
-  std::string text(const Json& object, const char* name) {
-    const Json& value = member(object, name);
+  std::string text(const nlohmann::json& object, const char* name) {
+    const nlohmann::json& value = member(object, name);
     if (value.is_string()) return value.get<std::string>();
     wrong(name);
     return "";
   }
-  bool flag(const Json& object, const char* name) {
-    const Json& value = member(object, name);
+  bool flag(const nlohmann::json& object, const char* name) {
+    const nlohmann::json& value = member(object, name);
     if (value.is_boolean()) return value.get<bool>();
     wrong(name);
     return false;
   }
-  const Json& list(const Json& object, const char* name) {
-    static const Json kNone = Json::array();
-    const Json& value = member(object, name);
+  const nlohmann::json& list(const nlohmann::json& object, const char* name) {
+    static const nlohmann::json kNone = nlohmann::json::array();
+    const nlohmann::json& value = member(object, name);
     if (value.is_array()) return value;
     wrong(name);
     return kNone;
   }
-  arch::Arch arch(const Json& object) {
+  arch::Arch arch(const nlohmann::json& object) {
     const auto arch = arch::parse_arch(text(object, "arch"));
     if (!arch) wrong("arch");
     return arch.value_or(arch::Arch::X86_64);
   }
   /// The one of `all` that is called so.
   template <typename T>
-  T named(const Json& object, const char* name, std::initializer_list<T> all) {
+  T named(const nlohmann::json& object, const char* name, std::initializer_list<T> all) {
     const std::string word = text(object, name);
     for (const T one : all) {
       if (word == name_of(one)) return one;
@@ -68,7 +66,7 @@ class Reader {
   }
 
   /// A number that is written as a text, "0x1f".
-  std::uint64_t hexadecimal(const Json& object, const char* name) {
+  std::uint64_t hexadecimal(const nlohmann::json& object, const char* name) {
     const std::string word = text(object, name);
     std::uint64_t value = 0;
     const char* const end = word.data() + word.size();
@@ -86,7 +84,7 @@ class Reader {
   std::string problem_;
 };
 
-Kernel kernel_of(Reader& reader, const Json& json) {
+Kernel kernel_of(Reader& reader, const nlohmann::json& json) {
   Kernel kernel;
   kernel.arch = reader.arch(json);
   kernel.side = reader.named(json, "side", {Side::A, Side::B, Side::Control, Side::Slowed});
@@ -97,7 +95,7 @@ Kernel kernel_of(Reader& reader, const Json& json) {
   return kernel;
 }
 
-Context context_of(Reader& reader, const Json& json) {
+Context context_of(Reader& reader, const nlohmann::json& json) {
   Context context;
   context.date = reader.text(json, "date");
   context.command = reader.text(json, "command");
@@ -114,16 +112,16 @@ Context context_of(Reader& reader, const Json& json) {
   context.a = reader.text(json, "a");
   context.b = reader.text(json, "b");
   context.programs_hash = reader.text(json, "programs_hash");
-  for (const Json& kernel : reader.list(json, "kernels")) {
+  for (const nlohmann::json& kernel : reader.list(json, "kernels")) {
     context.kernels.push_back(kernel_of(reader, kernel));
   }
   return context;
 }
 
-std::vector<LayoutValue> values_in(Reader& reader, const Json& metric, const char* side) {
+std::vector<LayoutValue> values_in(Reader& reader, const nlohmann::json& metric, const char* side) {
   std::vector<LayoutValue> values;
-  for (const Json& layout : reader.list(metric, side)) {
-    const Json& value = reader.member(layout, "value");
+  for (const nlohmann::json& layout : reader.list(metric, side)) {
+    const nlohmann::json& value = reader.member(layout, "value");
     if (value.is_number()) {
       values.push_back({reader.hexadecimal(layout, "seed"), value.get<double>()});
     } else {
@@ -133,7 +131,7 @@ std::vector<LayoutValue> values_in(Reader& reader, const Json& metric, const cha
   return values;
 }
 
-BaselineMetric metric_of(Reader& reader, const Json& json) {
+BaselineMetric metric_of(Reader& reader, const nlohmann::json& json) {
   BaselineMetric metric;
   metric.arch = reader.arch(json);
   metric.experiment = reader.text(json, "experiment");
@@ -200,9 +198,9 @@ Result<Baseline> parse_baseline(std::string_view text, const std::string& file) 
   const auto refuse = [&](const std::string& why) {
     return Error{ExitCode::Usage, fmt::format("{}: no baseline: {}", file, why)};
   };
-  const Json json = Json::parse(text, nullptr, false);
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_discarded()) return refuse("it is not JSON");
-  const Json* ours = nullptr;
+  const nlohmann::json* ours = nullptr;
   if (json.is_object() && json.contains("sealvisor")) ours = &json["sealvisor"];
   if (ours == nullptr || !ours->is_object()) {
     return refuse("`sealvisor bench` did not write it (--save or --json)");
@@ -215,7 +213,7 @@ Result<Baseline> parse_baseline(std::string_view text, const std::string& file) 
   Baseline baseline;
   baseline.file = file;
   baseline.context = context_of(reader, reader.member(*ours, "context"));
-  for (const Json& metric : reader.list(*ours, "metrics")) {
+  for (const nlohmann::json& metric : reader.list(*ours, "metrics")) {
     baseline.metrics.push_back(metric_of(reader, metric));
   }
   const bool interrupted = reader.flag(*ours, "interrupted");

@@ -14,7 +14,7 @@ using protocol::Type;
 
 namespace {
 
-Error bad(std::string text) { return Error{ExitCode::GuestFailed, std::move(text)}; }
+Error bad_stream(std::string text) { return Error{ExitCode::GuestFailed, std::move(text)}; }
 
 std::size_t samples_in(const Measured& measured, Lane lane) {
   return lane == Lane::Instructions ? measured.kernel.size() : measured.ticks.size();
@@ -23,7 +23,7 @@ std::size_t samples_in(const Measured& measured, Lane lane) {
 }  // namespace
 
 Status Collector::on_message(const protocol::Message& message) {
-  if (broken_) return bad(*broken_);
+  if (broken_) return bad_stream(*broken_);
   switch (message.type) {
     case Type::Hello:
       release_ = run::text_of(message.body.hello.release);
@@ -42,25 +42,27 @@ Status Collector::on_message(const protocol::Message& message) {
       bye_ = true;
       return {};
     default:
-      return bad(fmt::format("message of type {}, and no benchmark sends it",
-                             static_cast<unsigned>(message.type)));
+      return bad_stream(fmt::format("message of type {}, and no benchmark sends it",
+                                    static_cast<unsigned>(message.type)));
   }
 }
 
 Status Collector::begin(const protocol::Experiment& experiment) {
   const std::string name = run::text_of(experiment.name);
   if (open_) {
-    return bad(fmt::format("{} begins and {} has not ended", name, measured_.back().experiment));
+    return bad_stream(
+        fmt::format("{} begins and {} has not ended", name, measured_.back().experiment));
   }
   const std::size_t next = measured_.size();
   if (next >= plan_.size() || plan_[next].experiment->name != name) {
-    return bad(fmt::format("experiment {} begins, expected {}", name,
-                           next < plan_.size() ? plan_[next].experiment->name : "none"));
+    return bad_stream(fmt::format("experiment {} begins, expected {}", name,
+                                  next < plan_.size() ? plan_[next].experiment->name : "none"));
   }
   const PlanItem& wanted = plan_[next];
   if (experiment.samples != wanted.samples || experiment.batch != wanted.batch) {
-    return bad(fmt::format("{}: {} samples of {} operations, expected {} of {}", name,
-                           experiment.samples, experiment.batch, wanted.samples, wanted.batch));
+    return bad_stream(fmt::format("{}: {} samples of {} operations, expected {} of {}", name,
+                                  experiment.samples, experiment.batch, wanted.samples,
+                                  wanted.batch));
   }
   open_ = true;
   disturbed_ = false;
@@ -74,7 +76,7 @@ Status Collector::begin(const protocol::Experiment& experiment) {
 Status Collector::end(const protocol::Experiment& experiment) {
   const std::string name = run::text_of(experiment.name);
   if (!open_ || measured_.back().experiment != name) {
-    return bad(fmt::format("experiment {} ends and has not begun", name));
+    return bad_stream(fmt::format("experiment {} ends and has not begun", name));
   }
   open_ = false;
   Measured& measured = measured_.back();
@@ -104,25 +106,27 @@ void Collector::close_profile(Measured& measured) {
 }
 
 Status Collector::add(const protocol::Samples& samples) {
-  if (lane_ != Lane::Time || !open_) return bad("samples of a clock, and none were asked for");
-  if (!counter_) return bad("samples of a clock that was not described");
+  if (lane_ != Lane::Time || !open_)
+    return bad_stream("samples of a clock, and none were asked for");
+  if (!counter_) return bad_stream("samples of a clock that was not described");
   Measured& measured = measured_.back();
   const std::size_t have = measured.ticks.size();
   if (samples.first != have || samples.count > item().samples - have) {
-    return bad(fmt::format("{}: {} samples from number {} on, expected them from {} on, {} in all",
-                           measured.experiment, samples.count, samples.first, have,
-                           item().samples));
+    return bad_stream(
+        fmt::format("{}: {} samples from number {} on, expected them from {} on, {} in all",
+                    measured.experiment, samples.count, samples.first, have, item().samples));
   }
   measured.ticks.insert(measured.ticks.end(), samples.ticks, samples.ticks + samples.count);
   return {};
 }
 
 Status Collector::describe(const protocol::Counter& counter) {
-  if (lane_ != Lane::Time || counter_) return bad("a clock is described, and none was asked for");
+  if (lane_ != Lane::Time || counter_)
+    return bad_stream("a clock is described, and none was asked for");
   constexpr std::uint64_t kMostHertz = 100'000'000'000;
   if (counter.frequency > kMostHertz) {
-    return bad(fmt::format("a clock of {} ticks in a second, expected at most {}",
-                           counter.frequency, kMostHertz));
+    return bad_stream(fmt::format("a clock of {} ticks in a second, expected at most {}",
+                                  counter.frequency, kMostHertz));
   }
   const auto real = [](std::uint64_t number) { return static_cast<double>(number); };
   const double read = real(counter.ticks_of_reads) / real(counter.reads);

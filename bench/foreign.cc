@@ -6,14 +6,11 @@
 #include <string>
 #include <utility>
 
+#include "bench/known_costs.h"
+
 namespace sealvisor::bench {
 
 namespace {
-
-// As guest/kernel/patches/slowed has them, for one call.
-constexpr std::uint64_t kExec = 4000;
-constexpr std::uint64_t kMremap = 400;
-constexpr std::uint64_t kGettimeofday = 50;
 
 /// An operation of a tool has at least half a call, on average, that is slowed by so much; 0: none.
 struct Row {
@@ -26,11 +23,11 @@ struct Row {
 // An operation of a tool is never just ours: it has more in it, or less. What is the same is which
 // path of the kernel it takes.
 constexpr Row kRows[] = {
-    {"stress-ng --exec", "stress-ng/exec", "exec/fork-exec-static", kExec},
+    {"stress-ng --exec", "stress-ng/exec", "exec/fork-exec-static", kSlowedExec},
     {"stress-ng --mmap", "stress-ng/mmap", "mmap/map-unmap-anon-4k-touched", 0},
-    {"stress-ng --mremap", "stress-ng/mremap", "mmap/mremap-move-vmas-16", kMremap},
-    {"stress-ng --vdso", "stress-ng/vdso", "vdso/gettimeofday", kGettimeofday},
-    {"perf bench syscall execve", "perf-bench/execve", "exec/fork-exec-static", kExec},
+    {"stress-ng --mremap", "stress-ng/mremap", "mmap/mremap-move-vmas-16", kSlowedMremap},
+    {"stress-ng --vdso", "stress-ng/vdso", "vdso/gettimeofday", kSlowedGettimeofday},
+    {"perf bench syscall execve", "perf-bench/execve", "exec/fork-exec-static", kSlowedExec},
     {"perf bench syscall fork", "perf-bench/fork", "exec/fork-exit", 0},
 };
 

@@ -27,10 +27,6 @@ using report::html::text_cell;
 
 namespace {
 
-bool is_part(const Metric& metric) {
-  return metric.measure == Measure::User || metric.measure == Measure::Kernel;
-}
-
 // --- costs ---
 
 TableCell metric_cell(const Metric& metric) {

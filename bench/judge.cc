@@ -11,27 +11,25 @@ namespace sealvisor::bench {
 
 namespace {
 
-using Json = nlohmann::json;
-
-std::optional<double> number(const Json& object, const char* member) {
+std::optional<double> number(const nlohmann::json& object, const char* member) {
   if (!object.is_object()) return std::nullopt;
   const auto found = object.find(member);
   if (found == object.end() || !found->is_number()) return std::nullopt;
   return found->get<double>();
 }
 
-const Json& member(const Json& object, const char* name) {
-  static const Json kNothing;
+const nlohmann::json& member(const nlohmann::json& object, const char* name) {
+  static const nlohmann::json kNothing;
   if (!object.is_object()) return kNothing;
   const auto found = object.find(name);
   return found == object.end() ? kNothing : *found;
 }
 
 /// All exits; nullopt: not a list of counts.
-std::optional<double> sum_of(const Json& exits) {
+std::optional<double> sum_of(const nlohmann::json& exits) {
   if (!exits.is_array()) return std::nullopt;
   double sum = 0;
-  for (const Json& exit : exits) {
+  for (const nlohmann::json& exit : exits) {
     const auto count = number(exit, "count");
     if (!count) return std::nullopt;
     sum += *count;
@@ -39,8 +37,8 @@ std::optional<double> sum_of(const Json& exits) {
   return sum;
 }
 
-std::optional<double> mean_cost(const Json& run, const char* name) {
-  for (const Json& cost : member(run, "costs")) {
+std::optional<double> mean_cost(const nlohmann::json& run, const char* name) {
+  for (const nlohmann::json& cost : member(run, "costs")) {
     const auto count = number(cost, "count");
     const auto microseconds = number(cost, "microseconds");
     if (member(cost, "name") == name && count && microseconds && *count > 0) {
@@ -63,16 +61,16 @@ std::string text_of(const Figure& figure) {
                      is_over(figure) ? "  OVER" : "");
 }
 
-Result<Json> read_report(const std::string& path) {
+Result<nlohmann::json> read_report(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  Json report = Json::parse(file, nullptr, false);
+  nlohmann::json report = nlohmann::json::parse(file, nullptr, false);
   const bool good = report.is_object() && member(report, "runs").is_array();
   if (!good) return Error{ExitCode::GuestFailed, fmt::format("{}: no report", path)};
   return report;
 }
 
-std::vector<Figure> figures_of(const Json& run) {
-  const Json& start = member(run, "start");
+std::vector<Figure> figures_of(const nlohmann::json& run) {
+  const nlohmann::json& start = member(run, "start");
   const bool arm64 = member(run, "arch") == "arm64";
   const auto exits =
       static_cast<double>(most_exits_to_init(arm64 ? arch::Arch::Arm64 : arch::Arch::X86_64));
@@ -90,9 +88,9 @@ std::vector<Figure> figures_of(const Json& run) {
   return figures;
 }
 
-std::optional<double> most_resident(const Json& report) {
+std::optional<double> most_resident(const nlohmann::json& report) {
   std::optional<double> most;
-  for (const Json& run : member(report, "runs")) {
+  for (const nlohmann::json& run : member(report, "runs")) {
     most = std::max(most, number(run, "resident_bytes"));
   }
   return most;

@@ -9,11 +9,6 @@ namespace sealvisor::bench {
 
 namespace {
 
-// As guest/kernel/patches/slowed has them.
-constexpr std::uint64_t kExec = 4000;
-constexpr std::uint64_t kMremap = 400;
-constexpr std::uint64_t kGettimeofday = 50;
-
 bool execs(std::string_view name) {
   if (name == "exec/execve-end-mark") return false;
   if (name == "compat/execve") return true;
@@ -35,18 +30,19 @@ std::vector<KnownCost> known_costs(arch::Arch arch,
   std::vector<KnownCost> costs;
   for (const std::string_view name : experiments) {
     if (execs(name)) {
-      costs.push_back({arch, std::string(name), Space::Kernel, kExec, "begin_new_exec"});
+      costs.push_back({arch, std::string(name), Space::Kernel, kSlowedExec, "begin_new_exec"});
     }
     if (const std::uint64_t calls = mremaps(name); calls != 0) {
-      costs.push_back({arch, std::string(name), Space::Kernel, calls * kMremap, "__do_sys_mremap"});
+      costs.push_back(
+          {arch, std::string(name), Space::Kernel, calls * kSlowedMremap, "__do_sys_mremap"});
     }
     if (name == "vdso/gettimeofday") {
-      costs.push_back({arch, std::string(name), Space::Vdso, kGettimeofday,
+      costs.push_back({arch, std::string(name), Space::Vdso, kSlowedGettimeofday,
                        arm64 ? "__kernel_gettimeofday" : "__vdso_gettimeofday"});
     }
     // The 32-bit vdso is no place of its own: what it executes is of user mode.
     if (name == "compat/gettimeofday") {
-      costs.push_back({arch, std::string(name), Space::User, kGettimeofday, kNoSymbol});
+      costs.push_back({arch, std::string(name), Space::User, kSlowedGettimeofday, kNoSymbol});
     }
   }
   return costs;

@@ -26,7 +26,7 @@ constexpr unsigned kRow = 22;
 constexpr double kMostBounds = 4;
 constexpr std::size_t kMostBars = 12;
 
-const char* colour_of(Verdict verdict) {
+const char* plot_colour(Verdict verdict) {
   switch (verdict) {
     case Verdict::Equivalent:
       return "#2f9e5f";
@@ -134,7 +134,7 @@ Plot shift_plot(const Report& report, const Panel& panel) {
     script += data_block(name, lines);
     parts.push_back(
         fmt::format("${} using 1:2:3:4 with xerrorbars pt 7 ps 0.7 lw 2 lc rgb '{}' title '{}'",
-                    name, colour_of(verdict), name));
+                    name, plot_colour(verdict), name));
     words += fmt::format("{}{} {}", words.empty() ? "" : ", ", lines.size(), name);
   }
   script += fmt::format("plot {}\n", fmt::join(parts, ", "));

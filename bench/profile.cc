@@ -13,9 +13,9 @@ namespace sealvisor::bench {
 namespace {
 
 using Key = std::pair<Space, std::string>;
-using Counts = std::map<Key, std::uint64_t>;
+using CountsOfKeys = std::map<Key, std::uint64_t>;
 
-Error bad(const Boot& boot, const Measured& measured, const std::string& what) {
+Error bad_profile(const Boot& boot, const Measured& measured, const std::string& what) {
   return Error{ExitCode::GuestFailed,
                fmt::format("the profile of {} {} in {} with seed {}: {}", arch::name_of(boot.arch),
                            measured.experiment, name_of(boot.side), boot.seed, what)};
@@ -29,21 +29,22 @@ bool usable(const Measured& measured) {
   return measured.status == 0 && measured.problem.empty() && !measured.profile.empty();
 }
 
-Result<Counts> counts_of(const Boot& boot, const Measured& measured) {
-  Counts counts;
+Result<CountsOfKeys> counts_of(const Boot& boot, const Measured& measured) {
+  CountsOfKeys counts;
   std::uint64_t kernel = 0;
   std::uint64_t user = 0;
   for (const SymbolCount& one : measured.profile) {
     if (!counts.emplace(Key{one.space, one.symbol}, one.count).second) {
-      return bad(boot, measured, fmt::format("{} is in it twice", one.symbol));
+      return bad_profile(boot, measured, fmt::format("{} is in it twice", one.symbol));
     }
     (one.space == Space::Kernel ? kernel : user) += one.count;
   }
   const auto check = [&](const char* name, std::uint64_t have, std::uint64_t want) -> Status {
     if (have == want) return {};
-    return bad(boot, measured,
-               fmt::format("its symbols of the {} sum up to {} instructions, the samples to {}",
-                           name, have, want));
+    return bad_profile(
+        boot, measured,
+        fmt::format("its symbols of the {} sum up to {} instructions, the samples to {}", name,
+                    have, want));
   };
   if (auto good = check("kernel", kernel, sum(measured.kernel)); !good) return good.error();
   if (auto good = check("user mode", user, sum(measured.user)); !good) return good.error();
@@ -62,7 +63,7 @@ std::uint64_t operations_of(const Measured& measured) {
 
 Status add(Sums& sums, const Boot& of_a, const Measured& a, const Boot& of_b, const Measured& b) {
   if (operations_of(a) != operations_of(b)) {
-    return bad(
+    return bad_profile(
         of_b, b,
         fmt::format("it is of {} operations, a's of {}", operations_of(b), operations_of(a)));
   }

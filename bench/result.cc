@@ -218,4 +218,8 @@ std::vector<const ProfileDifference*> largest_first(const std::vector<ProfileDif
   return order;
 }
 
+bool is_part(const Metric& metric) {
+  return metric.measure == Measure::User || metric.measure == Measure::Kernel;
+}
+
 }  // namespace sealvisor::bench

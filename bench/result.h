@@ -67,6 +67,9 @@ struct Metric {
 [[nodiscard]] std::string name_of(const Metric& metric);
 /// `value` of a metric of time in ticks; nullopt: it is no time.
 [[nodiscard]] std::optional<double> ticks_of(const Metric& metric, double value);
+/// Whether it is the part of another metric that one mode of the CPU has.
+[[nodiscard]] bool is_part(const Metric& metric);
+
 /// What was measured of a side of `metric`, a Metric that may be const.
 template <typename AMetric>
 [[nodiscard]] auto& values_of(AMetric& metric, Side side) {

@@ -33,10 +33,6 @@ Colour colour_of(Verdict verdict) {
   return Colour::None;
 }
 
-bool is_part(const Metric& metric) {
-  return metric.measure == Measure::User || metric.measure == Measure::Kernel;
-}
-
 std::string summary_text(const Summary& summary) {
   if (summary.count == 0) return "-";
   return fmt::format("{} ({})", number_text(summary.median),

@@ -20,8 +20,6 @@ constexpr std::uint64_t kFromEl1h = 0x200;
 constexpr std::uint64_t kFromEl0 = 0x400;
 constexpr std::uint64_t kFromUser32 = 0x600;
 
-bool is_el1(std::uint64_t mode) { return mode == kModeEl1t || mode == kModeEl1h; }
-
 /// KVM's syndrome as EL1 would see it.
 std::uint64_t seen_from_el1(std::uint64_t esr, bool same_level) {
   switch (class_of(esr)) {

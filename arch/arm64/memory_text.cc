@@ -10,7 +10,7 @@ namespace sealvisor::arch::arm64 {
 namespace {
 
 /// Register 31 is the zero register in a data position and SP in an address position.
-std::string reg(std::uint32_t number, bool wide) {
+std::string name_of(std::uint32_t number, bool wide) {
   if (number == 31) return wide ? "xzr" : "wzr";
   return fmt::format("{}{}", wide ? 'x' : 'w', number);
 }
@@ -46,7 +46,7 @@ struct Fields {
 std::string compare_and_swap(const Fields& f) {
   const bool wide = f.size == 3;
   return fmt::format("cas{}{} {}, {}, [{}]", kOrder[f.bit(22) * 2 + f.bit(15)], kWidth[f.size],
-                     reg(f.source, wide), reg(f.target, wide), base(f.address));
+                     name_of(f.source, wide), name_of(f.target, wide), base(f.address));
 }
 
 /// 0 sz 001000 0 L 1 Rs o0 11111 Rn Rt; Rs and Rt are even.
@@ -54,8 +54,8 @@ std::string compare_and_swap_pair(const Fields& f) {
   if (((f.source | f.target) & 1) != 0) return "";
   const bool wide = f.bit(30) != 0;
   return fmt::format("casp{} {}, {}, {}, {}, [{}]", kOrder[f.bit(22) * 2 + f.bit(15)],
-                     reg(f.source, wide), reg(f.source + 1, wide), reg(f.target, wide),
-                     reg(f.target + 1, wide), base(f.address));
+                     name_of(f.source, wide), name_of(f.source + 1, wide), name_of(f.target, wide),
+                     name_of(f.target + 1, wide), base(f.address));
 }
 
 /// size 111000 A R 1 Rs o3 opc 00 Rn Rt
@@ -65,21 +65,22 @@ std::string atomic_operation(const Fields& f) {
   const std::string_view order = kOrder[f.bit(23) * 2 + f.bit(22)];
   if (f.bit(15) != 0) {
     if (operation == 0) {
-      return fmt::format("swp{}{} {}, {}, [{}]", order, kWidth[f.size], reg(f.source, wide),
-                         reg(f.target, wide), base(f.address));
+      return fmt::format("swp{}{} {}, {}, [{}]", order, kWidth[f.size], name_of(f.source, wide),
+                         name_of(f.target, wide), base(f.address));
     }
     if (operation == 4 && f.source == 31 && order == "a") {
-      return fmt::format("ldapr{} {}, [{}]", kWidth[f.size], reg(f.target, wide), base(f.address));
+      return fmt::format("ldapr{} {}, [{}]", kWidth[f.size], name_of(f.target, wide),
+                         base(f.address));
     }
     return "";
   }
   // Without acquire and with the old value thrown away the manual prefers the name ST<op>.
   if (f.target == 31 && f.bit(23) == 0) {
     return fmt::format("st{}{}{} {}, [{}]", kOperation[operation], order, kWidth[f.size],
-                       reg(f.source, wide), base(f.address));
+                       name_of(f.source, wide), base(f.address));
   }
   return fmt::format("ld{}{}{} {}, {}, [{}]", kOperation[operation], order, kWidth[f.size],
-                     reg(f.source, wide), reg(f.target, wide), base(f.address));
+                     name_of(f.source, wide), name_of(f.target, wide), base(f.address));
 }
 
 /// size 111000 opc 0 imm9 10 Rn Rt
@@ -102,7 +103,7 @@ std::string unprivileged(const Fields& f) {
         magnitude > 9 ? fmt::format("{:#x}", magnitude) : fmt::format("{}", magnitude);
     suffix = fmt::format(", #{}{}", offset < 0 ? "-" : "", digits);
   }
-  return fmt::format("{} {}, [{}{}]", name, reg(f.target, wide), base(f.address), suffix);
+  return fmt::format("{} {}, [{}{}]", name, name_of(f.target, wide), base(f.address), suffix);
 }
 
 }  // namespace

@@ -15,6 +15,12 @@ inline constexpr std::uint64_t kModeEl1h = 0x05;  // EL1 with SP_EL1
 inline constexpr std::uint64_t kModeUser32 = 0x10;
 inline constexpr std::uint64_t kMode32 = 0x10;  // M[4]
 
+/// Whether it is AArch64 at EL1, by whichever stack pointer.
+[[nodiscard]] constexpr bool is_el1(std::uint64_t pstate) {
+  const std::uint64_t mode = pstate & kModeMask;
+  return mode == kModeEl1t || mode == kModeEl1h;
+}
+
 inline constexpr std::uint64_t kThumb = 1ULL << 5;  // T of AArch32
 inline constexpr std::uint64_t kMaskFiq = 1ULL << 6;
 inline constexpr std::uint64_t kMaskIrq = 1ULL << 7;

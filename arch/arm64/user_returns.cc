@@ -16,11 +16,6 @@ std::uint32_t word_at(std::span<const std::byte> text, std::size_t offset) {
   return word;
 }
 
-bool is_el1(std::uint64_t pstate) {
-  const std::uint64_t mode = pstate & kModeMask;
-  return mode == kModeEl1t || mode == kModeEl1h;
-}
-
 }  // namespace
 
 UserReturns find_user_returns(std::span<const std::byte> text, Gva first, std::size_t most) {

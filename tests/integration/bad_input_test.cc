@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -31,14 +30,14 @@ constexpr int kHostLacks = static_cast<int>(ExitCode::HostLacks);
 /// In `command`: {verify} is the program, `verify` and the architecture; {small} adds one recipe
 /// and one scenario; {kernel} is the recipe's image, {other} the other architecture's; {dir} is a
 /// folder with the files of make_files(); {unprivileged} takes root's right to read any file.
-struct Row {
+struct BadInputRow {
   const char* name;
   std::vector<const char*> command;
   int code;
   std::vector<const char*> said;
 };
 
-const Row kRows[] = {
+const BadInputRow kBadInputRows[] = {
     // The kernel.
     {"NotAKernel",
      {"{verify}", "--kernel", "{dir}/text"},
@@ -139,18 +138,13 @@ const Row kRows[] = {
      {"writing the report to standard output", "No space left on device"}},
 };
 
-std::string whole_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 void make_program(const fs::path& path, const std::string& script) {
   fs::create_directories(path.parent_path());
   std::ofstream(path) << "#!/bin/sh\n" << script;
   ::chmod(path.c_str(), 0755);
 }
 
-class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
+class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, BadInputRow>> {
  protected:
   void SetUp() override {
     const arch::Arch other = arch_ == arch::Arch::Arm64 ? arch::Arch::X86_64 : arch::Arch::Arm64;
@@ -162,10 +156,10 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
     const std::ofstream empty(dir / "empty");
     const std::string image = whole_file(kernel_);
     std::ofstream(dir / "truncated", std::ios::binary) << image.substr(0, image.size() / 2);
-    const std::string packed = image::test::compressed(image::Compression::Gzip, image);
+    const std::string packed = compressed(image::Compression::Gzip, image);
     std::ofstream(dir / "truncated.gz", std::ios::binary) << packed.substr(0, packed.size() / 2);
     std::ofstream(dir / "text.gz", std::ios::binary)
-        << image::test::compressed(image::Compression::Gzip, std::string(4096, 'x'));
+        << compressed(image::Compression::Gzip, std::string(4096, 'x'));
     fs::copy_file(kernel_, dir / "unreadable");
     ::chmod((dir / "unreadable").c_str(), 0);
     const std::string asked = "if [ \"$1\" = --version ]; then echo 'QEMU emulator version {}'; ";
@@ -189,7 +183,7 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
                                      : "env"));
   }
 
-  [[nodiscard]] std::vector<std::string> command(const Row& row) const {
+  [[nodiscard]] std::vector<std::string> command(const BadInputRow& row) const {
     std::vector<std::string> words;
     for (const char* part : row.command) {
       const std::string text = filled(part);
@@ -214,13 +208,14 @@ class BadInput : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {
   fs::path other_;
 };
 INSTANTIATE_TEST_SUITE_P(
-    Table, BadInput, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
-    [](const testing::TestParamInfo<std::tuple<arch::Arch, Row>>& one) {
+    Table, BadInput,
+    testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kBadInputRows)),
+    [](const testing::TestParamInfo<std::tuple<arch::Arch, BadInputRow>>& one) {
       return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
     });
 
 TEST_P(BadInput, HasItsExitCodeAndItsMessage) {
-  const Row& row = std::get<1>(GetParam());
+  const BadInputRow& row = std::get<1>(GetParam());
   Child child(command(row));
   EXPECT_EQ(child.finish(), row.code) << child.text();
   for (const char* part : row.said) {

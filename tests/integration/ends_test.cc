@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void nothing(Child& /*verify*/) {}
+void leave_alone(Child& /*verify*/) {}
 void ctrl_c(Child& verify) { verify.type_at_terminal("\x03"); }
 void terminate(Child& verify) { ::kill(verify.pid(), SIGTERM); }
 void kill_qemu(Child& verify) {
@@ -36,7 +36,7 @@ void kill_qemu(Child& verify) {
 
 /// One row: what the guest does once a cell has been judged, what is done to it then, and what the
 /// run must say.
-struct Row {
+struct EndRow {
   const char* name;
   const char* last;                      ///< Scenario behind `munmap/whole`.
   std::vector<const char*> more;         ///< Further words of the command line.
@@ -45,29 +45,29 @@ struct Row {
   std::vector<const char*> concluded{};  ///< In the conclusion.
 };
 
-const Row kRows[] = {
+const EndRow kEndRows[] = {
     {"Panic",
      "control/panic",
      {},
-     nothing,
+     leave_alone,
      {"the guest failed: kernel panic", "| ", "Kernel panic"},
      {"kernel panic"}},
     {"Hang",
      "control/hang",
      {"--deadline", "20"},
-     nothing,
+     leave_alone,
      {"deadline: the guest had not ended after 20 s"},
      {"deadline"}},
     {"ConsoleFlood",
      "control/flood-console",
      {"--deadline", "220"},
-     nothing,
+     leave_alone,
      {"console flood: more than"},
      {"console"}},
     {"DoorbellFlood",
      "control/flood-doorbell",
      {"--deadline", "220"},
-     nothing,
+     leave_alone,
      {"doorbell flood: more than"},
      {"doorbell flood"}},
     {"KilledQemu",
@@ -85,10 +85,10 @@ const Row kRows[] = {
      {"interrupted: signal 2", "lying: did not run"}},
 };
 
-class Ends : public testing::TestWithParam<std::tuple<arch::Arch, Row>> {};
+class Ends : public testing::TestWithParam<std::tuple<arch::Arch, EndRow>> {};
 INSTANTIATE_TEST_SUITE_P(
-    Table, Ends, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
-    [](const testing::TestParamInfo<std::tuple<arch::Arch, Row>>& one) {
+    Table, Ends, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kEndRows)),
+    [](const testing::TestParamInfo<std::tuple<arch::Arch, EndRow>>& one) {
       return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
     });
 

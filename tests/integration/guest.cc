@@ -85,9 +85,9 @@ void read_trace(const std::filesystem::path& folder, std::vector<event::Event>& 
   for (;;) {
     const auto step = reader.next();
     ASSERT_TRUE(step.ok()) << step.error().message;
-    using Kind = evidence::Step::Kind;
-    if (step.value().kind == Kind::Ended) return;
-    if (step.value().kind != Kind::Stopped) events.push_back(step.value().event);
+    using StepKind = evidence::Step::Kind;
+    if (step.value().kind == StepKind::Ended) return;
+    if (step.value().kind != StepKind::Stopped) events.push_back(step.value().event);
   }
 }
 

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -23,7 +22,6 @@ namespace fs = std::filesystem;
 
 using arch::Arch;
 using image::Compression;
-using image::test::compressed;
 
 /// A form, made of the recipe's image as Linux's build makes it.
 struct Form {
@@ -45,22 +43,16 @@ std::string zboot(const std::string& plain) {
   put(12, static_cast<std::uint32_t>(packed.size()));
   std::string_view("zstd22").copy(bytes.data() + 24, 6);
   put(0x38, 0x818223cd);
-  return bytes + packed + image::test::size_behind(plain);
+  return bytes + packed + size_behind(plain);
 }
 
 const Form kForms[] = {
     {"Gzip", [](const std::string& plain) { return compressed(Compression::Gzip, plain); }, "gzip"},
     {"Xz", [](const std::string& plain) { return compressed(Compression::Xz, plain); }, "xz"},
     {"Zstd", [](const std::string& plain) { return compressed(Compression::Zstd, plain); }, "zstd"},
-    {"Lz4", [](const std::string& plain) { return image::test::lz4_legacy(plain, 8U << 20); },
-     "lz4"},
+    {"Lz4", [](const std::string& plain) { return lz4_legacy(plain, 8U << 20); }, "lz4"},
     {"EfiZboot", zboot, "EFI zboot, zstd"},
 };
-
-std::string whole_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 class Images : public testing::TestWithParam<std::tuple<Arch, Form>> {};
 INSTANTIATE_TEST_SUITE_P(

@@ -159,7 +159,7 @@ void expect_left_out(const report::Run& run) {
 }
 
 /// One row: what to run and what must come out of it.
-struct Row {
+struct MatrixRow {
   const char* name;
   const char* recipe;
   std::vector<std::string> scenarios;
@@ -170,7 +170,7 @@ struct Row {
 const std::vector<std::string> kForced = {"ptrace/*", "procmem/*", "vm/*"};
 const std::vector<std::string> kChildren = {"fork/*", "madvise/*-fork"};
 
-const Row kRows[] = {
+const MatrixRow kMatrixRows[] = {
     {"ForcedWrites", "lts-sealed", kForced, "", expect_forced},
     {"ForcedWritesOfTheTwin", "lts-unsealed", kForced, "", expect_copies},
     {"ForceNever", "lts-sealed", kForced, "proc_mem.force_override=never",
@@ -198,14 +198,16 @@ const Row kRows[] = {
      expect_as_expected},
 };
 
-using ArchRow = std::tuple<arch::Arch, Row>;
+using ArchMatrixRow = std::tuple<arch::Arch, MatrixRow>;
 
-class Matrix : public testing::TestWithParam<ArchRow> {};
-INSTANTIATE_TEST_SUITE_P(
-    Table, Matrix, testing::Combine(testing::ValuesIn(arch::kAllArchs), testing::ValuesIn(kRows)),
-    [](const testing::TestParamInfo<ArchRow>& one) {
-      return std::string(arch::name_of(std::get<0>(one.param))) + "_" + std::get<1>(one.param).name;
-    });
+class Matrix : public testing::TestWithParam<ArchMatrixRow> {};
+INSTANTIATE_TEST_SUITE_P(Table, Matrix,
+                         testing::Combine(testing::ValuesIn(arch::kAllArchs),
+                                          testing::ValuesIn(kMatrixRows)),
+                         [](const testing::TestParamInfo<ArchMatrixRow>& one) {
+                           return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
+                                  std::get<1>(one.param).name;
+                         });
 
 TEST_P(Matrix, ComesOutAsItMust) {
   const auto& [arch, row] = GetParam();

@@ -63,7 +63,7 @@ const report::ProgramMapping* mapping_of(const report::Program& program, const s
   return worst;
 }
 
-void expect_change(const report::Program& program, const std::string& name, Change change) {
+void expect_mapping_change(const report::Program& program, const std::string& name, Change change) {
   const report::ProgramMapping* one = mapping_of(program, name);
   ASSERT_NE(one, nullptr) << program.name << " has no " << name;
   EXPECT_EQ(one->change, change) << program.name << ": " << name << " "
@@ -83,13 +83,13 @@ INSTANTIATE_TEST_SUITE_P(Both, Observe, testing::ValuesIn(arch::kAllArchs),
                          });
 
 /// One system call on [vdso]: what each kernel answers, and what is seen.
-struct Row {
+struct ObserveRow {
   std::vector<std::string> command;
   const char* said;  ///< On the unsealed kernel; on the sealed one EPERM.
   Change change;     ///< There.
 };
 
-const Row kRows[] = {
+const ObserveRow kObserveRows[] = {
     {{"unmap", "[vdso]"}, "unmap [vdso]: ok", Change::Gone},
     {{"unmap", "[vvar]"}, "unmap [vvar]: ok", Change::Gone},
     {{"move", "[vdso]"}, "move [vdso]: ok", Change::Moved},
@@ -100,7 +100,7 @@ const Row kRows[] = {
 
 std::vector<std::vector<std::string>> commands_of_rows() {
   std::vector<std::vector<std::string>> commands;
-  for (const Row& row : kRows) commands.push_back(row.command);
+  for (const ObserveRow& row : kObserveRows) commands.push_back(row.command);
   return commands;
 }
 
@@ -108,14 +108,14 @@ TEST_P(Observe, OnAnUnsealedKernelEachChangeIsSeen) {
   report::Run run;
   run_guest(programs_request(GetParam(), "lts-unsealed", commands_of_rows()), run);
   if (HasFatalFailure()) return;
-  expect_trusted(run, std::size(kRows));
+  expect_trusted(run, std::size(kObserveRows));
   if (HasFatalFailure()) return;
-  for (std::size_t i = 0; i < std::size(kRows); ++i) {
+  for (std::size_t i = 0; i < std::size(kObserveRows); ++i) {
     const report::Program& program = run.programs[i];
     EXPECT_TRUE(report::succeeded(program)) << report::outcome_text(program) << program.errors;
-    EXPECT_NE(program.output.find(kRows[i].said), std::string::npos) << program.output;
-    expect_change(program, kRows[i].command[1], kRows[i].change);
-    const report::ProgramMapping* one = mapping_of(program, kRows[i].command[1]);
+    EXPECT_NE(program.output.find(kObserveRows[i].said), std::string::npos) << program.output;
+    expect_mapping_change(program, kObserveRows[i].command[1], kObserveRows[i].change);
+    const report::ProgramMapping* one = mapping_of(program, kObserveRows[i].command[1]);
     EXPECT_FALSE(one == nullptr || one->changes.empty()) << program.name << ": no write is told";
   }
   EXPECT_TRUE(run.findings.empty()) << text_of(run.findings);
@@ -125,12 +125,14 @@ TEST_P(Observe, OnASealedKernelNothingChanges) {
   report::Run run;
   run_guest(programs_request(GetParam(), "lts-sealed", commands_of_rows()), run);
   if (HasFatalFailure()) return;
-  expect_trusted(run, std::size(kRows));
+  expect_trusted(run, std::size(kObserveRows));
   if (HasFatalFailure()) return;
-  for (std::size_t i = 0; i < std::size(kRows); ++i) {
+  for (std::size_t i = 0; i < std::size(kObserveRows); ++i) {
     const report::Program& program = run.programs[i];
     EXPECT_NE(program.output.find(": EPERM"), std::string::npos) << program.output;
-    for (const char* name : {"[vdso]", "[vvar]"}) expect_change(program, name, Change::Unchanged);
+    for (const char* name : {"[vdso]", "[vvar]"}) {
+      expect_mapping_change(program, name, Change::Unchanged);
+    }
     ASSERT_FALSE(program.processes.empty());
     const auto& first = program.processes[0].first;
     EXPECT_TRUE(std::all_of(first.begin(), first.end(), [](const auto& one) {
@@ -150,7 +152,7 @@ TEST_P(Observe, WhatIsWrittenByForceIsNoFinding) {
   if (HasFatalFailure()) return;
   const report::Program& program = run.programs[0];
   EXPECT_NE(program.output.find("force [vdso]: ok"), std::string::npos) << program.output;
-  expect_change(program, "[vdso]", Change::Privatised);
+  expect_mapping_change(program, "[vdso]", Change::Privatised);
   std::string broken;
   for (const report::ProgramSpace& space : program.spaces) {
     for (const report::ProgramViolation& one : space.violations) broken += one.invariant + " ";
@@ -168,7 +170,7 @@ TEST_P(Observe, ALieIsFoundOut) {
   expect_trusted(run, 1);
   if (HasFatalFailure()) return;
   EXPECT_NE(run.programs[0].output.find("unmap [vdso]: EPERM"), std::string::npos);
-  expect_change(run.programs[0], "[vdso]", Change::Gone);
+  expect_mapping_change(run.programs[0], "[vdso]", Change::Gone);
   ASSERT_EQ(findings_of(run, "S1").size(), 1U) << text_of(run.findings);
 }
 
@@ -187,10 +189,10 @@ TEST_P(Observe, AZapIsNoChange) {
   for (const report::Program& program : run.programs) {
     EXPECT_NE(program.output.find("[vdso]: ok"), std::string::npos) << program.output;
   }
-  expect_change(run.programs[0], "[vdso]", Change::Refaulted);
+  expect_mapping_change(run.programs[0], "[vdso]", Change::Refaulted);
   // The agent's touch at the end brought it back.
-  expect_change(run.programs[1], "[vdso]", Change::Refaulted);
-  expect_change(run.programs[2], "[vdso]", Change::Unchanged);
+  expect_mapping_change(run.programs[1], "[vdso]", Change::Refaulted);
+  expect_mapping_change(run.programs[2], "[vdso]", Change::Unchanged);
   EXPECT_NE(mapping_of(run.programs[2], "[vdso]")->absent, 0U);
   EXPECT_TRUE(run.findings.empty()) << text_of(run.findings);
 }

@@ -33,9 +33,9 @@ std::uint64_t hex(std::string_view text) {
 }
 
 /// Compares at a few doorbells of a real run.
-class Comparer final : public engine::Observer {
+class WalkComparer final : public engine::Observer {
  public:
-  Comparer(arch::Arch arch, engine::tcg::TcgEngine& engine) : arch_(arch), engine_(engine) {}
+  WalkComparer(arch::Arch arch, engine::tcg::TcgEngine& engine) : arch_(arch), engine_(engine) {}
 
   void on_events(std::span<const Event> events) override {
     for (const Event& event : events) {
@@ -172,7 +172,7 @@ TEST_P(Oracle, OurWalkIsQemusWalk) {
   config.deadline = std::chrono::seconds(180);
   auto engine = engine::tcg::TcgEngine::create(config, request.memory_bytes);
   ASSERT_TRUE(engine.ok()) << engine.error().message;
-  Comparer comparer(GetParam(), *engine.value());
+  WalkComparer comparer(GetParam(), *engine.value());
   const auto outcome = engine.value()->run(comparer);
   ASSERT_TRUE(outcome.ok()) << outcome.error().message;
   EXPECT_EQ(outcome.value().end, engine::End::GuestReset) << outcome.value().text;

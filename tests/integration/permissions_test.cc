@@ -179,14 +179,15 @@ struct Can {
   friend bool operator==(const Can&, const Can&) = default;
 };
 
-std::string text_of(const Can& can) {
+std::string words_of(const Can& can) {
   return fmt::format("{}{}{} frame {:#x}", can.load ? 'r' : '-', can.store ? 'w' : '-',
                      can.fetch ? 'x' : '-', can.frame);
 }
 
-class Comparer final : public engine::Observer {
+class PermissionComparer final : public engine::Observer {
  public:
-  Comparer(const Image& image, const engine::Engine& engine) : image_(image), engine_(engine) {}
+  PermissionComparer(const Image& image, const engine::Engine& engine)
+      : image_(image), engine_(engine) {}
 
   void on_events(std::span<const Event> events) override {
     for (const Event& event : events) {
@@ -222,7 +223,7 @@ class Comparer final : public engine::Observer {
       const Can theirs = said(answer, address);
       const Can ours = walked(address);
       EXPECT_EQ(ours, theirs) << fmt::format("{:#x}: our walk says {}, the CPU {} (ESR {:#x})",
-                                             address, text_of(ours), text_of(theirs), answer.esr);
+                                             address, words_of(ours), words_of(theirs), answer.esr);
       ++compared;
       allowed[0] += theirs.load;
       allowed[1] += theirs.store;
@@ -289,7 +290,7 @@ TEST_P(Permissions, OurWalkSaysWhatTheCpuDoes) {
   image.write(config.kernel);
   auto engine = engine::tcg::TcgEngine::create(config, kRamBytes);
   ASSERT_TRUE(engine.ok()) << engine.error().message;
-  Comparer comparer(image, *engine.value());
+  PermissionComparer comparer(image, *engine.value());
   const auto outcome = engine.value()->run(comparer);
   ASSERT_TRUE(outcome.ok()) << outcome.error().message;
   EXPECT_EQ(outcome.value().end, engine::End::GuestReset) << outcome.value().text;

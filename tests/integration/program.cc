@@ -29,18 +29,18 @@ namespace {
 constexpr std::chrono::seconds kLongest{240};
 constexpr std::string_view kMarkName = "SEALVISOR_TEST_MARK";
 
-struct Ends {
+struct TwoEnds {
   Fd reading;
   Fd writing;
 };
 
-Ends make_pipe() {
+TwoEnds make_pipe() {
   int ends[2] = {-1, -1};
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   return {Fd(ends[0]), Fd(ends[1])};
 }
 
-Ends make_terminal() {
+TwoEnds make_terminal() {
   Fd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   EXPECT_TRUE(master.valid() && ::grantpt(master.get()) == 0 && ::unlockpt(master.get()) == 0);
   std::array<char, 64> name{};
@@ -50,12 +50,12 @@ Ends make_terminal() {
   return {std::move(master), std::move(slave)};
 }
 
+}  // namespace
+
 std::string whole_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
-
-}  // namespace
 
 const std::string& program_path() {
   static const std::string path = SEALVISOR_BUILD_DIR "/sealvisor";
@@ -76,9 +76,9 @@ Folder::~Folder() {
 Child::Child(std::vector<std::string> words, Errors errors) : end_(steady_clock::now() + kLongest) {
   static int count = 0;
   mark_ = fmt::format("{}={}.{}", kMarkName, ::getpid(), ++count);
-  Ends in = make_pipe();
-  Ends out = make_pipe();
-  Ends err = errors == Errors::Terminal ? make_terminal() : make_pipe();
+  TwoEnds in = make_pipe();
+  TwoEnds out = make_pipe();
+  TwoEnds err = errors == Errors::Terminal ? make_terminal() : make_pipe();
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());

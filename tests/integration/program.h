@@ -16,6 +16,9 @@ namespace sealvisor::test {
 /// Path of `build/sealvisor`.
 [[nodiscard]] const std::string& program_path();
 
+/// Bytes of a file; empty: it can't be read.
+[[nodiscard]] std::string whole_file(const std::filesystem::path& path);
+
 /// A folder that goes with the test.
 class Folder {
  public:

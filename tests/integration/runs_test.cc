@@ -382,7 +382,7 @@ void expect_five_levels(const Roots& roots) { EXPECT_EQ(roots.levels(), std::set
 void expect_isolation(const Roots& roots) { EXPECT_TRUE(roots.isolated()); }
 
 /// One row: what to run and what must come out of it.
-struct Row {
+struct RunRow {
   const char* name;
   const char* recipe;
   std::vector<std::string> scenarios;
@@ -392,7 +392,7 @@ struct Row {
   std::optional<arch::Arch> only{};  ///< Runs on this architecture alone.
 };
 
-void nothing(run::RunRequest& /*request*/) {}
+void unprepared(run::RunRequest& /*request*/) {}
 /// Takes the 100th store that makes [vdso] writable out of the stream.
 void without_one_change(run::RunRequest& request) {
   request.mutate = [left = 100, arch = request.arch](event::Event& event) mutable {
@@ -421,9 +421,10 @@ void with_isolation(run::RunRequest& request) {
 
 const std::vector<std::string> kCells = default_cells();
 
-const Row kRows[] = {
-    {"SealedTwinHolds", "lts-sealed", kCells, nothing, expect_sealed, expect_plain_tables},
-    {"UnsealedTwinChanges", "lts-unsealed", kCells, nothing, expect_unsealed, expect_plain_tables},
+const RunRow kRunRows[] = {
+    {"SealedTwinHolds", "lts-sealed", kCells, unprepared, expect_sealed, expect_plain_tables},
+    {"UnsealedTwinChanges", "lts-unsealed", kCells, unprepared, expect_unsealed,
+     expect_plain_tables},
     {"SealedWithFiveLevels", "lts-sealed", kCells, with_five_levels, expect_sealed,
      expect_five_levels, arch::Arch::X86_64},
     {"UnsealedWithFiveLevels", "lts-unsealed", kCells, with_five_levels, expect_unsealed,
@@ -432,47 +433,51 @@ const Row kRows[] = {
      expect_isolation},
     {"UnsealedWithPageTableIsolation", "lts-unsealed", kCells, with_isolation, expect_unsealed,
      expect_isolation},
-    {"LyingKernelIsFoundOut", "lying", kCells, nothing, expect_lies},
-    {"ProcessLife", "lts-sealed", default_lives(), nothing, expect_life},
+    {"LyingKernelIsFoundOut", "lying", kCells, unprepared, expect_lies},
+    {"ProcessLife", "lts-sealed", default_lives(), unprepared, expect_life},
     {"ExactStores", "lts-sealed", {"control/stores"}, with_witness, expect_exact_stores},
-    {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, nothing, expect_clean},
-    {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, nothing, expect_lying_agent},
-    {"FalseClaims", "lts-sealed", {"lie/claims"}, nothing, expect_false_claims},
+    {"CopiedBytesAreNoViolation", "lts-sealed", {"control/copy-vdso"}, unprepared, expect_clean},
+    {"LyingAgentIsFoundOut", "lts-sealed", {"lie/mapping"}, unprepared, expect_lying_agent},
+    {"FalseClaims", "lts-sealed", {"lie/claims"}, unprepared, expect_false_claims},
     {"FalseFirstAnnouncement",
      "lts-sealed",
      {"lie/vvar-from-boot", "munmap/whole"},
-     nothing,
+     unprepared,
      expect_false_vvar},
-    {"UnannouncedVdso", "lts-sealed", {"lie/omit-vdso"}, nothing, expect_unannounced_vdso},
+    {"UnannouncedVdso", "lts-sealed", {"lie/omit-vdso"}, unprepared, expect_unannounced_vdso},
     {"KnownChanges",
      "lts-sealed",
      {"control/tamper-entry", "control/tamper-code"},
-     nothing,
+     unprepared,
      expect_all_changes_seen},
-    {"ExactStoresToCode", "lts-sealed", {"control/stores-code"}, nothing, expect_exact_code_stores},
+    {"ExactStoresToCode",
+     "lts-sealed",
+     {"control/stores-code"},
+     unprepared,
+     expect_exact_code_stores},
     {"KnownChangesButOne",
      "lts-sealed",
      {"control/tamper-entry"},
      without_one_change,
      expect_a_change_missed},
-    {"SkippingAgent", "lts-sealed", {"lie/skip", "munmap/*"}, nothing, expect_skips_found_out},
+    {"SkippingAgent", "lts-sealed", {"lie/skip", "munmap/*"}, unprepared, expect_skips_found_out},
 };
 
-using ArchRow = std::tuple<arch::Arch, Row>;
+using ArchRunRow = std::tuple<arch::Arch, RunRow>;
 
-std::vector<ArchRow> rows_of_both() {
-  std::vector<ArchRow> all;
+std::vector<ArchRunRow> rows_of_both() {
+  std::vector<ArchRunRow> all;
   for (const arch::Arch arch : arch::kAllArchs) {
-    for (const Row& row : kRows) {
+    for (const RunRow& row : kRunRows) {
       if (row.only.value_or(arch) == arch) all.emplace_back(arch, row);
     }
   }
   return all;
 }
 
-class Runs : public testing::TestWithParam<ArchRow> {};
+class Runs : public testing::TestWithParam<ArchRunRow> {};
 INSTANTIATE_TEST_SUITE_P(Table, Runs, testing::ValuesIn(rows_of_both()),
-                         [](const testing::TestParamInfo<ArchRow>& one) {
+                         [](const testing::TestParamInfo<ArchRunRow>& one) {
                            return std::string(arch::name_of(std::get<0>(one.param))) + "_" +
                                   std::get<1>(one.param).name;
                          });

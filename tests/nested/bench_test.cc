@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-struct Host {
+struct BenchHost {
   const char* name;
   arch::Arch arch;
   const char* source;  ///< Of the counter's frequency.
@@ -33,7 +33,7 @@ struct Host {
 };
 
 /// What one run left.
-struct Ran {
+struct BenchRan {
   int status = -1;
   std::string text;
   Json report;
@@ -42,7 +42,7 @@ struct Ran {
 
 constexpr const char* kFilters[] = {"mmap/mremap-refused", "vdso/gettimeofday", "exec/execve"};
 
-Ran bench(const Host& host) {
+BenchRan bench(const BenchHost& host) {
   const fs::path folder = fs::path(SEALVISOR_BUILD_DIR) / "nested-out" / host.name;
   fs::remove_all(folder);
   fs::create_directories(folder);
@@ -53,7 +53,7 @@ Ran bench(const Host& host) {
   for (const char* filter : kFilters) words.insert(words.end(), {"--filter", filter});
   const auto answer =
       app::capture(SEALVISOR_BUILD_DIR "/sealvisor", words, std::chrono::seconds(880));
-  Ran ran;
+  BenchRan ran;
   if (!answer) {
     ADD_FAILURE() << answer.error().message;
     return ran;
@@ -76,7 +76,7 @@ std::map<std::string, std::string> member_by_seed(const Json& boots, const char*
   return values;
 }
 
-void is_whole_and_valid(const Ran& all, const Host& host) {
+void is_whole_and_valid(const BenchRan& all, const BenchHost& host) {
   const Json& report = all.report["sealvisor"];
   // In an emulated host a run may well be void: its times are none.
   EXPECT_THAT(all.status, testing::AnyOf(0, 1)) << all.text;
@@ -94,7 +94,7 @@ void is_whole_and_valid(const Ran& all, const Host& host) {
   EXPECT_EQ(checked.value().status, 0) << checked.value().output;
 }
 
-void is_no_latency(const Ran& all, const Host& host) {
+void is_no_latency(const BenchRan& all, const BenchHost& host) {
   const Json& context = all.report["sealvisor"]["context"];
   EXPECT_EQ(context["engine"], "kvm");
   EXPECT_EQ(context["lane"], "time");
@@ -108,7 +108,7 @@ void is_no_latency(const Ran& all, const Host& host) {
   EXPECT_THAT(all.text, HasSubstr("not measured here"));
 }
 
-void has_nanoseconds_and_ticks(const Ran& all, const Host& host) {
+void has_nanoseconds_and_ticks(const BenchRan& all, const BenchHost& host) {
   const Json& report = all.report["sealvisor"];
   ASSERT_EQ(report["counters"].size(), 1U);
   const Json& counter = report["counters"][0];
@@ -135,7 +135,7 @@ void has_nanoseconds_and_ticks(const Ran& all, const Host& host) {
   EXPECT_TRUE(report["repeats"].is_null());
 }
 
-void takes_layouts_from_the_seed(const Ran& all, const Host& host) {
+void takes_layouts_from_the_seed(const BenchRan& all, const BenchHost& host) {
   const Json& boots = all.report["sealvisor"]["boots"];
   ASSERT_EQ(boots.size(), 24U);
   const auto vdso = member_by_seed(boots, "a", "vdso");
@@ -155,7 +155,7 @@ void takes_layouts_from_the_seed(const Ran& all, const Host& host) {
   for (const Json& boot : boots) EXPECT_TRUE(boot["preempted"].is_number()) << boot["seed"];
 }
 
-void has_interception_apart(const Ran& all, const Host& host) {
+void has_interception_apart(const BenchRan& all, const BenchHost& host) {
   const Json& report = all.report["sealvisor"];
   const Json& watched = report["watched"];
   ASSERT_FALSE(watched.is_null());
@@ -174,7 +174,7 @@ void has_interception_apart(const Ran& all, const Host& host) {
 
 /// The clock of the emulated host counts instructions, a nanosecond each: what the slowed kernel
 /// has more of is known, and must be seen.
-void sees_the_slowed_kernel(const Ran& all) {
+void sees_the_slowed_kernel(const BenchRan& all) {
   const Json& sensitivity = all.report["sealvisor"]["sensitivity"];
   ASSERT_FALSE(sensitivity.is_null());
   EXPECT_EQ(sensitivity["good"], true);
@@ -188,16 +188,16 @@ void sees_the_slowed_kernel(const Ran& all) {
   }
 }
 
-class NestedBench : public testing::TestWithParam<Host> {};
+class NestedBench : public testing::TestWithParam<BenchHost> {};
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedBench,
-    testing::Values(Host{"X86Bench", arch::Arch::X86_64, "CLOCK_MONOTONIC_RAW", "audited",
-                         "QEMU's TCG"},
-                    Host{"VheBench", arch::Arch::Arm64, "CNTFRQ_EL0", "exact", "device tree"}),
-    [](const testing::TestParamInfo<Host>& host) { return std::string(host.param.name); });
+    testing::Values(BenchHost{"X86Bench", arch::Arch::X86_64, "CLOCK_MONOTONIC_RAW", "audited",
+                              "QEMU's TCG"},
+                    BenchHost{"VheBench", arch::Arch::Arm64, "CNTFRQ_EL0", "exact", "device tree"}),
+    [](const testing::TestParamInfo<BenchHost>& host) { return std::string(host.param.name); });
 
 TEST_P(NestedBench, IsWholeAndSaysWhatItIs) {
-  const Ran all = bench(GetParam());
+  const BenchRan all = bench(GetParam());
   ASSERT_FALSE(all.report.is_discarded()) << all.text;
   is_whole_and_valid(all, GetParam());
   is_no_latency(all, GetParam());

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Row {
+struct EvidenceRow {
   const char* name;
   arch::Arch arch;
   const char* cpu;  ///< Of the emulated host.
@@ -26,19 +26,19 @@ struct Row {
   const char* mechanism;
 };
 
-class NestedEvidence : public testing::TestWithParam<Row> {};
+class NestedEvidence : public testing::TestWithParam<EvidenceRow> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedEvidence,
     testing::Values(
-        Row{"X86Unsealed", arch::Arch::X86_64, "EPYC-v4,+svm", "lts-unsealed", "audited"},
-        Row{"VheSealed", arch::Arch::Arm64, "cortex-a76", "lts-sealed", "audited"},
-        Row{"VheLyingExact", arch::Arch::Arm64, "cortex-a76", "lying", "exact"},
-        Row{"VheUnsealedExact", arch::Arch::Arm64, "cortex-a76", "lts-unsealed", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+        EvidenceRow{"X86Unsealed", arch::Arch::X86_64, "EPYC-v4,+svm", "lts-unsealed", "audited"},
+        EvidenceRow{"VheSealed", arch::Arch::Arm64, "cortex-a76", "lts-sealed", "audited"},
+        EvidenceRow{"VheLyingExact", arch::Arch::Arm64, "cortex-a76", "lying", "exact"},
+        EvidenceRow{"VheUnsealedExact", arch::Arch::Arm64, "cortex-a76", "lts-unsealed", "exact"}),
+    [](const testing::TestParamInfo<EvidenceRow>& row) { return std::string(row.param.name); });
 
 TEST_P(NestedEvidence, AnAuditComesToTheSameVerdicts) {
-  const Row& row = GetParam();
+  const EvidenceRow& row = GetParam();
   const fs::path bundle =
       fs::path(SEALVISOR_BUILD_DIR) / fmt::format("nested-out/bundle-{}", row.name);
   fs::remove_all(bundle);

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using engine::nested::FrameKind;
 using engine::nested::HostPlan;
 
-struct Row {
+struct FaultRow {
   const char* host;
   arch::Arch arch;
   const char* cpu;
@@ -26,7 +26,7 @@ struct Row {
 };
 
 /// A host with the programs and a sealed kernel in it; a failed test without one.
-HostPlan plan_for(arch::Arch arch, const std::string& cpu, const std::string& out) {
+HostPlan sealed_plan(arch::Arch arch, const std::string& cpu, const std::string& out) {
   app::VerifyOptions options;
   options.machine.engine = engine::Kind::Kvm;
   options.machine.cpu_model = cpu;
@@ -37,28 +37,25 @@ HostPlan plan_for(arch::Arch arch, const std::string& cpu, const std::string& ou
   return verify_plan(options, out);
 }
 
-class NestedFaults : public testing::TestWithParam<Row> {};
-
-constexpr arch::Arch kX86 = arch::Arch::X86_64;
-constexpr arch::Arch kArm = arch::Arch::Arm64;
+class NestedFaults : public testing::TestWithParam<FaultRow> {};
 
 INSTANTIATE_TEST_SUITE_P(Hosts, NestedFaults,
-                         testing::Values(Row{"X86Svm", kX86, "EPYC-v4,+svm", "engine", 27},
-                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "program", 36},
-                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "console", 8},
-                                         Row{"X86Svm", kX86, "EPYC-v4,+svm", "kill", 4},
-                                         Row{"Arm64Vhe", kArm, "cortex-a76", "engine", 32},
-                                         Row{"Arm64Vhe", kArm, "cortex-a76", "program", 38},
-                                         Row{"Arm64Vhe", kArm, "cortex-a76", "console", 8},
-                                         Row{"Arm64Vhe", kArm, "cortex-a76", "kill", 4},
-                                         Row{"Arm64Nvhe", kArm, "cortex-a57", "engine", 32}),
-                         [](const testing::TestParamInfo<Row>& row) {
+                         testing::Values(FaultRow{"X86Svm", kX86, "EPYC-v4,+svm", "engine", 27},
+                                         FaultRow{"X86Svm", kX86, "EPYC-v4,+svm", "program", 36},
+                                         FaultRow{"X86Svm", kX86, "EPYC-v4,+svm", "console", 8},
+                                         FaultRow{"X86Svm", kX86, "EPYC-v4,+svm", "kill", 4},
+                                         FaultRow{"Arm64Vhe", kArm, "cortex-a76", "engine", 32},
+                                         FaultRow{"Arm64Vhe", kArm, "cortex-a76", "program", 38},
+                                         FaultRow{"Arm64Vhe", kArm, "cortex-a76", "console", 8},
+                                         FaultRow{"Arm64Vhe", kArm, "cortex-a76", "kill", 4},
+                                         FaultRow{"Arm64Nvhe", kArm, "cortex-a57", "engine", 32}),
+                         [](const testing::TestParamInfo<FaultRow>& row) {
                            return fmt::format("{}_{}", row.param.host, row.param.what);
                          });
 
 TEST_P(NestedFaults, EndAsTheyShould) {
-  const Row& row = GetParam();
-  HostPlan plan = plan_for(row.arch, row.cpu, fmt::format("faults-{}-{}", row.host, row.what));
+  const FaultRow& row = GetParam();
+  HostPlan plan = sealed_plan(row.arch, row.cpu, fmt::format("faults-{}-{}", row.host, row.what));
   plan.files.push_back({.path = "bin/sealvisor", .source = plan.program, .executable = true});
   plan.program = plan.program.parent_path() / "fault-trial";
   plan.arguments = {row.what};
@@ -86,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Hosts, NestedGicV2,
                          });
 
 TEST_P(NestedGicV2, HasNoGicV3ForGuests) {
-  HostPlan plan = plan_for(kArm, GetParam().cpu, fmt::format("gicv2-kvm-{}", GetParam().name));
+  HostPlan plan = sealed_plan(kArm, GetParam().cpu, fmt::format("gicv2-kvm-{}", GetParam().name));
   plan.gic_version = 2;
   plan.program = fs::path(SEALVISOR_BUILD_DIR) / "guest/arm64/host-trial";
   plan.arguments = {"kvm"};
@@ -96,7 +93,7 @@ TEST_P(NestedGicV2, HasNoGicV3ForGuests) {
 }
 
 TEST_P(NestedGicV2, RunsARealGuest) {
-  HostPlan plan = plan_for(kArm, GetParam().cpu, fmt::format("gicv2-{}", GetParam().name));
+  HostPlan plan = sealed_plan(kArm, GetParam().cpu, fmt::format("gicv2-{}", GetParam().name));
   plan.gic_version = 2;
   const Ran ran = run(std::move(plan));
   EXPECT_EQ(ran.outcome.end.kind, FrameKind::Exited);

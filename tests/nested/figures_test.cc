@@ -17,24 +17,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Host {
+struct FigureHost {
   const char* name;
   arch::Arch arch;
   const char* cpu;
 };
 
-class NestedFigures : public testing::TestWithParam<Host> {};
+class NestedFigures : public testing::TestWithParam<FigureHost> {};
 
 INSTANTIATE_TEST_SUITE_P(Hosts, NestedFigures,
-                         testing::Values(Host{"X86", arch::Arch::X86_64, "EPYC-v4,+svm"},
-                                         Host{"Vhe", arch::Arch::Arm64, "cortex-a76"},
-                                         Host{"Nvhe", arch::Arch::Arm64, "cortex-a57"}),
-                         [](const testing::TestParamInfo<Host>& host) {
+                         testing::Values(FigureHost{"X86", arch::Arch::X86_64, "EPYC-v4,+svm"},
+                                         FigureHost{"Vhe", arch::Arch::Arm64, "cortex-a76"},
+                                         FigureHost{"Nvhe", arch::Arch::Arm64, "cortex-a57"}),
+                         [](const testing::TestParamInfo<FigureHost>& host) {
                            return std::string(host.param.name);
                          });
 
 TEST_P(NestedFigures, AreWithinTheirBudgets) {
-  const Host& host = GetParam();
+  const FigureHost& host = GetParam();
   const fs::path file =
       fs::path(SEALVISOR_BUILD_DIR) / fmt::format("nested-out/figures-{}.json", host.name);
   fs::create_directories(file.parent_path());

@@ -11,6 +11,9 @@
 
 namespace sealvisor::test {
 
+inline constexpr arch::Arch kX86 = arch::Arch::X86_64;
+inline constexpr arch::Arch kArm = arch::Arch::Arm64;
+
 /// Folder of a finished kernel. Errors: as app::kernel_dir().
 [[nodiscard]] Result<std::filesystem::path> kernel_folder(const std::string& recipe,
                                                           arch::Arch arch);

@@ -32,7 +32,7 @@ fs::path fresh_folder(const std::string& name) {
 }
 
 /// A plan for a host of `arch` and `cpu` whose program has to be set; a failed test without one.
-HostPlan plan_for(arch::Arch arch, const std::string& cpu) {
+HostPlan bare_plan(arch::Arch arch, const std::string& cpu) {
   HostPlan plan;
   plan.arch = arch;
   plan.cpu_model = cpu;
@@ -84,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Hosts, Nested,
                          });
 
 TEST_P(Nested, HasAKvmThatRunsCode) {
-  HostPlan plan = plan_for(GetParam().arch, GetParam().cpu);
+  HostPlan plan = bare_plan(GetParam().arch, GetParam().cpu);
   plan.program = trial(plan.arch);
   plan.arguments = {"kvm"};
   plan.kernel_arguments = "loglevel=7";
@@ -99,7 +99,7 @@ TEST_P(Nested, HasAKvmThatRunsCode) {
 }
 
 TEST_P(Nested, RunsDoctor) {
-  HostPlan plan = plan_for(GetParam().arch, GetParam().cpu);
+  HostPlan plan = bare_plan(GetParam().arch, GetParam().cpu);
   plan.program = fs::path(SEALVISOR_BUILD_DIR) / "nested" / arch::name_of(plan.arch) / "sealvisor";
   // What the program looks for beside itself; there is nothing in the host that could run it.
   plan.files = {{.path = "share/sealvisor/guest/kernel/build",
@@ -146,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const testing::TestParamInfo<StoreHost>& host) { return std::string(host.param.name); });
 
 Ran run_oracle(const StoreHost& host, const std::string& name, std::vector<std::string> arguments) {
-  HostPlan plan = plan_for(arch::Arch::Arm64, host.cpu);
+  HostPlan plan = bare_plan(arch::Arch::Arm64, host.cpu);
   plan.program = fs::path(SEALVISOR_BUILD_DIR) / "guest/arm64/store-oracle";
   plan.arguments = std::move(arguments);
   plan.out = fresh_folder(fmt::format("stores-{}-{}", name, host.name));
@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(Hosts, NestedStream,
                          });
 
 TEST_P(NestedStream, BringsFilesBack) {
-  HostPlan plan = plan_for(GetParam().arch, "");
+  HostPlan plan = bare_plan(GetParam().arch, "");
   plan.program = trial(plan.arch);
   plan.arguments = {"files", "a word"};
   plan.environment = {"TRIAL=with spaces"};
@@ -203,7 +203,7 @@ TEST_P(NestedStream, BringsFilesBack) {
 }
 
 TEST_P(NestedStream, KillsAProgramThatTakesTooLong) {
-  HostPlan plan = plan_for(GetParam().arch, "");
+  HostPlan plan = bare_plan(GetParam().arch, "");
   plan.program = trial(plan.arch);
   plan.arguments = {"hang"};
   plan.deadline = std::chrono::seconds(2);
@@ -214,7 +214,7 @@ TEST_P(NestedStream, KillsAProgramThatTakesTooLong) {
 }
 
 TEST_P(NestedStream, TellsOfASignal) {
-  HostPlan plan = plan_for(GetParam().arch, "");
+  HostPlan plan = bare_plan(GetParam().arch, "");
   plan.program = trial(plan.arch);
   plan.arguments = {"abort"};
   plan.out = fresh_folder(std::string("abort-") + GetParam().name);
@@ -224,7 +224,7 @@ TEST_P(NestedStream, TellsOfASignal) {
 }
 
 TEST_P(NestedStream, NamesAHostThatEndsEarly) {
-  HostPlan plan = plan_for(GetParam().arch, "");
+  HostPlan plan = bare_plan(GetParam().arch, "");
   plan.program = trial(plan.arch);
   plan.arguments = {"reset"};
   plan.out = fresh_folder(std::string("reset-") + GetParam().name);
@@ -241,7 +241,7 @@ TEST_P(NestedStream, NamesAHostThatEndsEarly) {
 }
 
 TEST_P(NestedStream, RefusesAStreamThatIsNotOne) {
-  HostPlan plan = plan_for(GetParam().arch, "");
+  HostPlan plan = bare_plan(GetParam().arch, "");
   plan.program = trial(plan.arch);
   plan.arguments = {"noise"};
   plan.out = fresh_folder(std::string("noise-") + GetParam().name);

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Row {
+struct VerifyRow {
   const char* name;
   arch::Arch arch;
   const char* cpu;  ///< Of the emulated host.
@@ -36,7 +36,7 @@ struct Row {
 /// What is compared of a cell: what the guest claims, what was seen, what is made of it.
 using Cells = std::map<std::string, std::string>;
 
-Cells cells_of(const Row& row, std::vector<std::string> more, nlohmann::json& run,
+Cells cells_of(const VerifyRow& row, std::vector<std::string> more, nlohmann::json& run,
                ExitCode expected = ExitCode::AsExpected,
                std::chrono::seconds longest = std::chrono::seconds(280)) {
   const fs::path file = fs::path(SEALVISOR_BUILD_DIR) / fmt::format("nested-out/{}.json", row.name);
@@ -71,30 +71,29 @@ Cells cells_of(const Row& row, std::vector<std::string> more, nlohmann::json& ru
   return cells;
 }
 
-class NestedVerify : public testing::TestWithParam<Row> {};
+class NestedVerify : public testing::TestWithParam<VerifyRow> {};
 
 constexpr const char* kSvm = "EPYC-v4,+svm";
-constexpr arch::Arch kX86 = arch::Arch::X86_64;
-constexpr arch::Arch kArm = arch::Arch::Arm64;
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedVerify,
-    testing::Values(Row{"X86Sealed", kX86, kSvm, "lts-sealed", "m*/*", "audited"},
-                    Row{"X86Unsealed", kX86, kSvm, "lts-unsealed", "m*/*", "audited"},
-                    Row{"X86Lying", kX86, kSvm, "lying", "m*/*", "audited"},
-                    Row{"VheSealed", kArm, "cortex-a76", "lts-sealed", "m*/*", "audited"},
-                    Row{"VheUnsealed", kArm, "cortex-a76", "lts-unsealed", "m*/*", "audited"},
-                    Row{"VheLying", kArm, "cortex-a76", "lying", "m*/*", "audited"},
-                    Row{"NvheUnsealed", kArm, "cortex-a57", "lts-unsealed", "m*/*", "audited"},
-                    Row{"VheSealedExact", kArm, "cortex-a76", "lts-sealed", "m*/*", "exact"},
-                    Row{"VheUnsealedExact", kArm, "cortex-a76", "lts-unsealed", "m*/*", "exact"},
-                    Row{"VheLyingExact", kArm, "cortex-a76", "lying", "m*/*", "exact"},
-                    Row{"NvheSealedExact", kArm, "cortex-a57", "lts-sealed", "m*/*", "exact"},
-                    Row{"NvheUnsealedExact", kArm, "cortex-a57", "lts-unsealed", "m*/*", "exact"},
-                    Row{"NvheLyingExact", kArm, "cortex-a57", "lying", "m*/*", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+    testing::Values(
+        VerifyRow{"X86Sealed", kX86, kSvm, "lts-sealed", "m*/*", "audited"},
+        VerifyRow{"X86Unsealed", kX86, kSvm, "lts-unsealed", "m*/*", "audited"},
+        VerifyRow{"X86Lying", kX86, kSvm, "lying", "m*/*", "audited"},
+        VerifyRow{"VheSealed", kArm, "cortex-a76", "lts-sealed", "m*/*", "audited"},
+        VerifyRow{"VheUnsealed", kArm, "cortex-a76", "lts-unsealed", "m*/*", "audited"},
+        VerifyRow{"VheLying", kArm, "cortex-a76", "lying", "m*/*", "audited"},
+        VerifyRow{"NvheUnsealed", kArm, "cortex-a57", "lts-unsealed", "m*/*", "audited"},
+        VerifyRow{"VheSealedExact", kArm, "cortex-a76", "lts-sealed", "m*/*", "exact"},
+        VerifyRow{"VheUnsealedExact", kArm, "cortex-a76", "lts-unsealed", "m*/*", "exact"},
+        VerifyRow{"VheLyingExact", kArm, "cortex-a76", "lying", "m*/*", "exact"},
+        VerifyRow{"NvheSealedExact", kArm, "cortex-a57", "lts-sealed", "m*/*", "exact"},
+        VerifyRow{"NvheUnsealedExact", kArm, "cortex-a57", "lts-unsealed", "m*/*", "exact"},
+        VerifyRow{"NvheLyingExact", kArm, "cortex-a57", "lying", "m*/*", "exact"}),
+    [](const testing::TestParamInfo<VerifyRow>& row) { return std::string(row.param.name); });
 
-std::vector<std::string> nested(const Row& row) {
+std::vector<std::string> nested(const VerifyRow& row) {
   return {"--engine", "kvm-nested", "--cpu", row.cpu, "--mechanism", row.mechanism};
 }
 
@@ -125,7 +124,7 @@ std::multiset<std::string> changes_of(const nlohmann::json& run) {
 /// The tcg lane on a CPU of the same features. The emulated host's has no protection keys, with
 /// which mprotect(PROT_EXEC) makes a mapping execute-only (arch/x86/mm/pkeys.c, execute_only_pkey);
 /// without them there is nothing to change.
-std::vector<std::string> tcg_like(const Row& row) {
+std::vector<std::string> tcg_like(const VerifyRow& row) {
   if (row.arch != kX86) return {};
   return {"--cpu", "max,rdrand=off,rdseed=off,la57=off,erms=off,fsrm=off,pku=off"};
 }
@@ -152,13 +151,16 @@ TEST_P(NestedVerify, GivesTheVerdictsOfTheTcgLane) {
 }
 
 /// The control of exactness: a known number of stores of every class, compared one by one.
-class NestedControl : public testing::TestWithParam<Row> {};
+class NestedControl : public testing::TestWithParam<VerifyRow> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    Hosts, NestedControl,
-    testing::Values(Row{"VheStores", kArm, "cortex-a76", "lts-sealed", "control/stores", "exact"},
-                    Row{"NvheStores", kArm, "cortex-a57", "lts-sealed", "control/stores", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedControl,
+                         testing::Values(VerifyRow{"VheStores", kArm, "cortex-a76", "lts-sealed",
+                                                   "control/stores", "exact"},
+                                         VerifyRow{"NvheStores", kArm, "cortex-a57", "lts-sealed",
+                                                   "control/stores", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
+                           return std::string(row.param.name);
+                         });
 
 TEST_P(NestedControl, SeesEachKnownStore) {
   nlohmann::json run;
@@ -170,22 +172,25 @@ TEST_P(NestedControl, SeesEachKnownStore) {
 
 /// The same of stores to code, which read-only slots stop: with or without LSE atomics, most of
 /// them by instructions whose data the hardware does not tell.
-class NestedCodeStores : public testing::TestWithParam<Row> {};
+class NestedCodeStores : public testing::TestWithParam<VerifyRow> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    Hosts, NestedCodeStores,
-    testing::Values(
-        Row{"X86CodeStores", kX86, kSvm, "lts-sealed", "control/stores-code", "audited"},
-        Row{"VheCodeStores", kArm, "cortex-a76", "lts-sealed", "control/stores-code", "exact"},
-        Row{"VheCodeStoresAudited", kArm, "cortex-a76", "lts-sealed", "control/stores-code",
-            "audited"},
-        Row{"NvheCodeStores", kArm, "cortex-a57", "lts-sealed", "control/stores-code", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedCodeStores,
+                         testing::Values(VerifyRow{"X86CodeStores", kX86, kSvm, "lts-sealed",
+                                                   "control/stores-code", "audited"},
+                                         VerifyRow{"VheCodeStores", kArm, "cortex-a76",
+                                                   "lts-sealed", "control/stores-code", "exact"},
+                                         VerifyRow{"VheCodeStoresAudited", kArm, "cortex-a76",
+                                                   "lts-sealed", "control/stores-code", "audited"},
+                                         VerifyRow{"NvheCodeStores", kArm, "cortex-a57",
+                                                   "lts-sealed", "control/stores-code", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
+                           return std::string(row.param.name);
+                         });
 
 /// The tcg lane's numbers for the same CPU model; tests/integration/runs_test.cc has them as they
 /// are.
 TEST_P(NestedCodeStores, AreTheTcgLanesOneByOne) {
-  const Row& row = GetParam();
+  const VerifyRow& row = GetParam();
   std::vector<std::string> model;
   if (row.arch == kArm) model = {"--cpu", row.cpu};
   nlohmann::json tcg;
@@ -210,23 +215,24 @@ TEST_P(NestedCodeStores, AreTheTcgLanesOneByOne) {
 
 /// Changes that are known, past every check of the kernel, and entries to user mode that are known:
 /// a mechanism that misses one, or a return that has no trap, shows here.
-class NestedKnown : public testing::TestWithParam<Row> {};
+class NestedKnown : public testing::TestWithParam<VerifyRow> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedKnown,
     testing::Values(
-        Row{"X86Entries", kX86, kSvm, "lts-sealed", "control/entries", "audited"},
-        Row{"X86Entry", kX86, kSvm, "lts-sealed", "control/tamper-entry", "audited"},
-        Row{"X86Code", kX86, kSvm, "lts-sealed", "control/tamper-code", "audited"},
-        Row{"VheEntries", kArm, "cortex-a76", "lts-sealed", "control/entries", "audited"},
-        Row{"VheEntry", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "audited"},
-        Row{"VheCode", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "audited"},
-        Row{"VheEntryExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "exact"},
-        Row{"VheCodeExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "exact"},
-        Row{"NvheEntries", kArm, "cortex-a57", "lts-sealed", "control/entries", "exact"},
-        Row{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry", "audited"},
-        Row{"NvheCode", kArm, "cortex-a57", "lts-sealed", "control/tamper-code", "audited"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+        VerifyRow{"X86Entries", kX86, kSvm, "lts-sealed", "control/entries", "audited"},
+        VerifyRow{"X86Entry", kX86, kSvm, "lts-sealed", "control/tamper-entry", "audited"},
+        VerifyRow{"X86Code", kX86, kSvm, "lts-sealed", "control/tamper-code", "audited"},
+        VerifyRow{"VheEntries", kArm, "cortex-a76", "lts-sealed", "control/entries", "audited"},
+        VerifyRow{"VheEntry", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry", "audited"},
+        VerifyRow{"VheCode", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "audited"},
+        VerifyRow{"VheEntryExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-entry",
+                  "exact"},
+        VerifyRow{"VheCodeExact", kArm, "cortex-a76", "lts-sealed", "control/tamper-code", "exact"},
+        VerifyRow{"NvheEntries", kArm, "cortex-a57", "lts-sealed", "control/entries", "exact"},
+        VerifyRow{"NvheEntry", kArm, "cortex-a57", "lts-sealed", "control/tamper-entry", "audited"},
+        VerifyRow{"NvheCode", kArm, "cortex-a57", "lts-sealed", "control/tamper-code", "audited"}),
+    [](const testing::TestParamInfo<VerifyRow>& row) { return std::string(row.param.name); });
 
 TEST_P(NestedKnown, AreAllSeen) {
   nlohmann::json run;
@@ -245,21 +251,23 @@ TEST_P(NestedKnown, AreAllSeen) {
 
 /// A small campaign of tamperings: each lane reports what it promises (docs/lanes.md), and nothing
 /// that is not so.
-class NestedCampaign : public testing::TestWithParam<Row> {};
+class NestedCampaign : public testing::TestWithParam<VerifyRow> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    Hosts, NestedCampaign,
-    testing::Values(Row{"X86Campaign", kX86, kSvm, "tampering", "control/campaign", "audited"},
-                    Row{"VheCampaign", kArm, "cortex-a76", "tampering", "control/campaign",
-                        "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedCampaign,
+                         testing::Values(VerifyRow{"X86Campaign", kX86, kSvm, "tampering",
+                                                   "control/campaign", "audited"},
+                                         VerifyRow{"VheCampaign", kArm, "cortex-a76", "tampering",
+                                                   "control/campaign", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
+                           return std::string(row.param.name);
+                         });
 /// For `./bootstrap test --full`.
 INSTANTIATE_TEST_SUITE_P(InFull, NestedCampaign,
-                         testing::Values(Row{"VheCampaignAudited", kArm, "cortex-a76", "tampering",
-                                             "control/campaign", "audited"},
-                                         Row{"NvheCampaign", kArm, "cortex-a57", "tampering",
-                                             "control/campaign", "exact"}),
-                         [](const testing::TestParamInfo<Row>& row) {
+                         testing::Values(VerifyRow{"VheCampaignAudited", kArm, "cortex-a76",
+                                                   "tampering", "control/campaign", "audited"},
+                                         VerifyRow{"NvheCampaign", kArm, "cortex-a57", "tampering",
+                                                   "control/campaign", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
                            return std::string(row.param.name);
                          });
 
@@ -289,7 +297,7 @@ TEST_P(NestedCampaign, IsReportedAsItIs) {
 
 /// Entries to user mode, counted by single step: without a look at a trap, and so an answer to
 /// whether each return has one.
-class NestedStep : public testing::TestWithParam<Row> {
+class NestedStep : public testing::TestWithParam<VerifyRow> {
  protected:
   std::vector<std::string> words(const std::vector<std::string>& more) {
     std::vector<std::string> all = nested(GetParam());
@@ -300,11 +308,11 @@ class NestedStep : public testing::TestWithParam<Row> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Hosts, NestedStep,
-                         testing::Values(Row{"VheStepAudited", kArm, "cortex-a76", "lts-sealed",
-                                             "control/entries", "audited"},
-                                         Row{"VheStepExact", kArm, "cortex-a76", "lts-sealed",
-                                             "control/entries", "exact"}),
-                         [](const testing::TestParamInfo<Row>& row) {
+                         testing::Values(VerifyRow{"VheStepAudited", kArm, "cortex-a76",
+                                                   "lts-sealed", "control/entries", "audited"},
+                                         VerifyRow{"VheStepExact", kArm, "cortex-a76", "lts-sealed",
+                                                   "control/entries", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
                            return std::string(row.param.name);
                          });
 
@@ -366,14 +374,14 @@ TEST(NestedX86Image, ABzImageBootsToTheAgent) {
   EXPECT_TRUE(std::any_of(cells.begin(), cells.end(), refused)) << cells.dump(2);
 }
 
-class NestedLife : public testing::TestWithParam<Row> {};
+class NestedLife : public testing::TestWithParam<VerifyRow> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Hosts, NestedLife,
-    testing::Values(Row{"X86Exit", kX86, kSvm, "lts-sealed", "life/exit", "audited"},
-                    Row{"VheFork", kArm, "cortex-a76", "lts-sealed", "life/fork", "audited"},
-                    Row{"VheLife", kArm, "cortex-a76", "lts-sealed", "life/exit", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+    testing::Values(VerifyRow{"X86Exit", kX86, kSvm, "lts-sealed", "life/exit", "audited"},
+                    VerifyRow{"VheFork", kArm, "cortex-a76", "lts-sealed", "life/fork", "audited"},
+                    VerifyRow{"VheLife", kArm, "cortex-a76", "lts-sealed", "life/exit", "exact"}),
+    [](const testing::TestParamInfo<VerifyRow>& row) { return std::string(row.param.name); });
 
 void expect_a_whole_life(const nlohmann::json& run) {
   ASSERT_EQ(run["lives"].size(), 1U);
@@ -389,12 +397,14 @@ TEST_P(NestedLife, SeesEachProcessAndNoViolation) {
 
 /// The longest of the default scenarios, which takes minutes there: with the default deadline of an
 /// emulated host's guests it is to be done.
-class NestedLong : public testing::TestWithParam<Row> {};
+class NestedLong : public testing::TestWithParam<VerifyRow> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    Hosts, NestedLong,
-    testing::Values(Row{"VheThousand", kArm, "cortex-a76", "lts-sealed", "life/thousand", "exact"}),
-    [](const testing::TestParamInfo<Row>& row) { return std::string(row.param.name); });
+INSTANTIATE_TEST_SUITE_P(Hosts, NestedLong,
+                         testing::Values(VerifyRow{"VheThousand", kArm, "cortex-a76", "lts-sealed",
+                                                   "life/thousand", "exact"}),
+                         [](const testing::TestParamInfo<VerifyRow>& row) {
+                           return std::string(row.param.name);
+                         });
 
 TEST_P(NestedLong, SeesEachProcessWithinTheDefaultDeadline) {
   nlohmann::json run;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "arch/disassembler.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
 #include "vmm/app/observe.h"
@@ -169,11 +170,6 @@ Status compare_report(const fs::path& folder, std::vector<report::Run> runs,
   audit.comparison = std::move(comparison).value();
   if (all) audit.conclusion = computed.conclusion;
   return {};
-}
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
 }
 
 }  // namespace

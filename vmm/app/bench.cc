@@ -31,6 +31,7 @@
 #include "bench/text.h"
 #include "vmm/app/bench_host.h"
 #include "vmm/app/capture.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/places.h"
@@ -109,7 +110,7 @@ Result<KernelOfSide> find_kernel(const Places& places, const std::string& recipe
 using KernelKey = std::pair<arch::Arch, Side>;
 
 /// Everything that is decided before a guest runs.
-struct Prepared {
+struct PreparedBench {
   std::map<KernelKey, KernelOfSide> kernels;
   std::map<arch::Arch, std::vector<const bench::Experiment*>> experiments;
   std::map<arch::Arch, fs::path> tools;  ///< Roots of their file systems; none without them.
@@ -174,7 +175,7 @@ Status check_kvm(const std::vector<arch::Arch>& archs) {
   return error;
 }
 
-Status prepare_kernels(const BenchOptions& options, const Places& places, Prepared& prepared) {
+Status prepare_kernels(const BenchOptions& options, const Places& places, PreparedBench& prepared) {
   for (const arch::Arch arch : options.archs) {
     for (const Side side : prepared.sides) {
       auto kernel = find_kernel(places, recipe_of(options, side), arch, side);
@@ -186,7 +187,7 @@ Status prepare_kernels(const BenchOptions& options, const Places& places, Prepar
   return {};
 }
 
-Status prepare_baseline(const BenchOptions& options, Prepared& prepared) {
+Status prepare_baseline(const BenchOptions& options, PreparedBench& prepared) {
   prepared.rules.fail_on = options.fail_on;
   prepared.rules.may_differ = options.may_differ;
   if (options.baseline.empty()) return {};
@@ -204,7 +205,7 @@ Status prepare_baseline(const BenchOptions& options, Prepared& prepared) {
   return {};
 }
 
-void prepare_known_costs(const BenchOptions& options, Prepared& prepared) {
+void prepare_known_costs(const BenchOptions& options, PreparedBench& prepared) {
   for (const arch::Arch arch : options.archs) {
     std::vector<std::string_view> names;
     for (const bench::Experiment* one : prepared.experiments[arch]) names.push_back(one->name);
@@ -215,7 +216,8 @@ void prepare_known_costs(const BenchOptions& options, Prepared& prepared) {
 }
 
 /// What the tools of others are to measure beside ours.
-Status prepare_cross_checks(const BenchOptions& options, const Places& places, Prepared& prepared) {
+Status prepare_cross_checks(const BenchOptions& options, const Places& places,
+                            PreparedBench& prepared) {
   if (!options.cross_check) return {};
   for (const arch::Arch arch : options.archs) {
     auto tools = find_tools(places, arch);
@@ -239,11 +241,11 @@ Status prepare_cross_checks(const BenchOptions& options, const Places& places, P
       "be compared with (docs/bench.md lists them)"};
 }
 
-Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
+Result<PreparedBench> prepare(const BenchOptions& options, const Places& places) {
   if (options.engine == engine::Kind::Kvm) {
     if (auto usable = check_kvm(options.archs); !usable) return usable.error();
   }
-  Prepared prepared;
+  PreparedBench prepared;
   for (const arch::Arch arch : options.archs) {
     auto chosen = choose_experiments(options, arch);
     if (!chosen) return chosen.error();
@@ -269,7 +271,7 @@ Result<Prepared> prepare(const BenchOptions& options, const Places& places) {
   return prepared;
 }
 
-bench::BootRequest request_for(const Prepared& prepared, const Places& places,
+bench::BootRequest request_for(const PreparedBench& prepared, const Places& places,
                                const bench::Turn& turn, bool watched) {
   const KernelOfSide& kernel = prepared.kernels.at({turn.arch, turn.side});
   const bench::Context& context = prepared.collected.context;
@@ -319,7 +321,7 @@ void take(bench::Campaign campaign, bench::Collected& collected,
   }
 }
 
-void measure(Prepared& prepared, const Places& places) {
+void measure(PreparedBench& prepared, const Places& places) {
   Interrupts interrupts;
   Progress progress(stderr, takes_escapes(STDERR_FILENO));
   const std::size_t guests =
@@ -352,11 +354,6 @@ void measure(Prepared& prepared, const Places& places) {
   take(play(prepared.watched, true), collected, [&](bench::BootResult result) {
     collected.watched.push_back({std::move(result.boot), std::move(result.how)});
   });
-}
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
 }
 
 Result<bench::ProgramEnd> run_program(const fs::path& program,

@@ -12,6 +12,7 @@
 
 #include "bench/boot.h"
 #include "vmm/app/bench.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/write_file.h"
 #include "vmm/report/conclude.h"
@@ -27,7 +28,6 @@ namespace {
 constexpr const char* kJson = "report.json";
 constexpr const char* kCsv = "report.csv";
 constexpr const char* kBaseline = "baseline.json";
-constexpr std::uint64_t kMiB = 1ULL << 20;
 /// For one guest, far more than any takes.
 constexpr std::chrono::seconds kForAGuest{60};
 
@@ -41,14 +41,13 @@ bool wants_json(const BenchOptions& options) {
   return !options.json.empty() || !options.save.empty();
 }
 
-/// Puts a file of this machine into the host, and makes room for it: while the host unpacks its
-/// initramfs it holds it twice.
+/// Puts a file of this machine into the host, and makes room for it.
 Status add_file(HostPlan& plan, std::string path, const fs::path& source, ExitCode code) {
   std::error_code error;
   const std::uint64_t bytes = fs::file_size(source, error);
   if (error) return Error{code, fmt::format("{}: {}", source.string(), error.message())};
   plan.files.push_back({std::move(path), source, false});
-  plan.memory_bytes += (2 * bytes + kMiB - 1) / kMiB * kMiB;
+  engine::nested::make_room(plan, bytes);
   return {};
 }
 
@@ -156,10 +155,6 @@ Result<HostPlan> nested_plan(const BenchOptions& options, arch::Arch arch, const
 }
 
 int bench_nested(const BenchOptions& options) {
-  const auto fail = [](const Error& error) {
-    fmt::print(stderr, "sealvisor: {}\n", error.message);
-    return static_cast<int>(error.code);
-  };
   const auto places = find_places();
   if (!places) return fail(places.error());
   for (const auto& [option, path] :

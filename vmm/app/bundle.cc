@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kProgram = "sealvisor " SEALVISOR_VERSION;
+constexpr const char* kProgramVersion = "sealvisor " SEALVISOR_VERSION;
 constexpr const char* kRuns = "runs";
 
 Error failed(const fs::path& path, const std::error_code& error) {
@@ -177,7 +177,7 @@ Status Bundle::write(const std::string& path, std::string_view text) const {
 Status Bundle::finish(const report::Report& report, std::string_view known_findings) {
   if (folder_.empty()) return {};
   evidence::Manifest manifest;
-  manifest.program = kProgram;
+  manifest.program = kProgramVersion;
   manifest.command = command_;
   manifest.created = now();
   manifest.tools = tools();

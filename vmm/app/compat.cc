@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "guest/compat/list.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/script_folder.h"
@@ -20,11 +21,6 @@
 namespace sealvisor::app {
 
 namespace {
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
-}
 
 /// Recipes whose kernels can be checkpointed and restored, which a seal usually rules out.
 bool has_checkpoint_restore(const std::string& recipe) {

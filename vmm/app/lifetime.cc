@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/app/fail.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/scenarios.h"
 #include "vmm/app/terminal_text.h"
@@ -20,11 +21,6 @@ namespace {
 
 /// Changes that the control makes: each is a line of the list's evidence, a few are enough.
 constexpr std::uint32_t kTampers = 8;
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
-}
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "vmm/app/bundle.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/write_file.h"
 #include "vmm/engine/engine.h"
@@ -41,18 +42,12 @@ struct ReportFile {
 constexpr ReportFile kReportFiles[] = {{"--json", "report.json", &VerifyOptions::json},
                                        {"--junit", "report.xml", &VerifyOptions::junit},
                                        {"--html", "report.html", &VerifyOptions::html}};
-constexpr std::uint64_t kMiB = 1ULL << 20;
 /// Folders of the host for an image of the user's and its symbols, which may have the same name.
 constexpr std::string_view kImageFolder = "image";
 constexpr std::string_view kSymbolsFolder = "symbols";
 
 fs::path host_init(const Places& places, arch::Arch arch) {
   return places.agent_dir(arch) / "host-init";
-}
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
 }
 
 /// Where a file of the user's is in the host: under its own name, which the report shows.
@@ -122,9 +117,8 @@ Status add_own(const MachineOptions& machine, arch::Arch arch, HostPlan& plan) {
                    error.value()};
     }
     plan.files.push_back({place_of(folder, file), file, false});
-    // Symbols may be much larger than those of the recipes. While the host unpacks its initramfs
-    // it holds them twice.
-    plan.memory_bytes += (2 * bytes + kMiB - 1) / kMiB * kMiB;
+    // Symbols may be much larger than those of the recipes.
+    engine::nested::make_room(plan, bytes);
     return {};
   };
   if (auto added = add(kImageFolder, machine.kernel); !added) return added;
@@ -351,7 +345,7 @@ int verify_nested(const VerifyOptions& options) {
   for (const arch::Arch arch : archs) {
     const auto code = run_host(options, arch, places.value(), tools);
     worst = report::worse(worst, code ? code.value() : code.error().code);
-    if (!code) fail(code.error());
+    if (!code) static_cast<void>(fail(code.error()));
   }
   return static_cast<int>(worst);
 }

@@ -12,6 +12,7 @@
 
 #include "guest/scenario/programs.h"
 #include "vmm/app/bundle.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/payload.h"
 #include "vmm/app/progress.h"
@@ -140,11 +141,6 @@ VerifyOptions verify_options(const ObserveOptions& options, std::vector<arch::Ar
   verify.deadline = options.deadline;
   verify.witness = options.witness;
   return verify;
-}
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
 }
 
 }  // namespace

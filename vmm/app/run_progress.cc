@@ -9,7 +9,7 @@ namespace {
 // In cells, about: what was seen of tcg guests on both architectures.
 constexpr double kBoot = 100;
 constexpr double kProcessesInACell = 4;  ///< Of scenarios that make processes.
-constexpr double kProgram = 100;         ///< One of the user's: it may do anything.
+constexpr double kProgramWeight = 100;   ///< One of the user's: it may do anything.
 
 bool has_cells(const run::RunRequest& request) {
   return std::any_of(request.plan.begin(), request.plan.end(), [](const scenario::PlanItem& item) {
@@ -33,7 +33,7 @@ Work work_of(const run::RunRequest& request) {
     all.weight += work.weight;
   }
   if (!count_cells) all.count += request.programs.size();
-  all.weight += kProgram * static_cast<double>(request.programs.size());
+  all.weight += kProgramWeight * static_cast<double>(request.programs.size());
   return all;
 }
 
@@ -55,7 +55,7 @@ RunProgress::RunProgress(Progress& progress, const run::RunRequest& request)
     after_.push_back(sum);
   }
   for (std::size_t i = 0; i < request.programs.size(); ++i) {
-    sum = {sum.count + (count_cells ? 0U : 1U), sum.weight + kProgram};
+    sum = {sum.count + (count_cells ? 0U : 1U), sum.weight + kProgramWeight};
     after_.push_back(sum);
   }
 }

@@ -162,7 +162,7 @@ void say(const std::string& text) {
   fmt::print(stderr, "sealvisor: {}\n", report::printable(text));
 }
 
-int fail(const Error& error) {
+int refuse(const Error& error) {
   say(error.message);
   return static_cast<int>(error.code);
 }
@@ -418,34 +418,34 @@ std::string head_of(Format format) {
 }
 
 int trace(const TraceOptions& options) {
-  if (auto sound = check_filter(options.filter); !sound) return fail(sound.error());
+  if (auto sound = check_filter(options.filter); !sound) return refuse(sound.error());
   if (auto outside = check_outside("--out", options.out, options.folder); !outside) {
-    return fail(outside.error());
+    return refuse(outside.error());
   }
   const auto checked = evidence::check_bundle(options.folder);
-  if (!checked) return fail(checked.error());
+  if (!checked) return refuse(checked.error());
   for (const evidence::Fault& fault : checked.value().faults) {
     say(fmt::format("{}/{}: {}", options.folder.string(), fault.file, fault.text));
   }
   // What somebody changed is listed as nothing.
   if (!checked.value().faults.empty()) return static_cast<int>(ExitCode::Failed);
   Output output;
-  if (auto opened = output.open(options.out); !opened) return fail(opened.error());
+  if (auto opened = output.open(options.out); !opened) return refuse(opened.error());
   output.add(head_of(options.format));
   const std::vector<evidence::RunEntry>& runs = checked.value().manifest.runs;
   Listing listing;
   for (const evidence::RunEntry& entry : runs) {
     if (auto listed = list_run(options, entry, output, listing); !listed) {
-      return fail(listed.error());
+      return refuse(listed.error());
     }
     if (!output.good()) break;
   }
   if (listing.runs == 0 && !runs.empty()) {
-    return fail({ExitCode::Usage, fmt::format("--run {}: there is none of this name, but {}",
-                                              fmt::join(options.filter.runs, ", "),
-                                              fmt::join(listing.names, ", "))});
+    return refuse({ExitCode::Usage, fmt::format("--run {}: there is none of this name, but {}",
+                                                fmt::join(options.filter.runs, ", "),
+                                                fmt::join(listing.names, ", "))});
   }
-  if (auto done = output.finish(); !done) return fail(done.error());
+  if (auto done = output.finish(); !done) return refuse(done.error());
   say_unknown_mappings(options.filter, listing);
   fmt::print(stderr, "{} of {} events, in {} of {} runs\n", report::grouped(listing.listed),
              report::grouped(listing.all), listing.runs, runs.size());

@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "vmm/app/bundle.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/interrupts.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lies.h"
@@ -209,17 +210,12 @@ Result<report::Run> run_request(run::RunRequest& request, const VerifyTools& too
   return result;
 }
 
-Result<std::string> read_text(const fs::path& path) {
+Result<std::string> read_known_findings(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return errno_error(ExitCode::HostLacks, "reading " + path.string());
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
 }
 
 constexpr std::string_view kCampaign = "control/campaign";
@@ -381,7 +377,7 @@ int verify(const VerifyOptions& options, const std::string& command) {
   const auto places = find_places();
   if (!places) return fail(places.error());
   const fs::path known_path = places.value().known_findings();
-  const auto known_text = read_text(known_path);
+  const auto known_text = read_known_findings(known_path);
   if (!known_text) return fail(known_text.error());
   const auto known = report::parse_known_findings(known_text.value(), known_path.string());
   if (!known) return fail(known.error());

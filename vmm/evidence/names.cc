@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-Error bad(std::string text) { return Error{ExitCode::Failed, "symbols: " + std::move(text)}; }
+Error bad_names(std::string text) { return Error{ExitCode::Failed, "symbols: " + std::move(text)}; }
 
 std::optional<std::uint64_t> parse_hex(std::string_view text) {
   if (!text.starts_with("0x")) return std::nullopt;
@@ -78,20 +78,21 @@ Result<RecordedSymbols> RecordedSymbols::parse(std::string_view text) {
   const Json& of_places = *held_places;
   const Json& of_code = *held_code;
   if (!of_places.is_object() || !of_code.is_object()) {
-    return bad("\"places\" and \"code\" are expected to be objects");
+    return bad_names("\"places\" and \"code\" are expected to be objects");
   }
   for (const auto& [name, address] : of_places.items()) {
     std::optional<std::uint64_t> value;
     if (!address.is_null()) {
       if (address.is_string()) value = parse_hex(address.get_ref<const std::string&>());
-      if (!value) return bad(fmt::format("place of \"{}\": expected \"0x...\" or null", name));
+      if (!value)
+        return bad_names(fmt::format("place of \"{}\": expected \"0x...\" or null", name));
     }
     symbols.places.emplace(name, value);
   }
   for (const auto& [address, name] : of_code.items()) {
     const auto value = parse_hex(address);
     if (!value || !name.is_string()) {
-      return bad(fmt::format("code at \"{}\": expected \"0x...\" and a name", address));
+      return bad_names(fmt::format("code at \"{}\": expected \"0x...\" and a name", address));
     }
     symbols.code.emplace(*value, name.get<std::string>());
   }

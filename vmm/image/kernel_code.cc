@@ -2,32 +2,22 @@
 
 #include <fcntl.h>
 #include <gelf.h>
-#include <libelf.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 
 #include "vmm/base/fd.h"
-
-#include <unistd.h>
+#include "vmm/image/elf_handle.h"
 
 namespace sealvisor::image {
-
-namespace {
-
-struct ElfEnd {
-  void operator()(Elf* elf) const { elf_end(elf); }
-};
-
-}  // namespace
 
 std::vector<std::uint8_t> read_kernel_code(const std::filesystem::path& vmlinux,
                                            std::uint64_t address, std::uint64_t bytes) {
   if (elf_version(EV_CURRENT) == EV_NONE) return {};
   const Fd file(::open(vmlinux.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return {};
-  const std::unique_ptr<Elf, ElfEnd> elf(elf_begin(file.get(), ELF_C_READ, nullptr));
+  const ElfHandle elf(elf_begin(file.get(), ELF_C_READ, nullptr));
   if (!elf || elf_kind(elf.get()) != ELF_K_ELF) return {};
   for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
        section = elf_nextscn(elf.get(), section)) {

@@ -13,9 +13,10 @@
 
 #include <fmt/format.h>
 #include <gelf.h>
-#include <libelf.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "vmm/image/elf_handle.h"
 
 namespace sealvisor::image {
 
@@ -169,11 +170,6 @@ Result<KernelImage> probe_bzimage(const Candidate& file) {
   return KernelImage{arch::Arch::X86_64, KernelFormat::BzImage,
                      file.number<std::uint32_t>(0x260)};  // init_size
 }
-
-struct ElfEnd {
-  void operator()(Elf* elf) const { elf_end(elf); }
-};
-using ElfHandle = std::unique_ptr<Elf, ElfEnd>;
 
 /// Whether the notes of this segment hold the 32-bit PVH entry: name "Xen", type 18.
 bool holds_pvh_note(Elf* elf, const GElf_Phdr& segment) {

@@ -11,14 +11,14 @@
 
 #include <fmt/format.h>
 
+#include "vmm/image/symbols.h"
+
 namespace sealvisor::image {
 
 namespace {
 
-/// Linux, include/linux/kallsyms.h, KSYM_NAME_LEN.
-constexpr std::size_t kLongestName = 512;
 /// An address, a type, two spaces, and a module's name in brackets.
-constexpr std::size_t kLongestLine = kLongestName + 128;
+constexpr std::size_t kLongestLine = kLongestSymbolName + 128;
 constexpr std::size_t kNamesAtOnce = 64 * 1024;
 
 Status write_all(const Fd& file, std::span<const char> bytes) {
@@ -66,7 +66,7 @@ Status SymbolListing::line(std::string_view text) {
   }
   const char type = text[digits + 1];
   const std::string_view name = text.substr(digits + 3);
-  if (name.size() > kLongestName || !is_printable(name)) {
+  if (name.size() > kLongestSymbolName || !is_printable(name)) {
     ++bad_lines_;
     return {};
   }

@@ -23,8 +23,6 @@ namespace {
 /// Read at once: a whole number of symbols.
 constexpr std::size_t kSymbolsAtOnce = 1024;
 constexpr std::size_t kBytesAtOnce = kSymbolsAtOnce * sizeof(Elf64_Sym);
-/// Linux, include/linux/kallsyms.h, KSYM_NAME_LEN.
-constexpr std::size_t kLongestName = 512;
 
 /// Fills `out` from `offset` on; false: there are fewer bytes, or they can't be read.
 bool read_at(const Fd& file, std::uint64_t offset, std::span<char> out) {
@@ -71,7 +69,7 @@ bool is_function(const Elf64_Sym& symbol) {
 }
 
 /// A place in the strings where one of the wanted names stands.
-struct Candidate {
+struct NamePlace {
   std::uint32_t offset = 0;
   std::size_t wanted = 0;  ///< Which one.
 };
@@ -82,18 +80,18 @@ class NameSearch {
  public:
   explicit NameSearch(std::span<const std::string_view> names) : names_(names) {
     for (std::size_t i = 0; i < names.size(); ++i) {
-      if (names[i].empty() || names[i].size() > kLongestName) continue;
+      if (names[i].empty() || names[i].size() > kLongestSymbolName) continue;
       by_last_.at(static_cast<unsigned char>(names[i].back())).push_back(i);
     }
   }
 
   /// In order of their offsets; empty if the strings can't be read.
-  [[nodiscard]] std::vector<Candidate> run(const Fd& file, std::uint64_t offset,
+  [[nodiscard]] std::vector<NamePlace> run(const Fd& file, std::uint64_t offset,
                                            std::uint64_t bytes) {
     // What was read last stays before what is read next: a name may lie across.
     std::string text;
     for (std::uint64_t done = 0; done < bytes;) {
-      text.erase(0, text.size() - std::min(text.size(), kLongestName));
+      text.erase(0, text.size() - std::min(text.size(), kLongestSymbolName));
       const std::size_t kept = text.size();
       const std::size_t count = std::min<std::uint64_t>(bytes - done, kBytesAtOnce);
       text.resize(kept + count);
@@ -102,7 +100,7 @@ class NameSearch {
       done += count;
     }
     std::sort(found_.begin(), found_.end(),
-              [](const Candidate& a, const Candidate& b) { return a.offset < b.offset; });
+              [](const NamePlace& a, const NamePlace& b) { return a.offset < b.offset; });
     return std::move(found_);
   }
 
@@ -124,7 +122,7 @@ class NameSearch {
 
   std::span<const std::string_view> names_;
   std::array<std::vector<std::size_t>, 256> by_last_;
-  std::vector<Candidate> found_;
+  std::vector<NamePlace> found_;
 };
 
 }  // namespace
@@ -232,7 +230,7 @@ std::vector<SymbolTable::Extent> SymbolTable::extents() const {
 }
 
 std::string SymbolTable::name_at(std::uint32_t offset) const {
-  std::string name(std::min<std::uint64_t>(kLongestName, names_.bytes - offset), '\0');
+  std::string name(std::min<std::uint64_t>(kLongestSymbolName, names_.bytes - offset), '\0');
   if (!read_at(file_, names_.offset + offset, name)) return {};
   name.resize(std::min(name.find('\0'), name.size()));
   return name;
@@ -274,13 +272,13 @@ std::optional<std::string> SymbolTable::describe(std::uint64_t address) const {
 std::vector<std::optional<std::uint64_t>> SymbolTable::addresses_of(
     std::span<const std::string_view> names) const {
   std::vector<std::optional<std::uint64_t>> addresses(names.size());
-  const std::vector<Candidate> candidates =
+  const std::vector<NamePlace> candidates =
       NameSearch(names).run(file_, names_.offset, names_.bytes);
   if (candidates.empty()) return addresses;
   const auto at = [&](std::uint32_t offset) {
     return std::lower_bound(
         candidates.begin(), candidates.end(), offset,
-        [](const Candidate& one, std::uint32_t value) { return one.offset < value; });
+        [](const NamePlace& one, std::uint32_t value) { return one.offset < value; });
   };
   static_cast<void>(
       for_each_symbol(file_, table_.offset, table_.bytes, [&](const Elf64_Sym& symbol) {

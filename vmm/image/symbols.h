@@ -15,6 +15,9 @@
 
 namespace sealvisor::image {
 
+/// Linux, include/linux/kallsyms.h, KSYM_NAME_LEN.
+inline constexpr std::size_t kLongestSymbolName = 512;
+
 /// What the monitor asks of a kernel's symbols. Addresses are link-time ones: right for a guest
 /// that boots with nokaslr.
 class Symbols {

@@ -58,7 +58,7 @@ std::size_t without_control(const Report& report) {
   return count;
 }
 
-void add(Run& run, std::string_view what, const char* invariant, std::string text) {
+void add_compat_finding(Run& run, std::string_view what, const char* invariant, std::string text) {
   run.findings.push_back(
       {fmt::format("{}/{}/{}/{}", arch::name_of(run.arch), run.recipe, what, invariant), invariant,
        std::move(text), false, ""});
@@ -71,18 +71,21 @@ void judge_run(Run& run) {
     const std::string id = fmt::format("{}/{}/{}/", arch::name_of(run.arch), run.recipe, one.name);
     const bool said = std::any_of(run.findings.begin(), run.findings.end(),
                                   [&](const Finding& it) { return it.id.starts_with(id); });
-    if (!said) add(run, one.name, "monitor", one.name + " was not observed: nothing is said of it");
+    if (!said)
+      add_compat_finding(run, one.name, "monitor",
+                         one.name + " was not observed: nothing is said of it");
   }
   if (!run.real || !run.lifetime || !run.expectations || !run.sealed) return;
   for (const LifeChange& change : run.lifetime->changes) {
     if (!change.in_life || change.cause != "system call") continue;
-    add(run, fmt::format("real/{}/{}", run.real->name, change.mapping), "expectation",
-        fmt::format("{} changed a sealed mapping: {} {}", change.by, change.mapping,
-                    name_of(change.effect)));
+    add_compat_finding(run, fmt::format("real/{}/{}", run.real->name, change.mapping),
+                       "expectation",
+                       fmt::format("{} changed a sealed mapping: {} {}", change.by, change.mapping,
+                                   name_of(change.effect)));
   }
 }
 
-std::string summary_of(const Run& run) {
+std::string compat_summary(const Run& run) {
   std::vector<std::string> parts;
   if (!run.ending.good) {
     parts.push_back((run.ending.interrupted ? "" : "the guest failed: ") + run.ending.text);
@@ -105,7 +108,7 @@ std::string summary_of(const Run& run) {
                      run.lane);
 }
 
-std::string conclusion_of(const Report& report) {
+std::string compat_conclusion(const Report& report) {
   std::vector<std::string> parts;
   if (!report.findings.empty()) {
     parts.push_back(fmt::format("{} finding{}, the first {}", report.findings.size(),
@@ -297,7 +300,7 @@ Report conclude_compat(std::vector<Run> runs, std::vector<NotRun> not_run) {
       report.findings.push_back(finding);
     }
     run.good = run.ending.good && run.counts.mismatches == 0 && run.findings.empty();
-    run.summary = summary_of(run);
+    run.summary = compat_summary(run);
     seen =
         seen || count_of(run, SequenceVerdict::Works) + count_of(run, SequenceVerdict::Breaks) > 0;
   }
@@ -307,7 +310,7 @@ Report conclude_compat(std::vector<Run> runs, std::vector<NotRun> not_run) {
   // Nothing seen is nothing confirmed. Where no guest ran it is said already why.
   const bool none_ran = report.runs.empty() && !report.not_run.empty();
   if (!seen && !none_ran) report.exit_code = worse(report.exit_code, ExitCode::Failed);
-  report.conclusion = conclusion_of(report);
+  report.conclusion = compat_conclusion(report);
   return report;
 }
 

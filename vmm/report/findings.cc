@@ -16,8 +16,6 @@ namespace sealvisor::report {
 
 namespace {
 
-using Json = nlohmann::json;
-
 /// The numbers of "6.12.117-x"; what does not start with a number has none.
 std::vector<unsigned> version_numbers(std::string_view text) {
   std::vector<unsigned> numbers;
@@ -70,9 +68,9 @@ std::string as_glob(std::string_view id) {
 std::string_view without_last(std::string_view id) { return id.substr(0, id.rfind('/')); }
 
 /// Reads one entry; an error text instead if something is wrong with it.
-std::optional<std::string> read_entry(const Json& entry, KnownFinding& known) {
+std::optional<std::string> read_entry(const nlohmann::json& entry, KnownFinding& known) {
   if (!entry.is_object()) return fmt::format("expected an object, got {}", entry.dump());
-  const auto take = [](const Json& from, const char* name, std::string& to) {
+  const auto take = [](const nlohmann::json& from, const char* name, std::string& to) {
     const auto member = from.find(name);
     if (member == from.end() || !member->is_string()) return false;
     to = member->get<std::string>();
@@ -138,7 +136,8 @@ Result<std::vector<KnownFinding>> parse_known_findings(std::string_view text,
   const auto bad = [&](const std::string& what) {
     return Error{ExitCode::Usage, fmt::format("{}: {}", name, what)};
   };
-  const Json json = parse_untrusted_json<Json>(text).value_or(Json(Json::value_t::discarded));
+  const nlohmann::json json = parse_untrusted_json<nlohmann::json>(text).value_or(
+      nlohmann::json(nlohmann::json::value_t::discarded));
   if (json.is_discarded()) return bad("this is not JSON");
   const auto schema = json.is_object() ? json.find("schema") : json.end();
   if (schema == json.end() || *schema != kKnownFindingsSchema) {
@@ -149,7 +148,7 @@ Result<std::vector<KnownFinding>> parse_known_findings(std::string_view text,
     return bad("expected the members \"schema\" and \"findings\" (a list) and no other");
   }
   std::vector<KnownFinding> known;
-  for (const Json& entry : *findings) {
+  for (const nlohmann::json& entry : *findings) {
     KnownFinding one;
     if (const auto error = read_entry(entry, one)) {
       return bad(fmt::format("entry {}: {}", known.size() + 1, *error));

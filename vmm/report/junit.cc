@@ -345,7 +345,7 @@ Suite suite_of(const NotRun& not_run) {
   return suite;
 }
 
-Suite conclusion_of(const Report& report) {
+Suite conclusion_suite(const Report& report) {
   Suite suite;
   suite.name = title_of(report);
   suite.properties = {{"threat-model", report.threat_model}};
@@ -447,7 +447,7 @@ std::string render_junit(const Report& report) {
   std::vector<Suite> suites;
   for (const Run& run : report.runs) suites.push_back(suite_of(run));
   for (const NotRun& not_run : report.not_run) suites.push_back(suite_of(not_run));
-  suites.push_back(conclusion_of(report));
+  suites.push_back(conclusion_suite(report));
   make_unique(suites);
   Sums sums;
   for (const Suite& suite : suites) sums.add(suite);

@@ -59,7 +59,8 @@ std::uint64_t writes_in(const Lifetime& lifetime, const std::string& scenario, W
   return writes;
 }
 
-void add(Run& run, const std::string& what, const char* invariant, std::string text) {
+void add_lifetime_finding(Run& run, const std::string& what, const char* invariant,
+                          std::string text) {
   run.findings.push_back({id_of(run, what, invariant), invariant, std::move(text), false, ""});
 }
 
@@ -84,15 +85,17 @@ void judge_changes(Run& run) {
         fmt::format("{} writes, {} seen by user mode: {} ({}) by {}", grouped(change.writes),
                     grouped(change.seen), name_of(change.effect), change.by, path_text(change));
     if (change.cause == "unknown") {
-      add(run, what, "lifetime", "no cause is known of " + text);
+      add_lifetime_finding(run, what, "lifetime", "no cause is known of " + text);
     } else if (change.by_kernel && run.expectations && !run.control &&
                known_life_change(change) == nullptr) {
-      add(run, what, "lifetime", "the kernel itself changed a mapping: " + text);
+      add_lifetime_finding(run, what, "lifetime", "the kernel itself changed a mapping: " + text);
     } else if (change.by_kernel && run.recipe == kRestless && !is_restlessness(change) &&
                known_life_change(change) == nullptr) {
-      add(run, what, "lifetime", "this kernel drops [vdso] with each signal, no more: " + text);
+      add_lifetime_finding(run, what, "lifetime",
+                           "this kernel drops [vdso] with each signal, no more: " + text);
     } else if (change.cause == "system call" && run.expectations && run.sealed && !run.control) {
-      add(run, what, "lifetime", "a sealed mapping was changed by a call: " + text);
+      add_lifetime_finding(run, what, "lifetime",
+                           "a sealed mapping was changed by a call: " + text);
     }
   }
 }
@@ -118,11 +121,11 @@ std::string distrust_of(const Run& run) {
 void judge_trust(Run& run) {
   for (const Life& life : run.lives) {
     if (life.complete || !run.ending.good) continue;
-    add(run, life.name, "monitor", life.name + " did not come to its end");
+    add_lifetime_finding(run, life.name, "monitor", life.name + " did not come to its end");
   }
   if (run.ending.good && run.lifetime->writes == 0) {
-    add(run, "writes", "monitor",
-        "no write to a system mapping was seen, not even one that fills it in");
+    add_lifetime_finding(run, "writes", "monitor",
+                         "no write to a system mapping was seen, not even one that fills it in");
   }
   const std::string distrust = distrust_of(run);
   if (distrust.empty()) return;
@@ -138,7 +141,7 @@ void judge_trust(Run& run) {
 void judge_controls(Run& run) {
   const Lifetime& lifetime = *run.lifetime;
   const auto missing = [&](const char* scenario, const char* text) {
-    add(run, scenario, "control", fmt::format("{} ran, and {}", scenario, text));
+    add_lifetime_finding(run, scenario, "control", fmt::format("{} ran, and {}", scenario, text));
   };
   if (ran(run, kTimeNamespace) && writes_in(lifetime, kTimeNamespace, [](const LifeChange& change) {
                                     return change.cause == "time namespace" &&
@@ -161,12 +164,12 @@ void judge_controls(Run& run) {
   }
   if (run.recipe == kRestless &&
       std::none_of(lifetime.changes.begin(), lifetime.changes.end(), is_restlessness)) {
-    add(run, run.recipe, "control",
-        "this kernel changes [vdso] by itself, and that is not in the list");
+    add_lifetime_finding(run, run.recipe, "control",
+                         "this kernel changes [vdso] by itself, and that is not in the list");
   }
 }
 
-std::string summary_of(const Run& run) {
+std::string lifetime_summary(const Run& run) {
   std::vector<std::string> parts;
   if (!run.ending.good) {
     parts.push_back((run.ending.interrupted ? "" : "the guest failed: ") + run.ending.text);
@@ -261,7 +264,7 @@ std::size_t scenarios_of(const Report& report) {
   return names.size();
 }
 
-std::string conclusion_of(const Report& report) {
+std::string lifetime_conclusion(const Report& report) {
   std::vector<std::string> bad;
   if (!report.findings.empty()) {
     bad.push_back(fmt::format("{} finding{}, the first {}", report.findings.size(),
@@ -326,7 +329,7 @@ std::string change_line(const LifeChange& change) {
                      grouped(change.spaces), fmt::join(outcome, ", "));
 }
 
-std::string changes_text(const Run& run, const TextOptions& options) {
+std::string lifetime_changes_text(const Run& run, const TextOptions& options) {
   std::string text =
       "  changes in a process's life (effect, cause, how often, seen by user mode; "
       "call path; during)\n";
@@ -408,7 +411,7 @@ Report conclude_lifetime(std::vector<Run> runs, std::vector<NotRun> not_run) {
       report.findings.push_back(finding);
     }
     run.good = run.ending.good && run.counts.mismatches == 0 && run.findings.empty();
-    run.summary = summary_of(run);
+    run.summary = lifetime_summary(run);
   }
   for (const NotRun& missing : report.not_run) {
     report.exit_code = worse(report.exit_code, missing.error.code);
@@ -416,7 +419,7 @@ Report conclude_lifetime(std::vector<Run> runs, std::vector<NotRun> not_run) {
   // A list of nothing is no evidence. Where no guest ran it is said already why.
   const bool none_ran = report.runs.empty() && !report.not_run.empty();
   if (!watched && !none_ran) report.exit_code = worse(report.exit_code, ExitCode::Failed);
-  report.conclusion = conclusion_of(report);
+  report.conclusion = lifetime_conclusion(report);
   return report;
 }
 
@@ -426,7 +429,7 @@ std::string render_lifetime_text(const Report& report, const TextOptions& option
     text += head_text(run, options);
     if (run.lifetime) {
       text += mappings_table(run, options) + reasons_text(run, options) +
-              changes_text(run, options) + paths_text(run, options);
+              lifetime_changes_text(run, options) + paths_text(run, options);
     }
     text += counts_text(run, options) +
             paragraph("  outcome   ", printable(run.summary), options.width) + "\n";

@@ -18,7 +18,7 @@ namespace sealvisor::report {
 
 namespace {
 
-std::string label(const Run& run) { return printable(name_of(run)); }
+std::string printable_label(const Run& run) { return printable(name_of(run)); }
 
 std::string claim_text(const Claim& claim) { return printable(words_of(claim)); }
 
@@ -388,8 +388,8 @@ std::string lies_text(const Run& run) {
 
 std::string head_text(const Run& run, const TextOptions& options) {
   const std::string title =
-      fmt::format("== {}: engine {}, {} lane, kernel {}", label(run), run.engine, run.lane,
-                  run.kernel.empty() ? "unknown" : printable(run.kernel));
+      fmt::format("== {}: engine {}, {} lane, kernel {}", printable_label(run), run.engine,
+                  run.lane, run.kernel.empty() ? "unknown" : printable(run.kernel));
   std::string text;
   for (const std::string& line : wrap(title, options.width)) {
     text += (options.colours ? paint(line, Colour::Bold) : line) + "\n";

@@ -8,14 +8,14 @@ namespace sealvisor::seal {
 
 namespace {
 
-struct Known {
+struct KnownCause {
   std::string_view function;
   Cause cause;
 };
 
 // 6.12. The order matters: what stands first wins. None of these is a function that the compiler
 // can do away with: they are called from other files, or through pointers.
-constexpr auto kKnown = std::to_array<Known>({
+constexpr auto kKnownCauses = std::to_array<KnownCause>({
     // drivers/char/mem.c: stores to physical memory.
     {"write_mem", Cause::Outside},
     // kernel/time/namespace.c and the vdso's file of each architecture. Called by setns, fork and
@@ -124,7 +124,7 @@ CauseFacts cause_of(const std::vector<std::string>& functions, bool complete) {
     const bool exec = has(functions, kExec);
     return {exec ? Cause::Exec : Cause::Exit, std::string(exec ? kExec : teardown)};
   }
-  for (const Known& known : kKnown) {
+  for (const KnownCause& known : kKnownCauses) {
     if (has(functions, known.function)) return {known.cause, std::string(known.function)};
   }
   std::string call;

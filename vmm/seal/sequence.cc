@@ -19,7 +19,7 @@ namespace {
 using Changes = std::vector<std::pair<std::string_view, Change>>;
 
 /// One sequence: the call that meets the first seal, and what is left without one.
-struct Known {
+struct KnownSequence {
   std::string_view name;
   std::string_view first_refused;
   Changes (*unsealed)();
@@ -40,7 +40,7 @@ Changes all_gone() {
 }
 Changes vvars_gone() { return {{"[vvar]", Change::Gone}, {"[vvar_vclock]", Change::Gone}}; }
 
-constexpr auto kKnown = std::to_array<Known>({
+constexpr auto kKnownSequences = std::to_array<KnownSequence>({
     {"compat/criu-park", "mremap [vdso] to the restorer", all_moved},
     {"compat/criu-proxy", "mremap [vdso] to the restorer", all_moved},
     {"compat/criu-start", "munmap [vdso]", all_gone},
@@ -132,9 +132,9 @@ bool all_seen(const report::Sequence& sequence) {
 }  // namespace
 
 std::optional<SequenceExpectation> expect_sequence(std::string_view name, bool sealed) {
-  const auto known = std::find_if(kKnown.begin(), kKnown.end(),
-                                  [&](const Known& one) { return one.name == name; });
-  if (known == kKnown.end()) return std::nullopt;
+  const auto known = std::find_if(kKnownSequences.begin(), kKnownSequences.end(),
+                                  [&](const KnownSequence& one) { return one.name == name; });
+  if (known == kKnownSequences.end()) return std::nullopt;
   if (sealed) return SequenceExpectation{known->first_refused, EPERM, {}, kSealedSource};
   return SequenceExpectation{{}, 0, known->unsealed(), kUnsealedSource};
 }

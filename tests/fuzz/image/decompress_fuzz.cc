@@ -61,8 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static_cast<void>(unpack(compression, bytes, piece, out));
   // Packed, and then perhaps damaged: few bytes that come by chance get past the first header.
   std::string packed = compression == Compression::Lz4 && legacy && !bytes.empty()
-                           ? image::test::lz4_legacy(bytes, piece)
-                           : image::test::compressed(compression, bytes);
+                           ? test::lz4_legacy(bytes, piece)
+                           : test::compressed(compression, bytes);
   for (unsigned i = 0; i < changes; ++i) {
     char& byte = packed[where[i].first % packed.size()];
     byte = static_cast<char>(byte ^ where[i].second);

@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 using arch::Arch;
-using Kind = image::InitramfsItem::Kind;
 
 constexpr std::uint64_t kPlenty = 1U << 20;
 
@@ -59,11 +58,12 @@ std::string elf(std::uint16_t machine, const std::string& loader = "",
 }
 
 std::vector<std::string> paths(const Payload& payload) {
+  using ItemKind = image::InitramfsItem::Kind;
   std::vector<std::string> all;
   for (const auto& item : payload.items) {
-    all.push_back(item.path + (item.kind == Kind::Directory ? "/"
-                               : item.kind == Kind::Symlink ? " -> " + item.contents
-                                                            : ""));
+    all.push_back(item.path + (item.kind == ItemKind::Directory ? "/"
+                               : item.kind == ItemKind::Symlink ? " -> " + item.contents
+                                                                : ""));
   }
   return all;
 }

@@ -21,14 +21,14 @@ using Outcome = report::Program::Outcome;
 
 constexpr std::string_view kHead = "sealvisor-scenarios 1\n";
 
-std::vector<UserScenario> parsed(const std::string& text) {
+std::vector<UserScenario> parsed_scenarios(const std::string& text) {
   auto scenarios = parse_scenarios(std::string(kHead) + text, "file");
   EXPECT_TRUE(scenarios) << scenarios.error().message;
   return scenarios ? std::move(scenarios).value() : std::vector<UserScenario>();
 }
 
 TEST(ProgramFile, ReadsScenarios) {
-  const auto scenarios = parsed(
+  const auto scenarios = parsed_scenarios(
       "scenario one-1.a_b   # and a comment here\n"
       "  run bin/x \"two words\" plain \"a \\\"quote\\\" and \\\\\" \"\"\n"
       "  env A=b\n"
@@ -161,7 +161,7 @@ std::vector<std::string> findings(const report::Program& made, const std::string
   run.recipe = "kernel";
   run.sealed = sealed;
   run.programs.push_back(made);
-  judge_scenarios(run, parsed("scenario one\nrun x\n" + expectations), "file");
+  judge_scenarios(run, parsed_scenarios("scenario one\nrun x\n" + expectations), "file");
   std::vector<std::string> texts;
   for (const report::Finding& finding : run.findings) {
     EXPECT_EQ(finding.invariant, "expectation");
@@ -272,7 +272,7 @@ TEST(ProgramFile, AsksTheKernelWhereNoRecipeSays) {
   report::Run run;
   run.expectations = false;
   run.programs.push_back(program(Outcome::Exited, 4));
-  const auto scenarios = parsed("scenario one\nrun x\nexpect sealed exit 4\n");
+  const auto scenarios = parsed_scenarios("scenario one\nrun x\nexpect sealed exit 4\n");
   report::Run sealed = run;
   sealed.mappings.emplace_back().claims_sealed = true;
   judge_scenarios(sealed, scenarios, "file");

@@ -18,7 +18,7 @@ using scenario::Kind;
 using scenario::Scenario;
 using testing::HasSubstr;
 
-std::vector<std::string> names_of(const std::vector<std::string>& patterns) {
+std::vector<std::string> names_chosen(const std::vector<std::string>& patterns) {
   const auto chosen = choose_scenarios(patterns);
   std::vector<std::string> names;
   if (!chosen) return {chosen.error().message};
@@ -40,9 +40,9 @@ TEST(ChooseScenarios, WithoutPatternsTheDefaultOnes) {
 }
 
 TEST(ChooseScenarios, EachOnceInTheOrderOfTheList) {
-  EXPECT_THAT(names_of({"munmap/last-page", "munmap/*-page", "life/fork"}),
+  EXPECT_THAT(names_chosen({"munmap/last-page", "munmap/*-page", "life/fork"}),
               testing::ElementsAre("life/fork", "munmap/first-page", "munmap/last-page"));
-  EXPECT_THAT(names_of({"control/panic"}), testing::ElementsAre("control/panic"))
+  EXPECT_THAT(names_chosen({"control/panic"}), testing::ElementsAre("control/panic"))
       << "one that is no default can be asked for";
 }
 

@@ -9,17 +9,16 @@
 namespace sealvisor::arch {
 namespace {
 
-using Kind = Symbolic::Kind;
 using End = FrameRule::End;
 
-constexpr std::uint64_t kStart = 0xffffffff81000000;
+constexpr std::uint64_t kFunctionStart = 0xffffffff81000000;
 
-/// One function at kStart; what lies behind it is another.
+/// One function at kFunctionStart; what lies behind it is another.
 class Text final : public CodeReader {
  public:
   explicit Text(std::vector<std::uint8_t> bytes) : bytes_(std::move(bytes)) {}
   std::size_t read(std::uint64_t address, std::span<std::uint8_t> room) const override {
-    const std::uint64_t offset = address - kStart;
+    const std::uint64_t offset = address - kFunctionStart;
     if (offset >= bytes_.size()) return 0;
     const std::size_t size =
         std::min<std::size_t>(room.size(), bytes_.size() - static_cast<std::size_t>(offset));
@@ -27,29 +26,30 @@ class Text final : public CodeReader {
     return size;
   }
   bool same_function(std::uint64_t from, std::uint64_t to) const override {
-    return from - kStart < bytes_.size() && to - kStart < bytes_.size();
+    return from - kFunctionStart < bytes_.size() && to - kFunctionStart < bytes_.size();
   }
 
  private:
   std::vector<std::uint8_t> bytes_;
 };
 
-struct Case {
+struct RuleCase {
   std::string name;
   std::vector<std::uint8_t> bytes;
   FrameRule rule;
 };
 
-FrameRule returns(Symbolic to, Symbolic sp, Symbolic fp = {Kind::Fp, 0}) {
+FrameRule returns(Symbolic to, Symbolic sp, Symbolic fp = {Symbolic::Kind::Fp, 0}) {
   return {End::Returns, to, sp, fp};
 }
 
-const FrameRule kUnknown{};
+const FrameRule kUnknownRule{};
 const FrameRule kLeaves{End::Leaves, {}, {}, {}};
 
 // Encodings: Intel SDM volume 2.
-const std::vector<Case>& x86_cases() {
-  static const std::vector<Case> cases = {
+const std::vector<RuleCase>& x86_cases() {
+  using Kind = Symbolic::Kind;
+  static const std::vector<RuleCase> cases = {
       {"ret", {0xC3}, returns({Kind::SpWord, 0}, {Kind::Sp, 8})},
       {"nop; ret $8 is not C, and pops no less",
        {0x90, 0xC2, 0x08, 0x00},
@@ -64,7 +64,7 @@ const std::vector<Case>& x86_cases() {
       {"the same, and r10 is another by then",
        {0x48, 0x8D, 0x65, 0xF0, 0x5B, 0x41, 0x5A, 0x5D, 0x4D, 0x89, 0xDA, 0x49, 0x8D, 0x62, 0xF8,
         0xC3},
-       kUnknown},
+       kUnknownRule},
       {"add rsp, 0x20; pop r12; ret",
        {0x48, 0x83, 0xC4, 0x20, 0x41, 0x5C, 0xC3},
        returns({Kind::SpWord, 0x28}, {Kind::Sp, 0x30})},
@@ -101,12 +101,12 @@ const std::vector<Case>& x86_cases() {
        returns({Kind::SpWord, 8}, {Kind::Sp, 16})},
       {"iretq", {0x48, 0xCF}, kLeaves},
       {"mov rsp, [rdi]; sysretq", {0x48, 0x8B, 0x27, 0x48, 0x0F, 0x07}, kLeaves},
-      {"mov rsp, [rdi]; ret: whose stack", {0x48, 0x8B, 0x27, 0xC3}, kUnknown},
-      {"and rsp, -16; ret", {0x48, 0x83, 0xE4, 0xF0, 0xC3}, kUnknown},
-      {"for ever: jmp self", {0xEB, 0xFE}, kUnknown},
-      {"ud2", {0x0F, 0x0B}, kUnknown},
-      {"runs out of the function", {0x90, 0x90}, kUnknown},
-      {"no instruction", {0x06, 0xC3}, kUnknown},
+      {"mov rsp, [rdi]; ret: whose stack", {0x48, 0x8B, 0x27, 0xC3}, kUnknownRule},
+      {"and rsp, -16; ret", {0x48, 0x83, 0xE4, 0xF0, 0xC3}, kUnknownRule},
+      {"for ever: jmp self", {0xEB, 0xFE}, kUnknownRule},
+      {"ud2", {0x0F, 0x0B}, kUnknownRule},
+      {"runs out of the function", {0x90, 0x90}, kUnknownRule},
+      {"no instruction", {0x06, 0xC3}, kUnknownRule},
   };
   return cases;
 }
@@ -129,8 +129,9 @@ constexpr std::uint32_t kPush16 = 0xA9BF7BFD;  // stp x29, x30, [sp, #-16]!
 constexpr std::uint32_t kMovFp = 0x910003FD;   // mov x29, sp
 constexpr std::uint32_t kNop = 0xD503201F;
 
-const std::vector<Case>& arm_cases() {
-  static const std::vector<Case> cases = {
+const std::vector<RuleCase>& arm_cases() {
+  using Kind = Symbolic::Kind;
+  static const std::vector<RuleCase> cases = {
       {"leaf: ret", words({kRet}), returns({Kind::Lr, 0}, {Kind::Sp, 0})},
       {"ldp x29, x30, [sp], #32; ret", words({kPop32, kRet}),
        returns({Kind::SpWord, 8}, {Kind::Sp, 32}, {Kind::SpWord, 0})},
@@ -149,7 +150,7 @@ const std::vector<Case>& arm_cases() {
       {"pac: paciasp; push; pop; autiasp; ret",
        words({0xD503233F, kPush16, kPop16, 0xD50323BF, kRet}),
        returns({Kind::Lr, 0}, {Kind::Sp, 0})},
-      {"bl without a frame: the way back is lost", words({0x94000000, kRet}), kUnknown},
+      {"bl without a frame: the way back is lost", words({0x94000000, kRet}), kUnknownRule},
       {"cbz over a brk", words({0xB4000040, 0xD4210000, kRet}),
        returns({Kind::Lr, 0}, {Kind::Sp, 0})},
       {"tbnz over a brk", words({0x37000040, 0xD4210000, kRet}),
@@ -161,16 +162,16 @@ const std::vector<Case>& arm_cases() {
       {"tail call through a register: br x16", words({0xD61F0200}),
        returns({Kind::Lr, 0}, {Kind::Sp, 0})},
       {"eret", words({kNop, 0xD69F03E0}), kLeaves},
-      {"for ever: b self", words({0x14000000}), kUnknown},
-      {"runs out of the function", words({kNop, kNop}), kUnknown},
-      {"udf", words({0, kRet}), kUnknown},
+      {"for ever: b self", words({0x14000000}), kUnknownRule},
+      {"runs out of the function", words({kNop, kNop}), kUnknownRule},
+      {"udf", words({0, kRet}), kUnknownRule},
   };
   return cases;
 }
 
-void expect_rules(Arch arch, const std::vector<Case>& cases) {
-  for (const Case& one : cases) {
-    const FrameRule rule = frame_rule(arch, Text(one.bytes), kStart);
+void expect_rules(Arch arch, const std::vector<RuleCase>& cases) {
+  for (const RuleCase& one : cases) {
+    const FrameRule rule = frame_rule(arch, Text(one.bytes), kFunctionStart);
     EXPECT_EQ(rule.end, one.rule.end) << one.name;
     EXPECT_EQ(rule.returns_to, one.rule.returns_to) << one.name;
     EXPECT_EQ(rule.sp, one.rule.sp) << one.name;
@@ -187,11 +188,11 @@ TEST(FrameRule, OfArm64) { expect_rules(Arch::Arm64, arm_cases()); }
 TEST(FrameRule, IsBoundedWhateverTheTextIs) {
   // As long a way as there is: no-operations without end.
   const std::vector<std::uint8_t> nops(kMostFrameSteps * 2, 0x90);
-  EXPECT_EQ(frame_rule(Arch::X86_64, Text(nops), kStart), kUnknown);
+  EXPECT_EQ(frame_rule(Arch::X86_64, Text(nops), kFunctionStart), kUnknownRule);
   // Branches that all lead to each other.
   std::vector<std::uint8_t> branches;
   for (int i = 0; i < 1000; ++i) branches.insert(branches.end(), {0x74, 0x00});
-  EXPECT_EQ(frame_rule(Arch::X86_64, Text(branches), kStart), kUnknown);
+  EXPECT_EQ(frame_rule(Arch::X86_64, Text(branches), kFunctionStart), kUnknownRule);
 }
 
 TEST(FollowsCall, KnowsEachFormOfACall) {
@@ -199,7 +200,7 @@ TEST(FollowsCall, KnowsEachFormOfACall) {
     // Something in front, so that there is enough to read.
     std::vector<std::uint8_t> all(8, arch == Arch::X86_64 ? 0x90 : 0x1F);
     all.insert(all.end(), bytes.begin(), bytes.end());
-    const std::uint64_t end = kStart + all.size();
+    const std::uint64_t end = kFunctionStart + all.size();
     all.insert(all.end(), 4, 0x90);
     return follows_call(arch, Text(all), end);
   };

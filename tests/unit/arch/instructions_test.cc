@@ -20,7 +20,7 @@ void PrintTo(const InstructionFacts& facts, std::ostream* out) {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-using Kind = InstructionFacts::Kind;
+using FactKind = InstructionFacts::Kind;
 using Facts = InstructionFacts;
 
 Bytes word(std::uint32_t value) {
@@ -36,22 +36,22 @@ struct X86Row {
 
 TEST(ClassifyX86, MatchesWhatTheAssemblerMade) {
   const X86Row rows[] = {
-      {{0x0F, 0x22, 0xD8}, "mov %rax,%cr3", {Kind::RootLoad, 0}},
-      {{0x0F, 0x22, 0xDF}, "mov %rdi,%cr3", {Kind::RootLoad, 7}},
-      {{0x41, 0x0F, 0x22, 0xD8}, "mov %r8,%cr3", {Kind::RootLoad, 8}},
-      {{0x41, 0x0F, 0x22, 0xDF}, "mov %r15,%cr3", {Kind::RootLoad, 15}},
-      {{0x3E, 0x0F, 0x22, 0xD8}, "ds mov %rax,%cr3", {Kind::RootLoad, 0}},
-      {{0x0F, 0x22, 0xC0}, "mov %rax,%cr0", {Kind::ControlRegister}},
-      {{0x41, 0x0F, 0x22, 0xC4}, "mov %r12,%cr0", {Kind::ControlRegister}},
-      {{0x0F, 0x22, 0xE3}, "mov %rbx,%cr4", {Kind::ControlRegister}},
-      {{0x0F, 0x30}, "wrmsr", {Kind::ControlRegister}},
-      {{0x0F, 0x01, 0xC6}, "wrmsrns", {Kind::ControlRegister}},
-      {{0x0F, 0x01, 0x38}, "invlpg (%rax)", {Kind::TlbInvalidate}},
-      {{0x41, 0x0F, 0x01, 0x7C, 0xCC, 0x10}, "invlpg 0x10(%r12,%rcx,8)", {Kind::TlbInvalidate}},
-      {{0x66, 0x0F, 0x38, 0x82, 0x37}, "invpcid (%rdi),%rsi", {Kind::TlbInvalidate}},
-      {{0x66, 0x45, 0x0F, 0x38, 0x82, 0x08}, "invpcid (%r8),%r9", {Kind::TlbInvalidate}},
-      {{0x0F, 0x01, 0xDF}, "invlpga", {Kind::TlbInvalidate}},
-      {{0x0F, 0x01, 0xFE}, "invlpgb", {Kind::TlbInvalidate}},
+      {{0x0F, 0x22, 0xD8}, "mov %rax,%cr3", {FactKind::RootLoad, 0}},
+      {{0x0F, 0x22, 0xDF}, "mov %rdi,%cr3", {FactKind::RootLoad, 7}},
+      {{0x41, 0x0F, 0x22, 0xD8}, "mov %r8,%cr3", {FactKind::RootLoad, 8}},
+      {{0x41, 0x0F, 0x22, 0xDF}, "mov %r15,%cr3", {FactKind::RootLoad, 15}},
+      {{0x3E, 0x0F, 0x22, 0xD8}, "ds mov %rax,%cr3", {FactKind::RootLoad, 0}},
+      {{0x0F, 0x22, 0xC0}, "mov %rax,%cr0", {FactKind::ControlRegister}},
+      {{0x41, 0x0F, 0x22, 0xC4}, "mov %r12,%cr0", {FactKind::ControlRegister}},
+      {{0x0F, 0x22, 0xE3}, "mov %rbx,%cr4", {FactKind::ControlRegister}},
+      {{0x0F, 0x30}, "wrmsr", {FactKind::ControlRegister}},
+      {{0x0F, 0x01, 0xC6}, "wrmsrns", {FactKind::ControlRegister}},
+      {{0x0F, 0x01, 0x38}, "invlpg (%rax)", {FactKind::TlbInvalidate}},
+      {{0x41, 0x0F, 0x01, 0x7C, 0xCC, 0x10}, "invlpg 0x10(%r12,%rcx,8)", {FactKind::TlbInvalidate}},
+      {{0x66, 0x0F, 0x38, 0x82, 0x37}, "invpcid (%rdi),%rsi", {FactKind::TlbInvalidate}},
+      {{0x66, 0x45, 0x0F, 0x38, 0x82, 0x08}, "invpcid (%r8),%r9", {FactKind::TlbInvalidate}},
+      {{0x0F, 0x01, 0xDF}, "invlpga", {FactKind::TlbInvalidate}},
+      {{0x0F, 0x01, 0xFE}, "invlpgb", {FactKind::TlbInvalidate}},
       {{0x0F, 0x22, 0xD0}, "mov %rax,%cr2", {}},
       {{0x44, 0x0F, 0x22, 0xC0}, "mov %rax,%cr8", {}},
       {{0x0F, 0x20, 0xD8}, "mov %cr3,%rax", {}},
@@ -93,12 +93,12 @@ TEST(ClassifyX86, CutShortIsNothing) {
 
 TEST(ClassifyX86, ModIsIgnoredAndRexMustComeLast) {
   // SDM vol. 2, MOV to control registers: ModRM.mod does not matter.
-  EXPECT_EQ(classify(Arch::X86_64, Bytes{0x0F, 0x22, 0x18}), (Facts{Kind::RootLoad, 0}));
-  EXPECT_EQ(classify(Arch::X86_64, Bytes{0x0F, 0x22, 0x5F}), (Facts{Kind::RootLoad, 7}));
+  EXPECT_EQ(classify(Arch::X86_64, Bytes{0x0F, 0x22, 0x18}), (Facts{FactKind::RootLoad, 0}));
+  EXPECT_EQ(classify(Arch::X86_64, Bytes{0x0F, 0x22, 0x5F}), (Facts{FactKind::RootLoad, 7}));
   // A REX prefix that is not last does not count (SDM vol. 2, 2.2.1); one before a legacy prefix
   // starts no instruction that is known here.
   EXPECT_EQ(classify(Arch::X86_64, Bytes{0x41, 0x40, 0x0F, 0x22, 0xD8}),
-            (Facts{Kind::RootLoad, 0}));
+            (Facts{FactKind::RootLoad, 0}));
 }
 
 struct ArmRow {
@@ -109,28 +109,28 @@ struct ArmRow {
 
 TEST(ClassifyArm, MatchesWhatTheAssemblerMade) {
   const ArmRow rows[] = {
-      {0xD5182000, "msr ttbr0_el1, x0", {Kind::RootLoad, 0, false}},
-      {0xD69F03E0, "eret", {Kind::ExceptionReturn}},
-      {0xD69F0BFF, "eretaa", {Kind::ExceptionReturn}},
-      {0xD69F0FFF, "eretab", {Kind::ExceptionReturn}},
-      {0xD518201F, "msr ttbr0_el1, xzr", {Kind::RootLoad, 31, false}},
-      {0xD5182031, "msr ttbr1_el1, x17", {Kind::RootLoad, 17, true}},
-      {0xD5182043, "msr tcr_el1, x3", {Kind::ControlRegister}},
-      {0xD5182064, "msr s3_0_c2_c0_3, x4 (TCR2_EL1)", {Kind::ControlRegister}},
-      {0xD518101E, "msr sctlr_el1, x30", {Kind::ControlRegister}},
-      {0xD508871F, "tlbi vmalle1", {Kind::TlbInvalidate}},
-      {0xD508831F, "tlbi vmalle1is", {Kind::TlbInvalidate}},
-      {0xD5088320, "tlbi vae1is, x0", {Kind::TlbInvalidate}},
-      {0xD5088341, "tlbi aside1is, x1", {Kind::TlbInvalidate}},
-      {0xD50883A2, "tlbi vale1is, x2", {Kind::TlbInvalidate}},
-      {0xD5088223, "tlbi rvae1is, x3", {Kind::TlbInvalidate}},
-      {0xD5088124, "tlbi vae1os, x4", {Kind::TlbInvalidate}},
-      {0xD50C871F, "tlbi alle2", {Kind::TlbInvalidate}},
-      {0xD5089727, "sys #0, C9, C7, #1, x7 (tlbi vae1nxs)", {Kind::TlbInvalidate}},
-      {0xD5488720, "sysp #0, C8, C7, #1 (tlbip vae1)", {Kind::TlbInvalidate}},
-      {0xD50B7420, "dc zva, x0", {Kind::ZeroBlock, 0}},
-      {0xD50B743F, "dc zva, xzr", {Kind::ZeroBlock, 31}},
-      {0xD50B7485, "dc gzva, x5", {Kind::ZeroBlock, 5}},
+      {0xD5182000, "msr ttbr0_el1, x0", {FactKind::RootLoad, 0, false}},
+      {0xD69F03E0, "eret", {FactKind::ExceptionReturn}},
+      {0xD69F0BFF, "eretaa", {FactKind::ExceptionReturn}},
+      {0xD69F0FFF, "eretab", {FactKind::ExceptionReturn}},
+      {0xD518201F, "msr ttbr0_el1, xzr", {FactKind::RootLoad, 31, false}},
+      {0xD5182031, "msr ttbr1_el1, x17", {FactKind::RootLoad, 17, true}},
+      {0xD5182043, "msr tcr_el1, x3", {FactKind::ControlRegister}},
+      {0xD5182064, "msr s3_0_c2_c0_3, x4 (TCR2_EL1)", {FactKind::ControlRegister}},
+      {0xD518101E, "msr sctlr_el1, x30", {FactKind::ControlRegister}},
+      {0xD508871F, "tlbi vmalle1", {FactKind::TlbInvalidate}},
+      {0xD508831F, "tlbi vmalle1is", {FactKind::TlbInvalidate}},
+      {0xD5088320, "tlbi vae1is, x0", {FactKind::TlbInvalidate}},
+      {0xD5088341, "tlbi aside1is, x1", {FactKind::TlbInvalidate}},
+      {0xD50883A2, "tlbi vale1is, x2", {FactKind::TlbInvalidate}},
+      {0xD5088223, "tlbi rvae1is, x3", {FactKind::TlbInvalidate}},
+      {0xD5088124, "tlbi vae1os, x4", {FactKind::TlbInvalidate}},
+      {0xD50C871F, "tlbi alle2", {FactKind::TlbInvalidate}},
+      {0xD5089727, "sys #0, C9, C7, #1, x7 (tlbi vae1nxs)", {FactKind::TlbInvalidate}},
+      {0xD5488720, "sysp #0, C8, C7, #1 (tlbip vae1)", {FactKind::TlbInvalidate}},
+      {0xD50B7420, "dc zva, x0", {FactKind::ZeroBlock, 0}},
+      {0xD50B743F, "dc zva, xzr", {FactKind::ZeroBlock, 31}},
+      {0xD50B7485, "dc gzva, x5", {FactKind::ZeroBlock, 5}},
       {0xD50B7461, "dc gva, x1", {}},
       {0xD518A201, "msr mair_el1, x1", {}},
       {0xD518C001, "msr vbar_el1, x1", {}},

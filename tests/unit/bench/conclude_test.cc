@@ -9,30 +9,24 @@
 #include <string>
 
 #include "bench/json.h"
+#include "tests/unit/bench/concluded.h"
 #include "tests/unit/bench/generate.h"
 
 namespace sealvisor::bench {
 namespace {
 
 using generate::collect;
-using generate::Plan;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::StartsWith;
 
-Plan small() {
-  Plan plan;
+generate::Plan small() {
+  generate::Plan plan;
   plan.layouts = 6;
   plan.only = {"exec/fork-exit", "mmap/brk", "vdso/time"};
   return plan;
-}
-
-Report concluded(Collected collected, const Rules& rules = {}) {
-  auto report = conclude(std::move(collected), rules);
-  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
-  return report ? std::move(report.value()) : Report{};
 }
 
 std::string refused(Collected collected, const Rules& rules = {},
@@ -66,7 +60,7 @@ Measured& measured_in(Collected& collected, Side side, std::uint64_t seed, const
 // --- verdicts and exit codes ---
 
 TEST(Conclude, TwinsThatDoTheSameAreEquivalent) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.archs = {arch::Arch::X86_64, arch::Arch::Arm64};
   const Report report = concluded(collect(plan));
   EXPECT_EQ(report.metrics.size(), 18U);
@@ -85,7 +79,7 @@ TEST(Conclude, TwinsThatDoTheSameAreEquivalent) {
 }
 
 TEST(Conclude, PartsAreMeasuredApart) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   const Report report = concluded(collect(plan));
   const Metric& total = metric(report, "x86_64 exec/fork-exit total");
@@ -99,7 +93,7 @@ TEST(Conclude, PartsAreMeasuredApart) {
 }
 
 TEST(Conclude, SlowerFailsOnlyIfThatIsAskedFor) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   Report report = concluded(collect(plan));
   EXPECT_EQ(report.exit_code, ExitCode::AsExpected);
@@ -116,7 +110,7 @@ TEST(Conclude, SlowerFailsOnlyIfThatIsAskedFor) {
 }
 
 TEST(Conclude, FasterAndUndecidedFailOnAnyOnly) {
-  Plan faster = small();
+  generate::Plan faster = small();
   faster.b_adds = {{"exec/fork-exit", -400}};
   Collected undecided = collect(small());
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
@@ -135,7 +129,7 @@ TEST(Conclude, FasterAndUndecidedFailOnAnyOnly) {
 }
 
 TEST(Conclude, TheBoundIsTheOneThatWasFixed) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   const Rules rules{.bounds = {.relative = 0.01}};
   EXPECT_EQ(concluded(collect(plan), rules).counts.slower, 0U);
@@ -144,7 +138,7 @@ TEST(Conclude, TheBoundIsTheOneThatWasFixed) {
 // --- A/A ---
 
 TEST(Conclude, ARunWhoseControlDiffersIsVoid) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.control_adds = {{"mmap/brk", 30}};
   plan.b_adds = {{"exec/fork-exit", 400}};
   const Report report = concluded(collect(plan), {.fail_on = FailOn::Slower});
@@ -157,13 +151,13 @@ TEST(Conclude, ARunWhoseControlDiffersIsVoid) {
 }
 
 TEST(Conclude, ASmallDifferenceOfTheControlIsAllowed) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.control_adds = {{"mmap/brk", 19}};
   EXPECT_THAT(concluded(collect(plan)).void_because, IsEmpty());
 }
 
 TEST(Conclude, WithoutAControlARunIsVoid) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.control = false;
   const Report report = concluded(collect(plan));
   EXPECT_THAT(report.void_because, SizeIs(9));
@@ -172,7 +166,7 @@ TEST(Conclude, WithoutAControlARunIsVoid) {
 }
 
 TEST(Conclude, TooFewLayoutsMakeARunVoid) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.layouts = 3;
   const Report report = concluded(collect(plan));
   EXPECT_EQ(report.counts.undecided, 9U);
@@ -233,7 +227,7 @@ TEST(Conclude, AGuestThatFailedIsSaid) {
 }
 
 TEST(Conclude, ARegressionThatIsSureOutranksAnInterruption) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   Collected collected = collect(plan);
   collected.interrupted = true;
@@ -243,7 +237,7 @@ TEST(Conclude, ARegressionThatIsSureOutranksAnInterruption) {
 }
 
 TEST(Conclude, NoRegressionIsSureInAVoidRun) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   plan.control_adds = {{"mmap/brk", 30}};
   Collected collected = collect(plan);
@@ -329,7 +323,7 @@ TEST(Conclude, SamplesThatContradictEachOtherAreRefused) {
 }
 
 TEST(Conclude, TimesAreNanosecondsOfOneOperation) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.lane = Lane::Time;
   Collected collected = collect(plan);
   Report report = concluded(collected);
@@ -356,7 +350,7 @@ TEST(Conclude, TimesAreNanosecondsOfOneOperation) {
 // --- profiles ---
 
 TEST(Profile, SumsMatchTheTotals) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}, {"mmap/brk", -7}};
   const Report report = concluded(collect(plan));
   ASSERT_THAT(report.profiles, SizeIs(3));
@@ -413,7 +407,7 @@ TEST(Profile, ASymbolTwiceAndUnequalWorkAreRefused) {
 }
 
 TEST(Profile, LayoutsThatOneSideLacksAreLeftOut) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   Collected collected = collect(plan);
   measured_in(collected, Side::B, 2, "exec/fork-exit").profile.clear();
@@ -424,8 +418,8 @@ TEST(Profile, LayoutsThatOneSideLacksAreLeftOut) {
 
 // --- sensitivity, repetition, cross-checks ---
 
-Plan sensitive() {
-  Plan plan = small();
+generate::Plan sensitive() {
+  generate::Plan plan = small();
   plan.known_costs = {{arch::Arch::X86_64, "exec/fork-exit", Space::Kernel, 1000, "bprm_execve"},
                       {arch::Arch::X86_64, "exec/fork-exit", Space::Kernel, 64, "do_mmap"},
                       {arch::Arch::X86_64, "vdso/time", Space::Vdso, 40, "__vdso_clock_gettime"}};
@@ -486,7 +480,7 @@ TEST(Sensitivity, TheFunctionMustBeAmongTheLargestDifferences) {
 }
 
 TEST(Sensitivity, EverythingElseMustBeEquivalent) {
-  Plan plan = sensitive();
+  generate::Plan plan = sensitive();
   Collected collected = collect(plan);
   // What was added to brk is not known.
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
@@ -506,7 +500,7 @@ TEST(Sensitivity, WithoutBootsOrProfilesNothingIsFound) {
   Report report = concluded(collected);
   EXPECT_FALSE(report.sensitivity->good);
   EXPECT_FALSE(report.sensitivity->lines[0].shift);
-  Plan plan = sensitive();
+  generate::Plan plan = sensitive();
   plan.profiles = false;
   report = concluded(collect(plan));
   EXPECT_FALSE(report.sensitivity->good);
@@ -543,7 +537,7 @@ TEST(Repeats, TheSameSeedGivesTheSameFigures) {
 }
 
 TEST(CrossChecks, RatiosAgreeOrNot) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 6100}};
   Collected collected = collect(plan);
   collected.cross_checks = {{"stress-ng brk", "mmap/brk", "", "vdso/time"},
@@ -569,7 +563,7 @@ TEST(CrossChecks, RatiosAgreeOrNot) {
 
 TEST(CrossChecks, LittleDifferencesAgree) {
   const auto agrees = [](std::int64_t more) {
-    Plan plan = small();
+    generate::Plan plan = small();
     plan.b_adds = {{"exec/fork-exit", more}};
     Collected collected = collect(plan);
     collected.cross_checks = {{"stress-ng exec", "mmap/brk", "", "exec/fork-exit"}};
@@ -582,7 +576,7 @@ TEST(CrossChecks, LittleDifferencesAgree) {
 }
 
 TEST(CrossChecks, TheSameLargeDifferenceAgrees) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 6100}, {"mmap/brk", 190}};
   Collected collected = collect(plan);
   collected.cross_checks = {{"stress-ng exec", "mmap/brk", "", "exec/fork-exit"}};
@@ -593,7 +587,7 @@ TEST(CrossChecks, TheSameLargeDifferenceAgrees) {
 
 /// What a layout moves is the same in a and b: it must not make intervals wide that all would meet.
 TEST(CrossChecks, AreLayoutByLayout) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 610}};  // 1 %
   plan.layout_noise = 0.05;
   Collected collected = collect(plan);
@@ -638,7 +632,7 @@ void add_tool(Collected& collected, const std::string& name, std::uint64_t start
 }
 
 TEST(CrossChecks, WhatAToolTakesToStartIsTakenOff) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 6100}};
   Collected collected = collect(plan);
   // More by far than all operations.
@@ -723,7 +717,7 @@ TEST(CrossChecks, BothMustSeeTheSlowedKernel) {
 // --- order ---
 
 TEST(Conclude, TheWorstComesFirst) {
-  Plan plan;
+  generate::Plan plan;
   plan.layouts = 6;
   plan.b_adds = {{"exec/fork-exit", 400}, {"mmap/brk", -100}, {"mmap/mseal", 500}};
   const Report report = concluded(collect(plan));
@@ -737,14 +731,14 @@ TEST(Conclude, TheWorstComesFirst) {
 
 // --- baselines ---
 
-Baseline saved(const Plan& plan) {
+Baseline saved(const generate::Plan& plan) {
   auto baseline = parse_baseline(render_json(concluded(collect(plan))), "saved.json");
   EXPECT_TRUE(baseline.ok()) << (baseline ? "" : baseline.error().message);
   return baseline ? std::move(baseline.value()) : Baseline{};
 }
 
 TEST(Baseline, KeepsEachValue) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.layout_noise = 0.001;
   const Report report = concluded(collect(plan));
   const Baseline baseline = saved(plan);
@@ -770,7 +764,7 @@ TEST(Baseline, TheSameAgainIsEquivalent) {
 }
 
 TEST(Baseline, SlowerThanItIsARegression) {
-  Plan plan = small();
+  generate::Plan plan = small();
   plan.b_adds = {{"exec/fork-exit", 400}};
   const Report report = concluded(collect(plan), {.baseline = saved(small())});
   EXPECT_EQ(report.exit_code, ExitCode::Failed);
@@ -785,7 +779,7 @@ TEST(Baseline, SlowerThanItIsARegression) {
 }
 
 TEST(Baseline, MetricsThatOneLacksAreListed) {
-  Plan fewer = small();
+  generate::Plan fewer = small();
   fewer.only = {"mmap/brk"};
   Report report = concluded(collect(fewer), {.baseline = saved(small())});
   EXPECT_THAT(report.baseline->only_there, SizeIs(6));
@@ -864,7 +858,7 @@ TEST(Baseline, FilesThatAreNoneAreRefused) {
     text.replace(place, from.size(), to);
     return text;
   };
-  Plan bad = small();
+  generate::Plan bad = small();
   bad.control_adds = {{"mmap/brk", 30}};
   struct Case {
     std::string text;

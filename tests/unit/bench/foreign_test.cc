@@ -27,7 +27,7 @@ Metric metric(const char* experiment, std::vector<LayoutValue> a) {
 }
 
 /// A boot with runs of so many operations.
-Boot boot_with(std::uint32_t many, std::uint32_t few) {
+Boot boot_with_batches(std::uint32_t many, std::uint32_t few) {
   Boot boot;
   for (const auto& [name, batch] : {std::pair("tool/many", many), std::pair("tool/start", few)}) {
     Measured measured;
@@ -86,7 +86,7 @@ TEST(TakeForeign, LeavesOutLayoutsThatLackARun) {
   std::vector<Metric> metrics = {metric("exec/fork-exit", {}),
                                  metric("tool/many", {{1, 150}, {2, 160}, {3, 170}}),
                                  metric("tool/start", {{1, 400}, {3, 500}})};
-  const Boot boot = boot_with(10, 2);
+  const Boot boot = boot_with_batches(10, 2);
   const CrossCheckPlan plan{"tool", "tool/many", "tool/start", "exec/fork-exit"};
   const std::vector<Metric> foreign = take_foreign(metrics, std::vector{boot}, std::vector{plan});
   ASSERT_THAT(metrics, SizeIs(1));
@@ -100,7 +100,7 @@ TEST(TakeForeign, LeavesOutLayoutsThatLackARun) {
 
 TEST(TakeForeign, TakesNothingOffWithTheSameNumberOfOperations) {
   std::vector<Metric> metrics = {metric("tool/many", {{1, 150}}), metric("tool/start", {{1, 150}})};
-  const Boot boot = boot_with(2, 2);
+  const Boot boot = boot_with_batches(2, 2);
   const CrossCheckPlan plan{"tool", "tool/many", "tool/start", "exec/fork-exit"};
   EXPECT_THAT(take_foreign(metrics, std::vector{boot}, std::vector{plan})[0].a, IsEmpty());
 }

@@ -12,6 +12,7 @@
 #include "bench/conclude.h"
 #include "bench/gnuplot.h"
 #include "bench/plots.h"
+#include "tests/unit/bench/concluded.h"
 #include "tests/unit/bench/generate.h"
 
 namespace sealvisor::bench {
@@ -24,12 +25,6 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
-
-Report concluded(Collected collected) {
-  auto report = conclude(std::move(collected), {});
-  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
-  return report ? std::move(report.value()) : Report{};
-}
 
 std::size_t count(const std::string& text, const std::string& part) {
   std::size_t times = 0;

@@ -5,15 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <list>
 #include <string>
 
 #include "bench/conclude.h"
 #include "tests/unit/app/temporary.h"
+#include "tests/unit/bench/concluded.h"
 #include "tests/unit/bench/generate.h"
+#include "tests/unit/report/schema_check.h"
+#include "tests/unit/support/shell.h"
 
 namespace sealvisor::bench {
 namespace {
@@ -22,30 +23,10 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kSource = SEALVISOR_SOURCE_DIR;
 const char* const kCompare = "/usr/share/benchmark/compare.py";
 
-struct Answer {
-  int status = -1;
-  std::string output;
-};
-
-Answer run(const std::string& command) {
-  Answer answer;
-  std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return answer;
-  std::array<char, 4096> bytes{};
-  while (const std::size_t got = std::fread(bytes.data(), 1, bytes.size(), pipe)) {
-    answer.output.append(bytes.data(), got);
-  }
-  answer.status = ::pclose(pipe);
-  return answer;
-}
-
-/// Runs the check of the schema, which is a library's work.
-Answer check(const std::string& arguments) {
-  return run("python3 '" + (kSource / "tests/unit/report/check_schema.py").string() + "' '" +
-             (kSource / "docs/bench.schema.json").string() + "' " + arguments);
+test::ShellAnswer check_bench(const std::string& arguments) {
+  return report::check_schema("docs/bench.schema.json", arguments);
 }
 
 generate::Plan tiny() {
@@ -56,12 +37,6 @@ generate::Plan tiny() {
   plan.b_adds = {{"mmap/brk", 40}};
   plan.known_costs = {{arch::Arch::X86_64, "mmap/brk", Space::Kernel, 100, "do_mmap"}};
   return plan;
-}
-
-Report concluded(Collected collected, const Rules& rules = {}) {
-  auto report = conclude(std::move(collected), rules);
-  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
-  return report ? std::move(report.value()) : Report{};
 }
 
 /// One of everything.
@@ -95,12 +70,12 @@ TEST(BenchJson, IsValidByTheSchemaOfTheTree) {
     const auto path = folder.file(std::to_string(++number) + ".json", render_json(report));
     names += " '" + path.string() + "'";
   }
-  const Answer checked = check(names);
+  const test::ShellAnswer checked = check_bench(names);
   EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
 /// A run by a clock, cut to one of each kind.
-Report timed() {
+Report timed_report() {
   generate::Plan plan = tiny();
   plan.lane = Lane::Time;
   plan.samples = 1;
@@ -119,11 +94,12 @@ Report timed() {
 
 TEST(BenchJson, NoMutationOfATimedOneIsValid) {
   const app::Temporary folder;
-  const auto path = folder.file("report.json", render_json(timed()));
-  const Answer checked = check("--mutate '" + path.string() + "'");
+  const auto path = folder.file("report.json", render_json(timed_report()));
+  const test::ShellAnswer checked = check_bench("--mutate '" + path.string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
   EXPECT_THAT(checked.output, HasSubstr("mutations tried"));
-  const auto lines = nlohmann::json::parse(render_json(timed()))["sealvisor"]["watched"]["lines"];
+  const auto lines =
+      nlohmann::json::parse(render_json(timed_report()))["sealvisor"]["watched"]["lines"];
   EXPECT_EQ(lines[0]["ratio"], 1);
   EXPECT_TRUE(lines[1]["ratio"].is_null());
 }
@@ -147,7 +123,7 @@ TEST(BenchJson, NoMutationOfItIsValid) {
   report.context.kernels.resize(1);
   report.profiles.resize(1);
   const auto path = folder.file("report.json", render_json(report));
-  const Answer checked = check("--mutate '" + path.string() + "'");
+  const test::ShellAnswer checked = check_bench("--mutate '" + path.string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
   EXPECT_THAT(checked.output, HasSubstr("mutations tried"));
   EXPECT_THAT(checked.output, Not(HasSubstr(": 0 mutations tried")));
@@ -173,7 +149,7 @@ TEST(BenchJson, OtherVersionsAndWordsAreNotValid) {
     text.replace(place, from.size(), to);
     names += " '" + folder.file(std::to_string(++number) + ".json", text).string() + "'";
   }
-  const Answer checked = check("--invalid" + names);
+  const test::ShellAnswer checked = check_bench("--invalid" + names);
   EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
@@ -238,9 +214,10 @@ class Compare : public testing::Test {
     ASSERT_TRUE(fs::exists(kCompare))
         << "libbenchmark-tools is missing (./bootstrap test installs it)";
   }
-  static Answer compare(const std::string& arguments) {
+  static test::ShellAnswer compare(const std::string& arguments) {
     // Debian's tool, and Debian's interpreter, which has what it imports.
-    return run(std::string("/usr/bin/python3 ") + kCompare + " --no-color " + arguments);
+    return test::run_in_shell(std::string("/usr/bin/python3 ") + kCompare + " --no-color " +
+                              arguments);
   }
   std::string save(const std::string& name, const generate::Plan& plan) {
     return "'" + folder_.file(name, render_json(concluded(generate::collect(plan)))).string() + "'";
@@ -256,7 +233,7 @@ TEST_F(Compare, ReadsTheSidesOfARun) {
   plan.known_costs.clear();
   plan.layout_noise = 0.0001;
   const std::string file = save("run.json", plan);
-  const Answer answer = compare("filters " + file + " 'a:lts-unsealed' 'b:lts-sealed'");
+  const test::ShellAnswer answer = compare("filters " + file + " 'a:lts-unsealed' 'b:lts-sealed'");
   EXPECT_EQ(answer.status, 0) << answer.output;
   // 1900 and 1940: +2.11 %.
   EXPECT_THAT(answer.output,
@@ -269,7 +246,7 @@ TEST_F(Compare, ReadsTheSidesOfARun) {
 TEST_F(Compare, ReadsTwoRuns) {
   generate::Plan slower = tiny();
   slower.b_adds = {{"mmap/brk", 140}};
-  const Answer answer =
+  const test::ShellAnswer answer =
       compare("benchmarks " + save("one.json", tiny()) + " " + save("two.json", slower));
   EXPECT_EQ(answer.status, 0) << answer.output;
   EXPECT_THAT(answer.output, HasSubstr("x86_64/mmap/brk/instructions/b:lts-sealed"));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/conclude.h"
+#include "tests/unit/bench/concluded.h"
 #include "tests/unit/bench/generate.h"
 
 namespace sealvisor::bench {
@@ -18,12 +19,6 @@ namespace {
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
-
-Report concluded(Collected collected, const Rules& rules = {}) {
-  auto report = conclude(std::move(collected), rules);
-  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
-  return report ? std::move(report.value()) : Report{};
-}
 
 const Report& showcase() {
   static const Report kReport = concluded(generate::showcase());
@@ -107,7 +102,7 @@ TEST(BenchText, SaysWhatIsNotMeasured) {
 }
 
 /// A run by a clock, with one of everything that only such a run has.
-Collected timed() {
+Collected timed_samples() {
   Collected collected = generate::collect(
       {.lane = Lane::Time,
        .known_costs = {{arch::Arch::X86_64, "mmap/brk", Space::Kernel, 400, "__do_sys_brk"}},
@@ -122,7 +117,7 @@ Collected timed() {
 }
 
 TEST(BenchText, ATimeHasItsTicksItsCounterAndItsCpu) {
-  const std::string text = flowing(render_text(concluded(timed())));
+  const std::string text = flowing(render_text(concluded(timed_samples())));
   EXPECT_THAT(text, HasSubstr("engine kvm"));
   EXPECT_THAT(text, HasSubstr("bound: 1 % of a's median, 2 ns or 2 steps of the counter"));
   EXPECT_THAT(text, HasSubstr("a: ticks"));
@@ -136,7 +131,7 @@ TEST(BenchText, ATimeHasItsTicksItsCounterAndItsCpu) {
 }
 
 TEST(BenchText, WhatInterceptionCostsStandsApartFromAllVerdicts) {
-  const std::string text = render_text(concluded(timed()));
+  const std::string text = render_text(concluded(timed_samples()));
   const int verdicts = line_with(text, "  verdicts ");
   const int watched = line_with(text, "with interception on");
   EXPECT_LT(verdicts, watched);
@@ -144,11 +139,11 @@ TEST(BenchText, WhatInterceptionCostsStandsApartFromAllVerdicts) {
                                        "traps at 4 returns to user mode"));
   EXPECT_THAT(text, ContainsRegex("x86_64 +mmap/brk +a .* 3\n"));
   EXPECT_THAT(text, ContainsRegex("x86_64 +vdso/time +a +- +- +3 samples came"));
-  EXPECT_EQ(concluded(timed()).counts.all(), 2U) << "nothing of it is a metric";
+  EXPECT_EQ(concluded(timed_samples()).counts.all(), 2U) << "nothing of it is a metric";
 }
 
 TEST(BenchText, AVirtualHostsTimeIsNoLatency) {
-  Collected collected = timed();
+  Collected collected = timed_samples();
   collected.context.virtual_host = "QEMU's TCG, an emulated CPU";
   const Report report = concluded(std::move(collected));
   for (const std::string& text :
@@ -158,7 +153,7 @@ TEST(BenchText, AVirtualHostsTimeIsNoLatency) {
                           "not measured here"));
   }
   // Nor is that of a vCPU that wanders.
-  collected = timed();
+  collected = timed_samples();
   collected.context.pinned.reset();
   EXPECT_THAT(concluded(std::move(collected)).conclusion,
               HasSubstr("bound to no CPU; hardware latency was not measured here"));
@@ -370,7 +365,7 @@ TEST(Csv, HasALineForEachComparison) {
 }
 
 TEST(Csv, SaysEngineUnitAndTicks) {
-  const std::string text = render_csv(concluded(timed()));
+  const std::string text = render_csv(concluded(timed_samples()));
   const auto lines = lines_of(text);
   // Three comparisons of two metrics, and what interception cost in the one that was measured.
   ASSERT_EQ(lines.size(), 1U + 6 + 1);

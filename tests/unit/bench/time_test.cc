@@ -11,6 +11,7 @@
 #include "bench/experiment.h"
 #include "bench/plan.h"
 #include "bench/watched.h"
+#include "tests/unit/bench/concluded.h"
 #include "tests/unit/bench/generate.h"
 
 namespace sealvisor::bench {
@@ -22,20 +23,15 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-Boot boot_with(Arch arch, std::uint64_t frequency, std::uint64_t step = 1, double nop = 0.25) {
+Boot boot_with_counter(Arch arch, std::uint64_t frequency, std::uint64_t step = 1,
+                       double nop = 0.25) {
   Boot boot;
   boot.arch = arch;
   boot.counter = {frequency, "CPUID 0x15", step, 20, nop};
   return boot;
 }
 
-Report concluded(Collected collected, const Rules& rules = {}) {
-  auto report = conclude(std::move(collected), rules);
-  EXPECT_TRUE(report.ok()) << (report ? "" : report.error().message);
-  return report ? std::move(report.value()) : Report{};
-}
-
-generate::Plan timed() {
+generate::Plan timed_plan() {
   generate::Plan plan;
   plan.lane = Lane::Time;
   plan.layouts = 6;
@@ -46,9 +42,10 @@ generate::Plan timed() {
 // --- the counter ---
 
 TEST(RunCounter, IsOneForAllGuestsOfAnArchitecture) {
-  const std::vector<Boot> boots = {
-      boot_with(Arch::X86_64, 1'000'100'000, 2, 0.5), boot_with(Arch::Arm64, 25'000'000),
-      boot_with(Arch::X86_64, 1'000'000'000, 1, 0.25), boot_with(Arch::X86_64, 999'900'000, 1, 1)};
+  const std::vector<Boot> boots = {boot_with_counter(Arch::X86_64, 1'000'100'000, 2, 0.5),
+                                   boot_with_counter(Arch::Arm64, 25'000'000),
+                                   boot_with_counter(Arch::X86_64, 1'000'000'000, 1, 0.25),
+                                   boot_with_counter(Arch::X86_64, 999'900'000, 1, 1)};
   const auto counters = counters_of(boots);
   ASSERT_THAT(counters, SizeIs(2));
   EXPECT_EQ(counters[0].arch, Arch::X86_64);
@@ -63,15 +60,15 @@ TEST(RunCounter, IsOneForAllGuestsOfAnArchitecture) {
 }
 
 TEST(RunCounter, IsNotKnownIfOneGuestDoesNotKnowIt) {
-  const auto counters = counters_of(std::vector<Boot>{boot_with(Arch::X86_64, 1'000'000'000),
-                                                      boot_with(Arch::X86_64, 0), Boot{}});
+  const auto counters = counters_of(std::vector<Boot>{
+      boot_with_counter(Arch::X86_64, 1'000'000'000), boot_with_counter(Arch::X86_64, 0), Boot{}});
   ASSERT_THAT(counters, SizeIs(1));
   EXPECT_EQ(counters[0].frequency, 0U);
   EXPECT_EQ(counters[0].spread, 0);
 }
 
 TEST(RunCounter, ThatIsNotOneMakesTheRunVoid) {
-  Collected collected = generate::collect(timed());
+  Collected collected = generate::collect(timed_plan());
   collected.boots[4].counter->frequency = 1'001'100'000;
   const Report report = concluded(collected);
   EXPECT_EQ(report.exit_code, ExitCode::Failed);
@@ -83,7 +80,7 @@ TEST(RunCounter, ThatIsNotOneMakesTheRunVoid) {
 }
 
 TEST(RunCounter, WhatOneGuestMeasuredItWrongByIsNoDifference) {
-  Collected exact = generate::collect(timed());
+  Collected exact = generate::collect(timed_plan());
   Collected off = exact;
   for (Boot& boot : off.boots) {
     if (boot.side == Side::B) boot.counter->frequency += 500'000;
@@ -118,7 +115,7 @@ TEST(BoundOfTime, IsTheLargestOfThree) {
 }
 
 TEST(BoundOfTime, IsNeverFinerThanTheCounter) {
-  Collected collected = generate::collect(timed());
+  Collected collected = generate::collect(timed_plan());
   for (Boot& boot : collected.boots) boot.counter->step = 1280;
   const Report report = concluded(collected);
   // 1,280 ns over 64 operations.
@@ -129,7 +126,7 @@ TEST(BoundOfTime, IsNeverFinerThanTheCounter) {
 // --- known costs ---
 
 TEST(SensitivityByTime, ALargeKnownCostMustNotBeEquivalent) {
-  generate::Plan plan = timed();
+  generate::Plan plan = timed_plan();
   // 100 ns of 633.
   plan.known_costs = {{Arch::X86_64, "mmap/brk", Space::Kernel, 400, "__do_sys_brk"}};
   Collected collected = generate::collect(plan);
@@ -161,7 +158,7 @@ TEST(SensitivityByTime, ALargeKnownCostMustNotBeEquivalent) {
 }
 
 TEST(SensitivityByTime, AsksOnlyForWhatIsTwoBoundsOrMore) {
-  generate::Plan plan = timed();
+  generate::Plan plan = timed_plan();
   // The bound of 633 ns is 6.33: 50 nops take 12.5, 52 take 13.
   for (const auto& [nops, asked] : {std::pair(50U, false), std::pair(52U, true)}) {
     plan.known_costs = {{Arch::X86_64, "mmap/brk", Space::Kernel, nops, "__do_sys_brk"}};
@@ -173,7 +170,7 @@ TEST(SensitivityByTime, AsksOnlyForWhatIsTwoBoundsOrMore) {
 }
 
 TEST(SensitivityByTime, WhatWasNotMeasuredWasNotFound) {
-  generate::Plan plan = timed();
+  generate::Plan plan = timed_plan();
   plan.known_costs = {{Arch::X86_64, "mmap/mremap-move", Space::Kernel, 400, "__do_sys_mremap"}};
   const Report report = concluded(generate::collect(plan));
   EXPECT_FALSE(report.sensitivity->good);
@@ -182,7 +179,7 @@ TEST(SensitivityByTime, WhatWasNotMeasuredWasNotFound) {
 }
 
 TEST(SensitivityByTime, AllKnownCostsOfAnOperationCount) {
-  generate::Plan plan = timed();
+  generate::Plan plan = timed_plan();
   plan.known_costs = {{Arch::X86_64, "mmap/brk", Space::Kernel, 400, "__do_sys_brk"},
                       {Arch::X86_64, "mmap/brk", Space::User, 200, "user"}};
   const Report report = concluded(generate::collect(plan));
@@ -194,7 +191,7 @@ TEST(SensitivityByTime, AllKnownCostsOfAnOperationCount) {
 // --- interception ---
 
 TEST(Watched, IsComparedWithTheSameKernelAndSeedAndJudgesNothing) {
-  Collected collected = generate::collect(timed());
+  Collected collected = generate::collect(timed_plan());
   for (const std::size_t i : {0U, 1U}) {
     WatchedBoot watched{collected.boots[i], "exact: tables guarded"};
     for (Measured& measured : watched.boot.experiments) {
@@ -203,7 +200,7 @@ TEST(Watched, IsComparedWithTheSameKernelAndSeedAndJudgesNothing) {
     collected.watched.push_back(std::move(watched));
   }
   collected.watched[1].boot.experiments[1].status = 110;
-  const Report without = concluded(generate::collect(timed()));
+  const Report without = concluded(generate::collect(timed_plan()));
   const Report report = concluded(collected);
   ASSERT_TRUE(report.watched);
   EXPECT_THAT(report.watched->how, ElementsAre("exact: tables guarded"));
@@ -222,7 +219,7 @@ TEST(Watched, IsComparedWithTheSameKernelAndSeedAndJudgesNothing) {
 }
 
 TEST(Watched, WithoutABootToCompareWithThereIsNoValue) {
-  Collected collected = generate::collect(timed());
+  Collected collected = generate::collect(timed_plan());
   WatchedBoot watched{collected.boots[0], "exact: tables guarded"};
   watched.boot.seed = 99;
   const auto counters = counters_of(collected.boots);

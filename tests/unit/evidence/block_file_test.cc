@@ -20,7 +20,7 @@ using evidence::BlockSeal;
 using evidence::BlockWriter;
 using testing::HasSubstr;
 
-const evidence::Digest kSeed = evidence::digest_of("a run");
+const evidence::Digest kBlockSeed = evidence::digest_of("a run");
 
 class BlockFile : public testing::Test {
  protected:
@@ -30,7 +30,7 @@ class BlockFile : public testing::Test {
     for (std::size_t i = 0; i < 2 * evidence::kBlockBytes + 1000; ++i) {
       plain_ += static_cast<char>(random() % 16);
     }
-    auto writer = BlockWriter::create(path(), kSeed);
+    auto writer = BlockWriter::create(path(), kBlockSeed);
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     for (std::size_t at = 0; at < plain_.size(); at += 1024) {
       const auto bytes = std::as_bytes(std::span(plain_)).subspan(at);
@@ -58,7 +58,7 @@ class BlockFile : public testing::Test {
   [[nodiscard]] std::filesystem::path path() const { return folder_.path() / "trace"; }
 
   /// Reads all of `file`; what is wrong with it, empty if nothing is.
-  std::string problem(const std::string& file, const evidence::Digest& seed = kSeed) {
+  std::string problem(const std::string& file, const evidence::Digest& seed = kBlockSeed) {
     std::ofstream(path(), std::ios::binary | std::ios::trunc) << file;
     auto reader = BlockReader::open(path(), seed);
     if (!reader) return reader.error().message;
@@ -84,7 +84,7 @@ class BlockFile : public testing::Test {
 };
 
 TEST_F(BlockFile, GivesBackWhatWasWritten) {
-  auto reader = BlockReader::open(path(), kSeed);
+  auto reader = BlockReader::open(path(), kBlockSeed);
   ASSERT_TRUE(reader.ok());
   std::string all;
   for (;;) {
@@ -160,16 +160,16 @@ TEST_F(BlockFile, WhatIsNoTraceIsRefused) {
   std::string newer = file_;
   newer[8] = 99;
   EXPECT_THAT(problem(newer), HasSubstr("format 99"));
-  const auto folder = BlockReader::open(folder_.path(), kSeed);
+  const auto folder = BlockReader::open(folder_.path(), kBlockSeed);
   ASSERT_FALSE(folder.ok());
   EXPECT_THAT(folder.error().message, HasSubstr("expected a plain file"));
   std::filesystem::create_symlink(path(), folder_.path() / "link");
-  EXPECT_FALSE(BlockReader::open(folder_.path() / "link", kSeed).ok());
-  EXPECT_FALSE(BlockReader::open(folder_.path() / "none", kSeed).ok());
+  EXPECT_FALSE(BlockReader::open(folder_.path() / "link", kBlockSeed).ok());
+  EXPECT_FALSE(BlockReader::open(folder_.path() / "none", kBlockSeed).ok());
 }
 
 TEST(BlockFileOfNoRoom, AFullDiskIsNamedAtTheEnd) {
-  auto writer = BlockWriter::create("/dev/full", kSeed);
+  auto writer = BlockWriter::create("/dev/full", kBlockSeed);
   ASSERT_TRUE(writer.ok()) << writer.error().message;
   writer.value().plain().resize(evidence::kBlockBytes);
   writer.value().written();
@@ -181,7 +181,7 @@ TEST(BlockFileOfNoRoom, AFullDiskIsNamedAtTheEnd) {
 }
 
 TEST(BlockFileOfNoRoom, AFileThatCannotBeMadeIsNamed) {
-  const auto writer = BlockWriter::create("/none/trace", kSeed);
+  const auto writer = BlockWriter::create("/none/trace", kBlockSeed);
   ASSERT_FALSE(writer.ok());
   EXPECT_THAT(writer.error().message, HasSubstr("/none/trace: No such file"));
 }

@@ -22,7 +22,7 @@ using event::Kind;
 using evidence::Step;
 using testing::HasSubstr;
 
-const evidence::Digest kSeed = evidence::digest_of("a run");
+const evidence::Digest kTraceSeed = evidence::digest_of("a run");
 
 Event event_of(Kind kind, std::uint64_t icount, std::uint64_t gpa, std::uint64_t old_value = 0,
                std::uint64_t new_value = 0) {
@@ -66,7 +66,7 @@ class TestRam final : public memory::Memory {
 class Trace : public testing::Test {
  protected:
   Trace() {
-    auto made = evidence::TraceWriter::create(path(), kSeed);
+    auto made = evidence::TraceWriter::create(path(), kTraceSeed);
     EXPECT_TRUE(made.ok());
     writer_.emplace(std::move(made).value());
     memory_.emplace(ram_, &*writer_);
@@ -77,7 +77,7 @@ class Trace : public testing::Test {
     auto summary = writer_->close("{}");
     ASSERT_TRUE(summary.ok()) << summary.error().message;
     summary_ = summary.value();
-    auto opened = evidence::FileSource::open(path(), kSeed);
+    auto opened = evidence::FileSource::open(path(), kTraceSeed);
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     source_.emplace(std::move(opened).value());
     reader_.emplace(*source_);
@@ -274,7 +274,7 @@ TEST_F(Trace, WhatNobodyReadIsMissing) {
 
 TEST_F(Trace, ATableThatIsAsItWasToldCostsNothing) {
   const auto bytes_of = [&](int reads) {
-    auto made = evidence::TraceWriter::create(folder_.path() / "other", kSeed);
+    auto made = evidence::TraceWriter::create(folder_.path() / "other", kTraceSeed);
     EXPECT_TRUE(made.ok());
     evidence::TraceWriter& writer = made.value();
     const evidence::RecordingMemory memory(ram_, &writer);
@@ -506,7 +506,7 @@ TEST(TraceRecords, OutOfOrderAreRefused) {
 }
 
 TEST(TraceOfNoRoom, AFullDiskIsNamed) {
-  auto writer = evidence::TraceWriter::create("/dev/full", kSeed);
+  auto writer = evidence::TraceWriter::create("/dev/full", kTraceSeed);
   ASSERT_TRUE(writer.ok());
   const Event event = event_of(Kind::RunEnd, 1, 0);
   writer.value().append(std::span(&event, 1));

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-namespace sealvisor::image::test {
+namespace sealvisor::test {
 
 namespace {
 
@@ -58,20 +58,20 @@ std::string xz(std::string_view plain, bool alone) {
 
 }  // namespace
 
-std::string compressed(Compression compression, std::string_view plain) {
+std::string compressed(image::Compression compression, std::string_view plain) {
   std::string out;
   switch (compression) {
-    case Compression::Gzip:
+    case image::Compression::Gzip:
       return gzip(plain);
-    case Compression::Xz:
+    case image::Compression::Xz:
       return xz(plain, false);
-    case Compression::Lzma:
+    case image::Compression::Lzma:
       return xz(plain, true);
-    case Compression::Zstd:
+    case image::Compression::Zstd:
       out.resize(ZSTD_compressBound(plain.size()));
       out.resize(ZSTD_compress(out.data(), out.size(), plain.data(), plain.size(), 3));
       return out;
-    case Compression::Lz4:
+    case image::Compression::Lz4:
       out.resize(LZ4F_compressFrameBound(plain.size(), nullptr));
       out.resize(LZ4F_compressFrame(out.data(), out.size(), plain.data(), plain.size(), nullptr));
       return out;
@@ -104,4 +104,4 @@ std::string some_text(std::size_t bytes) {
   return text;
 }
 
-}  // namespace sealvisor::image::test
+}  // namespace sealvisor::test

@@ -9,7 +9,7 @@
 namespace sealvisor::image {
 namespace {
 
-constexpr std::string_view kText =
+constexpr std::string_view kListing =
     "0000000000000000 A fixed_percpu_data\n"
     "ffffffff81000000 T startup_64\n"
     "ffffffff81000000 T _stext\n"
@@ -31,7 +31,7 @@ Result<SymbolTable> table_of(std::string_view text, std::size_t piece) {
 
 TEST(SymbolListing, FindsFunctionsAndData) {
   for (const std::size_t piece : {std::size_t{4096}, std::size_t{1}, std::size_t{7}}) {
-    const auto table = table_of(kText, piece);
+    const auto table = table_of(kListing, piece);
     ASSERT_TRUE(table) << table.error().message;
     EXPECT_EQ(table.value().describe(0xffffffff81000123), "clear_bit+0x23");
     EXPECT_EQ(table.value().describe(0xffffffff810002ff), "munmap_it+0xff");

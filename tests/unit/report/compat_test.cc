@@ -167,7 +167,7 @@ TEST(CompatJson, IsValidByTheSchemaAndNoMutationIs) {
   report.findings = report.runs[0].findings;
   report.not_run = {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}};
   const SchemaDocument document(render_compat_json(report));
-  const SchemaChecked checked =
+  const test::ShellAnswer checked =
       check_schema("docs/compat.schema.json", "--mutate '" + document.path().string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
   EXPECT_THAT(checked.output, Not(HasSubstr(": 0 mutations tried")));

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <list>
@@ -12,6 +10,7 @@
 #include <string>
 
 #include "tests/unit/report/samples.h"
+#include "tests/unit/report/schema_check.h"
 #include "vmm/report/conclude.h"
 
 namespace sealvisor::report {
@@ -19,46 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSource = SEALVISOR_SOURCE_DIR;
-const fs::path kHere = kSource / "tests/unit/report";
-const fs::path kSchema = kSource / "docs/report.schema.json";
+const fs::path kTree = SEALVISOR_SOURCE_DIR;
 
-/// A document in a folder of its own, which ends with it.
-class Document {
- public:
-  explicit Document(const std::string& text) {
-    std::string folder = fs::temp_directory_path() / "sealvisor-json-XXXXXX";
-    EXPECT_NE(::mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    std::ofstream(path()) << text;
-  }
-  Document(const Document&) = delete;
-  Document& operator=(const Document&) = delete;
-  ~Document() { fs::remove_all(folder_); }
-  [[nodiscard]] fs::path path() const { return folder_ / "report.json"; }
-
- private:
-  fs::path folder_;
-};
-
-struct Checked {
-  int status = -1;
-  std::string output;
-};
-
-/// Runs the check of the schema, which is a library's work.
-Checked check(const std::string& arguments) {
-  const std::string command = "python3 '" + (kHere / "check_schema.py").string() + "' '" +
-                              kSchema.string() + "' " + arguments + " 2>&1";
-  Checked checked;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return checked;
-  std::array<char, 4096> bytes{};
-  while (const std::size_t got = std::fread(bytes.data(), 1, bytes.size(), pipe)) {
-    checked.output.append(bytes.data(), got);
-  }
-  checked.status = ::pclose(pipe);
-  return checked;
+test::ShellAnswer check_report(const std::string& arguments) {
+  return check_schema("docs/report.schema.json", arguments);
 }
 
 Report whole_report() {
@@ -74,12 +37,13 @@ Report whole_report() {
 }
 
 TEST(ReportJson, IsValidByTheSchemaOfTheTree) {
-  const Document whole(render_json(whole_report()));
-  const Document empty(render_json(conclude({}, {}, {})));
+  const SchemaDocument whole(render_json(whole_report()));
+  const SchemaDocument empty(render_json(conclude({}, {}, {})));
   // Recorded from real guests: a schema of this version must go on accepting what was written.
-  const fs::path recorded = kHere / "recorded.json";
-  const Checked checked = check("'" + whole.path().string() + "' '" + empty.path().string() +
-                                "' '" + recorded.string() + "'");
+  const fs::path recorded = kTree / "tests/unit/report/recorded.json";
+  const test::ShellAnswer checked =
+      check_report("'" + whole.path().string() + "' '" + empty.path().string() + "' '" +
+                   recorded.string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
@@ -90,9 +54,9 @@ TEST(ReportJson, NoMutationOfItIsValid) {
   run.counts.witness_stores = 1;
   run.counts.witness_differences = 0;
   run.campaign = samples::campaign();
-  const Document document(render_json(
+  const SchemaDocument document(render_json(
       conclude({run}, {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}}, {})));
-  const Checked checked = check("--mutate '" + document.path().string() + "'");
+  const test::ShellAnswer checked = check_report("--mutate '" + document.path().string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
   EXPECT_NE(checked.output.find("mutations tried"), std::string::npos);
   EXPECT_EQ(checked.output.find(": 0 mutations tried"), std::string::npos);
@@ -105,7 +69,7 @@ TEST(ReportJson, OtherVersionsAndWordsAreNotValid) {
     text.replace(text.find(from), from.size(), to);
     return text;
   };
-  std::list<Document> documents;
+  std::list<SchemaDocument> documents;
   std::string names;
   for (const std::string& text :
        {with("sealvisor-report-1", "sealvisor-report-2"), with("\"x86_64\"", "\"riscv\""),
@@ -115,7 +79,7 @@ TEST(ReportJson, OtherVersionsAndWordsAreNotValid) {
     ASSERT_NE(text, good);
     names += " '" + documents.emplace_back(text).path().string() + "'";
   }
-  const Checked checked = check("--invalid" + names);
+  const test::ShellAnswer checked = check_report("--invalid" + names);
   EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
@@ -147,7 +111,7 @@ TEST(ReportJson, BytesThatAreNoTextDoNotBreakIt) {
 }
 
 TEST(KnownFindingsFile, OfTheTreeIsGood) {
-  const std::ifstream file(kSource / "docs/known-findings.json");
+  const std::ifstream file(kTree / "docs/known-findings.json");
   std::stringstream text;
   text << file.rdbuf();
   const auto read = parse_known_findings(text.str(), "docs/known-findings.json");

@@ -3,10 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
 #include <boost/property_tree/ptree.hpp>
 #include <boost/property_tree/xml_parser.hpp>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -16,6 +14,7 @@
 #include <vector>
 
 #include "tests/unit/report/samples.h"
+#include "tests/unit/support/shell.h"
 #include "vmm/report/conclude.h"
 
 namespace sealvisor::report {
@@ -227,14 +226,6 @@ TEST(ReportJunit, EachKindOfTamperingIsACase) {
   EXPECT_THAT(xml, HasSubstr("name=\"campaign\" value=\"seed 5: 12 of 12 tamperings made"));
 }
 
-report::Run run_with(const Program& program) {
-  report::Run run = samples::sealed_run();
-  run.cells.clear();
-  run.lives.clear();
-  run.programs = {program};
-  return run;
-}
-
 Program good_program() {
   Program program = samples::program();
   program.outcome = Program::Outcome::Exited;
@@ -247,7 +238,7 @@ Program good_program() {
 TEST(ReportJunit, EachProgramIsACase) {
   constexpr const char* kName = "x86_64.lts-sealed.programs tool";
   const auto come_of = [&](const Program& program, const std::vector<Finding>& findings) {
-    report::Run run = run_with(program);
+    report::Run run = samples::run_of(program);
     run.findings = findings;
     const Report report = conclude({run}, {}, {});
     EXPECT_EQ(any_failed(report), report.exit_code != ExitCode::AsExpected) << report.conclusion;
@@ -295,7 +286,7 @@ TEST(ReportJunit, AProgramThatTheGuestDidNotReachHasNotPassed) {
 TEST(ReportJunit, WhatAProgramWroteIsItsOwnAndBounded) {
   Program program = samples::program();
   program.output = "</system-out>\x1b[31m\xff]]>&\n" + std::string(100'000, '<');
-  const std::string xml = render_junit(conclude({run_with(program)}, {}, {}));
+  const std::string xml = render_junit(conclude({samples::run_of(program)}, {}, {}));
   EXPECT_THAT(xml, HasSubstr("<testsuites name=\"sealvisor observe\" "));
   EXPECT_THAT(xml, HasSubstr("out| &lt;/system-out&gt;\xEF\xBF\xBD[31m\xEF\xBF\xBD]]&gt;&amp;\n"));
   EXPECT_THAT(xml, HasSubstr(" bytes more"));
@@ -394,26 +385,12 @@ class Files {
   int number_ = 0;
 };
 
-struct Checked {
-  int status = -1;
-  std::string output;
-};
-
-Checked check(const std::string& arguments) {
-  const std::string command =
-      "python3 '" SEALVISOR_SOURCE_DIR "/tests/unit/report/check_junit.py' " + arguments + " 2>&1";
-  Checked checked;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return checked;
-  std::array<char, 4096> bytes{};
-  while (const std::size_t got = std::fread(bytes.data(), 1, bytes.size(), pipe)) {
-    checked.output.append(bytes.data(), got);
-  }
-  checked.status = ::pclose(pipe);
-  return checked;
+test::ShellAnswer check_junit(const std::string& arguments) {
+  return test::run_in_shell("python3 '" SEALVISOR_SOURCE_DIR "/tests/unit/report/check_junit.py' " +
+                            arguments);
 }
 
-Report whole_report() {
+Report hostile_report() {
   report::Run hostile = samples::failed_run();
   hostile.ending.text = "\"&<]]>\x01\xff'\xef\xbf\xbf";
   hostile.lives = {samples::life("life/<&\">\x02"), samples::life("life/<&\">\x02")};
@@ -427,8 +404,8 @@ Report whole_report() {
 
 TEST(ReportJunit, IsWhatCiSystemsRead) {
   Files files;
-  const std::string names = files.add(whole_report()) + files.add(conclude({}, {}, {}));
-  const Checked checked = check(names);
+  const std::string names = files.add(hostile_report()) + files.add(conclude({}, {}, {}));
+  const test::ShellAnswer checked = check_junit(names);
   EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
@@ -437,7 +414,7 @@ TEST(ReportJunit, NoMutationOfItIs) {
   report::Run run = samples::failed_run();
   run.cells.push_back(samples::violated("[vvar]", "munmap", "whole"));
   run.cells.push_back(samples::skipped("[vvar_vclock]", "munmap", "whole"));
-  const Checked checked = check("--mutate" + files.add(conclude({run}, {}, {})));
+  const test::ShellAnswer checked = check_junit("--mutate" + files.add(conclude({run}, {}, {})));
   EXPECT_EQ(checked.status, 0) << checked.output;
   EXPECT_THAT(checked.output, HasSubstr("mutations tried"));
   EXPECT_THAT(checked.output, Not(HasSubstr(": 0 mutations tried")));

@@ -265,7 +265,7 @@ TEST(LifetimeJson, IsValidByTheSchemaAndNoMutationIs) {
   const Report report = conclude_lifetime(
       {run}, {{arch::Arch::Arm64, "lying", {ExitCode::HostLacks, "not built", 0}}});
   const SchemaDocument document(render_lifetime_json(report));
-  const SchemaChecked checked =
+  const test::ShellAnswer checked =
       check_schema("docs/lifetime.schema.json", "--mutate '" + document.path().string() + "'");
   EXPECT_EQ(checked.status, 0) << checked.output;
   const auto json = nlohmann::json::parse(render_lifetime_json(report));

@@ -49,7 +49,7 @@ Program sample() {
   return program;
 }
 
-Run run_with(Program program) {
+Run unsealed_run_of(Program program) {
   Run run;
   run.recipe = "lts-unsealed";
   run.ending.good = true;
@@ -58,7 +58,7 @@ Run run_with(Program program) {
   return run;
 }
 
-std::string text_of(const Program& program) { return programs_text(run_with(program), {}); }
+std::string text_of(const Program& program) { return programs_text(unsealed_run_of(program), {}); }
 
 void expect_has(const std::string& text, const std::string& part) {
   EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
@@ -121,7 +121,7 @@ TEST(ProgramText, EachEndHasItsWords) {
 }
 
 TEST(ProgramText, TheConclusionCountsThem) {
-  const Report report = conclude({run_with(sample())}, {}, {});
+  const Report report = conclude({unsealed_run_of(sample())}, {}, {});
   EXPECT_EQ(report.exit_code, ExitCode::AsExpected) << report.conclusion;
   EXPECT_EQ(report.conclusion,
             "AS EXPECTED: 1 program observed in 2 address spaces, 2 system mappings seen to "
@@ -132,7 +132,7 @@ TEST(ProgramText, TheConclusionCountsThem) {
             std::string::npos)
       << report.runs[0].summary;
   // A finding of theirs fails it as any other does.
-  report::Run bad = run_with(sample());
+  report::Run bad = unsealed_run_of(sample());
   bad.findings.push_back({"x86_64/k/program/tool/[vdso]/S1", "S1", "gone", false, ""});
   EXPECT_EQ(conclude({bad}, {}, {}).exit_code, ExitCode::Failed);
   EXPECT_EQ(programs_method({report::Run()}), "");
@@ -147,7 +147,7 @@ TEST(ProgramText, WhatWasForcedIsCountedApart) {
   expect_has(text_of(program), "privatised (a copy but for 1 bytes)");
   EXPECT_EQ(changed_mappings(program), 1U);
   EXPECT_EQ(forced_mappings(program), 1U);
-  const Report report = conclude({run_with(program)}, {}, {});
+  const Report report = conclude({unsealed_run_of(program)}, {}, {});
   EXPECT_EQ(
       report.conclusion,
       "AS EXPECTED: 1 program observed in 1 address space, 1 system mapping seen to change, 1 "
@@ -157,7 +157,7 @@ TEST(ProgramText, WhatWasForcedIsCountedApart) {
 TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
   Program program = sample();
   program.value = 9;
-  const Report failed = conclude({run_with(program)}, {}, {});
+  const Report failed = conclude({unsealed_run_of(program)}, {}, {});
   EXPECT_EQ(failed.exit_code, ExitCode::ProgramFailed);
   EXPECT_TRUE(failed.runs[0].good);
   EXPECT_EQ(failed.conclusion,
@@ -166,9 +166,9 @@ TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
             "lane (tcg).");
   // What the user's file says is held against the file, and nothing else.
   program.judged = true;
-  EXPECT_EQ(conclude({run_with(program)}, {}, {}).exit_code, ExitCode::AsExpected);
+  EXPECT_EQ(conclude({unsealed_run_of(program)}, {}, {}).exit_code, ExitCode::AsExpected);
   program.judged = false;
-  report::Run bad = run_with(program);
+  report::Run bad = unsealed_run_of(program);
   bad.findings.push_back({"x86_64/k/program/tool/[vdso]/S1", "S1", "gone", false, ""});
   const Report worse = conclude({bad}, {}, {});
   EXPECT_EQ(worse.exit_code, ExitCode::Failed);
@@ -177,7 +177,7 @@ TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
   program.outcome = Program::Outcome::NotRun;
   program.value = ENOENT;
   program.spaces.clear();
-  EXPECT_EQ(conclude({run_with(program)}, {}, {}).conclusion,
+  EXPECT_EQ(conclude({unsealed_run_of(program)}, {}, {}).conclusion,
             "PROGRAM FAILED: 1 program failed by its own account (tool: could not be run: ENOENT); "
             "exact lane (tcg).");
 }
@@ -185,7 +185,7 @@ TEST(ProgramText, WhatFailsByItsOwnAccountIsSaid) {
 TEST(ProgramText, WhatWasNotObservedIsNotAmongWhatDidNotChange) {
   Program program = sample();
   program.spaces.clear();
-  const Report nothing = conclude({run_with(program)}, {}, {});
+  const Report nothing = conclude({unsealed_run_of(program)}, {}, {});
   EXPECT_EQ(nothing.exit_code, ExitCode::Failed);
   ASSERT_EQ(nothing.findings.size(), 1U);
   EXPECT_EQ(nothing.findings[0].id, "x86_64/lts-unsealed/program/tool/unobserved");
@@ -196,7 +196,7 @@ TEST(ProgramText, WhatWasNotObservedIsNotAmongWhatDidNotChange) {
                                 mapping("[vvar]", Change::Unobserved, 0)};
   program.spaces[0].mappings[0].absent = 1;
   program.spaces_left_out = 3;
-  EXPECT_EQ(conclude({run_with(program)}, {}, {}).conclusion,
+  EXPECT_EQ(conclude({unsealed_run_of(program)}, {}, {}).conclusion,
             "AS EXPECTED: 1 program observed in 1 address space, no system mappings seen to "
             "change, 1 never populated and so not observed, 1 absent in part at the end and not "
             "touched again, 3 address spaces more only counted; exact lane (tcg).");

@@ -320,4 +320,12 @@ Program program() {
   return made;
 }
 
+Run run_of(const Program& program) {
+  Run run = sealed_run();
+  run.cells.clear();
+  run.lives.clear();
+  run.programs = {program};
+  return run;
+}
+
 }  // namespace sealvisor::report::samples

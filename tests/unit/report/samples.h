@@ -44,5 +44,7 @@ namespace sealvisor::report::samples {
 
 /// A program of the user's whose [vdso] is gone, with each of its parts.
 [[nodiscard]] Program program();
+/// A sealed run of `program` alone.
+[[nodiscard]] Run run_of(const Program& program);
 
 }  // namespace sealvisor::report::samples

@@ -1,13 +1,13 @@
 // Documents held against the schemas of the tree, by a library's work (check_schema.py).
 #pragma once
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "tests/unit/support/shell.h"
 
 namespace sealvisor::report {
 
@@ -29,26 +29,11 @@ class SchemaDocument {
   std::filesystem::path folder_;
 };
 
-struct SchemaChecked {
-  int status = -1;
-  std::string output;
-};
-
 /// Runs the check of `schema` (docs/...) with these arguments.
-inline SchemaChecked check_schema(const std::string& schema, const std::string& arguments) {
+inline test::ShellAnswer check_schema(const std::string& schema, const std::string& arguments) {
   const std::filesystem::path source = SEALVISOR_SOURCE_DIR;
-  const std::string command = "python3 '" +
-                              (source / "tests/unit/report/check_schema.py").string() + "' '" +
-                              (source / schema).string() + "' " + arguments + " 2>&1";
-  SchemaChecked checked;
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return checked;
-  std::array<char, 4096> bytes{};
-  while (const std::size_t got = std::fread(bytes.data(), 1, bytes.size(), pipe)) {
-    checked.output.append(bytes.data(), got);
-  }
-  checked.status = ::pclose(pipe);
-  return checked;
+  return test::run_in_shell("python3 '" + (source / "tests/unit/report/check_schema.py").string() +
+                            "' '" + (source / schema).string() + "' " + arguments);
 }
 
 }  // namespace sealvisor::report

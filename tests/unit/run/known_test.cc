@@ -11,14 +11,14 @@ using protocol::Target;
 
 constexpr std::uint64_t kSpace = 7;
 constexpr std::uint64_t kPlace = 0x7fff'0000;
-constexpr std::uint64_t kSlot = 0x1238;
+constexpr std::uint64_t kTamperedSlot = 0x1238;
 constexpr std::uint64_t kAccessed = 0x20;
 
 /// Two pairs of changes to the entry of a page, of which two break S3.
 class TamperControl : public testing::Test {
  protected:
   void SetUp() override {
-    message_.gpa = kSlot;
+    message_.gpa = kTamperedSlot;
     message_.gva = kPlace;
     message_.original = 0x1005;
     message_.changed = 0x1007;
@@ -30,7 +30,7 @@ class TamperControl : public testing::Test {
     message_.end = 1;
     return on_block();
   }
-  void write(std::uint64_t from, std::uint64_t to, std::uint64_t gpa = kSlot) {
+  void write(std::uint64_t from, std::uint64_t to, std::uint64_t gpa = kTamperedSlot) {
     event::Event event{};
     event.gpa = gpa;
     event.old_value = from;
@@ -112,7 +112,7 @@ TEST_F(TamperControl, LeavesWhatComesBetweenBlocksToTheReport) {
 }
 
 TEST_F(TamperControl, IgnoresStoresElsewhereAndTheSameValueAgain) {
-  write(1, 2, kSlot + 8);
+  write(1, 2, kTamperedSlot + 8);
   write(message_.original, message_.original);
   pair();
   pair();
@@ -138,7 +138,7 @@ TEST_F(TamperControl, OfCodeCountsEachStoreAndTheSecondPlaceOnce) {
   EXPECT_TRUE(take("S4", kSpace)) << "it became writable";
   EXPECT_FALSE(take("S4", kSpace + 1));
   event::Event event{};
-  event.gpa = kSlot;
+  event.gpa = kTamperedSlot;
   event.old_value = message_.original;
   event.new_value = message_.changed;
   control.on_write(event);
@@ -156,7 +156,7 @@ TEST_F(TamperControl, OfCodeCountsEachStoreAndTheSecondPlaceOnce) {
 class TamperControlOfStores : public testing::Test {
  protected:
   void SetUp() override {
-    message_.gpa = kSlot & ~std::uint64_t{0xfff};
+    message_.gpa = kTamperedSlot & ~std::uint64_t{0xfff};
     message_.gva = kPlace;
     message_.target = Target::CodeStores;
     EXPECT_FALSE(control_.takes_stores());

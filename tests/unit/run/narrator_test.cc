@@ -18,8 +18,8 @@ using report::CodeSource;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr Gva kPc{0x1000};
-constexpr Frame kCode{0x450};
+constexpr Gva kWriterPc{0x1000};
+constexpr Frame kCodeFrame{0x450};
 
 /// The tables of a fake guest, and one frame of code.
 class CodeMemory final : public memory::Memory {
@@ -31,9 +31,9 @@ class CodeMemory final : public memory::Memory {
   bool read_table(Frame frame, arch::Table& copy) const override {
     return guest_.memory.read_table(frame, copy);
   }
-  [[nodiscard]] bool is_ram(Frame frame) const override { return frame == kCode; }
+  [[nodiscard]] bool is_ram(Frame frame) const override { return frame == kCodeFrame; }
   [[nodiscard]] bool read(Gpa gpa, std::span<std::byte> out) const override {
-    if (gpa.value != kCode.gpa().value) return false;
+    if (gpa.value != kCodeFrame.gpa().value) return false;
     std::fill(out.begin(), out.end(), std::byte{0});
     return true;
   }
@@ -47,13 +47,13 @@ class Narrator : public testing::TestWithParam<Arch> {
   Narrator() {
     guest_.learn_vdso();
     root_ = guest_.new_process();
-    guest_.map(root_, kPc, kCode, {.exec = true});
+    guest_.map(root_, kWriterPc, kCodeFrame, {.exec = true});
   }
   report::Writer writer_of(run::Narrator& narrator, bool user_mode) {
     model::MappingChange change{};
     change.gva = FakeGuest::kVdsoPlace;
     change.level = 1;
-    change.write.pc = kPc.value;
+    change.write.pc = kWriterPc.value;
     change.write.flags = user_mode ? event::kUserMode : 0;
     const report::EntryChange told = narrator.tell(guest_.format, guest_.identities, change, root_);
     const std::vector<report::Writer> writers = narrator.take_writers();

@@ -18,13 +18,13 @@ using testing::HasSubstr;
 
 /// Each entry of the root is the root: 512 * 512 * 512 ways.
 TEST(Session, EndsAGuestWhoseTablesCantBeSearchedAndSearchesNoMore) {
-  constexpr arch::Frame kRoot{0x100};
+  constexpr arch::Frame kProcessRoot{0x100};
   auto memory = memory::GuestMemory::create(arch::Arch::X86_64, 64U << 20);
   ASSERT_TRUE(memory) << memory.error().message;
   arch::Table table{};
-  std::fill(table.begin(), table.end(), kRoot.gpa().value | 7);
+  std::fill(table.begin(), table.end(), kProcessRoot.gpa().value | 7);
   ASSERT_EQ(::pwrite(memory.value().fd().get(), table.data(), sizeof(table),
-                     static_cast<off_t>(kRoot.gpa().value)),
+                     static_cast<off_t>(kProcessRoot.gpa().value)),
             static_cast<ssize_t>(sizeof(table)));
 
   run::RunRequest request;
@@ -38,8 +38,8 @@ TEST(Session, EndsAGuestWhoseTablesCantBeSearchedAndSearchesNoMore) {
   session.on_event(registers);
   Event load{};
   load.kind = Kind::RootLoad;
-  load.gpa = kRoot.gpa().value;
-  load.root = kRoot.gpa().value;
+  load.gpa = kProcessRoot.gpa().value;
+  load.root = kProcessRoot.gpa().value;
   session.on_event(load);
   Event doorbell = load;
   doorbell.kind = Kind::Doorbell;

@@ -5,7 +5,7 @@
 namespace sealvisor::seal {
 namespace {
 
-struct Case {
+struct CauseCase {
   std::vector<std::string> functions;
   bool complete;
   Cause cause;
@@ -13,7 +13,7 @@ struct Case {
 };
 
 TEST(CauseOf, GoesByWhatIsOnThePath) {
-  const std::vector<Case> cases = {
+  const std::vector<CauseCase> cases = {
       {{"set_pte", "do_fault", "handle_mm_fault", "exc_page_fault", "asm_exc_page_fault"},
        true,
        Cause::Fault,
@@ -78,7 +78,7 @@ TEST(CauseOf, GoesByWhatIsOnThePath) {
       {{}, false, Cause::Unknown, ""},
       {{}, true, Cause::Unknown, ""},
   };
-  for (const Case& one : cases) {
+  for (const CauseCase& one : cases) {
     const CauseFacts facts = cause_of(one.functions, one.complete);
     const std::string name = one.functions.empty() ? "nothing" : one.functions.back();
     EXPECT_EQ(facts.cause, one.cause) << name << ": " << name_of(facts.cause);

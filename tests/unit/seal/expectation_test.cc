@@ -138,7 +138,7 @@ TEST(Expectation, AnUnsealedMappingChangesOnlyWhereTheCallSucceeds) {
   }
 }
 
-struct Case {
+struct ExpectationCase {
   const char* mapping;
   const char* operation;
   const char* form;
@@ -148,7 +148,7 @@ struct Case {
 };
 
 TEST(Expectation, RowsThatAreEasyToGetWrong) {
-  constexpr Case kCases[] = {
+  constexpr ExpectationCase kCases[] = {
       {"[vdso]", "munmap", "whole", EPERM, Change::Unchanged, true},
       {"[vdso]", "munmap", "whole", 0, Change::Gone, false},
       {"[vdso]", "munmap", "empty", EINVAL, Change::Unchanged, true},
@@ -194,7 +194,7 @@ TEST(Expectation, RowsThatAreEasyToGetWrong) {
       {"[vvar]", "timens-setns", "whole", 0, Change::Moved, true},
       {"[vdso]", "timens-setns", "whole", 0, Change::Unchanged, true},
   };
-  for (const Case& one : kCases) {
+  for (const ExpectationCase& one : kCases) {
     SCOPED_TRACE(std::string(one.mapping) + " " + one.operation + " " + one.form +
                  (one.sealed ? " sealed" : " unsealed"));
     const auto expected = expectation_of(cell(one.mapping, one.operation, one.form),

@@ -126,7 +126,7 @@ const Outcome kHeld{true, {}};
 Outcome broken(std::set<std::string> told) { return {false, std::move(told)}; }
 
 /// One thing that happens. User mode runs on the process's root once more after it.
-struct Case {
+struct PolicyCase {
   const char* invariant;
   const char* name;
   Outcome outcome;
@@ -135,7 +135,7 @@ struct Case {
 };
 
 // S1 to S8, as vmm/seal/policy.h and DESIGN say them: each with rows that hold and that break it.
-const Case kCases[] = {
+const PolicyCase kCases[] = {
     // S1 presence: a populated page stays reachable.
     {"S1", "Untouched", kHeld, [](Watched& on) { on.touched(on.root); }},
     {"S1", "ZappedAndNotYetTouched", kHeld, [](Watched& on) { on.guest.unmap(on.root, kVdso); }},
@@ -411,12 +411,12 @@ const Case kCases[] = {
      }},
 };
 
-using Row = std::tuple<Arch, Case>;
+using Row = std::tuple<Arch, PolicyCase>;
 
 std::vector<Row> rows() {
   std::vector<Row> all;
   for (const Arch arch : arch::kAllArchs) {
-    for (const Case& one : kCases) {
+    for (const PolicyCase& one : kCases) {
       if (one.only.value_or(arch) == arch) all.emplace_back(arch, one);
     }
   }
@@ -443,7 +443,7 @@ TEST_P(Invariants, AreToldToBeBrokenWhereTheyAre) {
 
 TEST(InvariantTable, HasARowOfBothKindsForEachInvariant) {
   std::map<std::string, std::set<bool>> kinds;
-  for (const Case& one : kCases) {
+  for (const PolicyCase& one : kCases) {
     kinds[one.invariant].insert(one.outcome.held);
     EXPECT_EQ(one.outcome.held, one.outcome.told.empty()) << one.name;
   }

@@ -15,6 +15,7 @@
 #include "vmm/app/boot.h"
 #include "vmm/app/compat.h"
 #include "vmm/app/doctor.h"
+#include "vmm/app/fail.h"
 #include "vmm/app/kernels.h"
 #include "vmm/app/lifetime.h"
 #include "vmm/app/nested.h"
@@ -32,21 +33,16 @@ namespace {
 
 using namespace sealvisor;  // NOLINT(google-build-using-namespace)
 
-int fail(const Error& error) {
-  fmt::print(stderr, "sealvisor: {}\n", error.message);
-  return static_cast<int>(error.code);
-}
-
 int print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
   if (std::fflush(stdout) == 0) return 0;
-  return fail(errno_error(ExitCode::HostLacks, "writing to standard output"));
+  return app::fail(errno_error(ExitCode::HostLacks, "writing to standard output"));
 }
 
 int kernel(const app::KernelOptions& options) {
   const auto places = app::find_places();
-  if (!places) return fail(places.error());
-  return fail(app::become_kernel_script(places.value(), options.arguments));
+  if (!places) return app::fail(places.error());
+  return app::fail(app::become_kernel_script(places.value(), options.arguments));
 }
 
 int scenarios(const app::ScenariosOptions& options) {
@@ -58,7 +54,7 @@ int scenarios(const app::ScenariosOptions& options) {
 /// What runs guests, which are hostile: with nothing open that is not its own.
 template <typename Work>
 int apart(const Work& work) {
-  if (auto closed = close_inherited(); !closed) return fail(closed.error());
+  if (auto closed = close_inherited(); !closed) return app::fail(closed.error());
   return work();
 }
 
@@ -102,7 +98,7 @@ struct Run {
 int main(int argc, char** argv) {
   try {
     const auto command = app::parse_options({argv + 1, argv + argc});
-    if (!command) return fail(command.error());
+    if (!command) return app::fail(command.error());
     return std::visit(Run{fmt::format("sealvisor {}", fmt::join(argv + 1, argv + argc, " "))},
                       command.value());
   } catch (const std::exception& problem) {

@@ -428,6 +428,11 @@ Result<HostOutcome> NestedHost::run() {
   return session.run(initramfs.value().path());
 }
 
+void make_room(HostPlan& plan, std::uint64_t bytes) {
+  constexpr std::uint64_t kMiB = 1ULL << 20;
+  plan.memory_bytes += (2 * bytes + kMiB - 1) / kMiB * kMiB;
+}
+
 Result<fs::path> host_kernel(const fs::path& folder, arch::Arch arch) {
   const fs::path path = folder / (arch == arch::Arch::Arm64 ? "Image" : "vmlinux");
   if (auto there =

@@ -53,6 +53,10 @@ struct HostPlan {
   std::vector<std::string> emulator_arguments;  ///< More words for QEMU.
 };
 
+/// Gives the host the memory that one more file of `bytes` takes: while it unpacks its initramfs it
+/// holds each file twice.
+void make_room(HostPlan& plan, std::uint64_t bytes);
+
 inline constexpr std::chrono::milliseconds kBootTime{60'000};
 inline constexpr std::chrono::milliseconds kLongestDeadline{3'600'000};
 

@@ -106,7 +106,7 @@ void assign(StoreRegisters& registers, const Values& values) {
   }
 }
 
-struct Case {
+struct StoreCase {
   std::uint32_t word = 0;
   const char* text = "";
   std::uint64_t gva = 0;
@@ -117,8 +117,8 @@ struct Case {
 };
 
 // clang-format off
-const std::vector<Case>& cases() {
-  static const std::vector<Case> kCases = {
+const std::vector<StoreCase>& cases() {
+  static const std::vector<StoreCase> kCases = {
     // One general register: unsigned offset.
     {0xF9000441, "str x1, [x2, #8]", kBase + 8, little(kX1, 8)},
     {0xB90FFC41, "str w1, [x2, #4092]", kBase + 4092, little(0x55667788, 4)},
@@ -255,7 +255,7 @@ Result<StoreOutcome> emulate(std::uint32_t word, StoreRegisters& registers, Memo
 }
 
 TEST(ArmStores, DoWhatTheInstructionDoes) {
-  for (const Case& example : cases()) {
+  for (const StoreCase& example : cases()) {
     SCOPED_TRACE(example.text);
     StoreRegisters registers = registers_at_start();
     assign(registers, example.given);
@@ -282,7 +282,7 @@ TEST(ArmStores, DoWhatTheInstructionDoes) {
 }
 
 TEST(ArmStores, LeaveRegistersAloneIfMemoryFails) {
-  for (const Case& example : cases()) {
+  for (const StoreCase& example : cases()) {
     for (const bool reading : {true, false}) {
       if (!reading && !example.writes) continue;
       SCOPED_TRACE(example.text);
@@ -303,7 +303,7 @@ TEST(ArmStores, LeaveRegistersAloneIfMemoryFails) {
 }
 
 TEST(ArmStores, SayWhetherVectorsAreUsed) {
-  for (const Case& example : cases()) {
+  for (const StoreCase& example : cases()) {
     StoreRegisters registers = registers_at_start();
     assign(registers, example.given);
     registers.v = {};

@@ -14,10 +14,10 @@ constexpr std::uint64_t kDr = 0x00, kRsr = 0x04, kFr = 0x18, kIlpr = 0x20, kIbrd
                         kRis = 0x3c, kMis = 0x40, kIcr = 0x44, kDmacr = 0x48;
 constexpr std::uint32_t kRxe = 0x10, kRxff = 0x40, kTxfe = 0x80, kLines = 0x7;
 constexpr std::uint32_t kFen = 0x10;
-constexpr std::uint32_t kOn = 0x301, kLoop = 0x80, kDtr = 0x400, kRts = 0x800, kOut1 = 0x1000,
-                        kOut2 = 0x2000;
-constexpr std::uint32_t kRi = 1, kCts = 2, kDcd = 4, kDsr = 8, kRx = 0x10, kTx = 0x20, kRt = 0x40,
-                        kOe = 0x400;
+constexpr std::uint32_t kOn = 0x301, kCrLoop = 0x80, kCrDtr = 0x400, kCrRts = 0x800,
+                        kCrOut1 = 0x1000, kCrOut2 = 0x2000;
+constexpr std::uint32_t kRi = 1, kCts = 2, kDcd = 4, kDsr = 8, kRxIntr = 0x10, kTxIntr = 0x20,
+                        kRt = 0x40, kOe = 0x400;
 
 /// Switched on as Linux does it, with FIFO.
 Pl011 running() {
@@ -103,20 +103,20 @@ TEST(Pl011Test, SendsAtOnceEvenBeforeItIsSwitchedOn) {
 
 TEST(Pl011Test, TransmitInterrupt) {
   Pl011 uart = running();
-  uart.write(kImsc, kTx);
+  uart.write(kImsc, kTxIntr);
   // Nothing crossed the trigger level yet: pl011_start_tx writes bytes first.
   EXPECT_FALSE(uart.irq());
   uart.write(kDr, 'x');
-  EXPECT_EQ(uart.read(kRis), kTx);
-  EXPECT_EQ(uart.read(kMis), kTx);
+  EXPECT_EQ(uart.read(kRis), kTxIntr);
+  EXPECT_EQ(uart.read(kMis), kTxIntr);
   EXPECT_TRUE(uart.irq());
-  uart.write(kIcr, kTx);
+  uart.write(kIcr, kTxIntr);
   EXPECT_FALSE(uart.irq());
   uart.write(kDr, 'y');
   EXPECT_TRUE(uart.irq());
   uart.write(kImsc, 0);
   EXPECT_FALSE(uart.irq());
-  EXPECT_EQ(uart.read(kRis), kTx);
+  EXPECT_EQ(uart.read(kRis), kTxIntr);
   EXPECT_EQ(uart.read(kMis), 0U);
 }
 
@@ -156,7 +156,7 @@ TEST(Pl011Test, ReceiveInterruptHasATrigger) {
   for (const auto& [level, trigger] : kLevels) {
     Pl011 uart = running();
     uart.write(kIfls, level << 3);
-    uart.write(kImsc, kRx);
+    uart.write(kImsc, kRxIntr);
     for (std::size_t size = 1; size <= 32; ++size) {
       ASSERT_EQ(uart.feed("x"), 1U);
       EXPECT_EQ(uart.irq(), size >= trigger) << level << " " << size;
@@ -171,7 +171,7 @@ TEST(Pl011Test, ReceiveInterruptHasATrigger) {
 
 TEST(Pl011Test, ReceiveTimeoutTellsOfTheRest) {
   Pl011 uart = running();
-  uart.write(kImsc, kRx | kRt);
+  uart.write(kImsc, kRxIntr | kRt);
   ASSERT_EQ(uart.feed("ab"), 2U);
   EXPECT_EQ(uart.read(kMis), kRt);
   EXPECT_EQ(uart.read(kDr), static_cast<std::uint32_t>('a'));
@@ -190,9 +190,9 @@ TEST(Pl011Test, ReceiveTimeoutTellsOfTheRest) {
 TEST(Pl011Test, ReceiveInterruptWithoutFifo) {
   Pl011 uart;
   uart.write(kCr, kOn);
-  uart.write(kImsc, kRx | kRt);
+  uart.write(kImsc, kRxIntr | kRt);
   ASSERT_EQ(uart.feed("x"), 1U);
-  EXPECT_EQ(uart.read(kMis), kRx);
+  EXPECT_EQ(uart.read(kMis), kRxIntr);
   EXPECT_EQ(uart.read(kDr), static_cast<std::uint32_t>('x'));
   EXPECT_EQ(uart.read(kRis), 0U);
 }
@@ -202,7 +202,7 @@ TEST(Pl011Test, SwitchingTheFifoEmptiesIt) {
   uart.write(kIfls, 0);
   ASSERT_EQ(uart.feed("abcd"), 4U);
   uart.write(kLcrH, 0x60 | kFen);
-  EXPECT_EQ(uart.read(kRis), kRx | kRt);
+  EXPECT_EQ(uart.read(kRis), kRxIntr | kRt);
   uart.write(kLcrH, 0x60);
   EXPECT_EQ(uart.read(kRis), 0U);
   EXPECT_EQ(uart.read(kFr) & kRxe, kRxe);
@@ -211,7 +211,7 @@ TEST(Pl011Test, SwitchingTheFifoEmptiesIt) {
 
 TEST(Pl011Test, LoopbackReturnsBytes) {
   Pl011 uart = running();
-  uart.write(kCr, kOn | kLoop);
+  uart.write(kCr, kOn | kCrLoop);
   uart.write(kDr, 'a');
   uart.write(kDr, 'b');
   EXPECT_EQ(uart.take_output(), "");
@@ -221,7 +221,7 @@ TEST(Pl011Test, LoopbackReturnsBytes) {
 
 TEST(Pl011Test, OverrunKeepsTheFifo) {
   Pl011 uart = running();
-  uart.write(kCr, kOn | kLoop);
+  uart.write(kCr, kOn | kCrLoop);
   for (std::uint32_t i = 0; i < 33; ++i) uart.write(kDr, 'A' + i);
   EXPECT_EQ(uart.read(kRsr), 8U);
   EXPECT_EQ(uart.read(kRis) & kOe, kOe);
@@ -244,15 +244,18 @@ TEST(Pl011Test, OverrunKeepsTheFifo) {
 TEST(Pl011Test, LoopbackReturnsLinesAndTellsOfChanges) {
   Pl011 uart = running();
   EXPECT_EQ(uart.read(kFr) & 0x107, kLines);
-  uart.write(kCr, kOn | kLoop);
+  uart.write(kCr, kOn | kCrLoop);
   EXPECT_EQ(uart.read(kFr) & 0x107, 0U);
   EXPECT_EQ(uart.read(kRis), kCts | kDcd | kDsr);
   const std::pair<std::uint32_t, std::pair<std::uint32_t, std::uint32_t>> kCases[] = {
-      {kRts, {0x1, kCts}}, {kDtr, {0x2, kDsr}}, {kOut1, {0x4, kDcd}}, {kOut2, {0x100, kRi}}};
+      {kCrRts, {0x1, kCts}},
+      {kCrDtr, {0x2, kDsr}},
+      {kCrOut1, {0x4, kDcd}},
+      {kCrOut2, {0x100, kRi}}};
   for (const auto& [control, expected] : kCases) {
-    uart.write(kCr, kOn | kLoop);
+    uart.write(kCr, kOn | kCrLoop);
     uart.write(kIcr, 0x7ff);
-    uart.write(kCr, kOn | kLoop | control);
+    uart.write(kCr, kOn | kCrLoop | control);
     EXPECT_EQ(uart.read(kFr) & 0x107, expected.first) << control;
     EXPECT_EQ(uart.read(kRis), expected.second) << control;
   }
@@ -264,10 +267,10 @@ TEST(Pl011Test, LinuxStartsIt) {
   Pl011 uart;
   uart.write(kIcr, 0x7d0);
   EXPECT_EQ(uart.read(kImsc), 0U);
-  uart.write(kImsc, kRx | kRt);
+  uart.write(kImsc, kRxIntr | kRt);
   uart.write(kIfls, 0x12);
   uart.write(kCr, 0xf01);
-  uart.write(kIcr, kRt | kRx);
+  uart.write(kIcr, kRt | kRxIntr);
   EXPECT_NE(uart.read(kFr) & kRxe, 0U);
   uart.write(kIbrd, 13);
   uart.write(kFbrd, 1);
@@ -276,7 +279,7 @@ TEST(Pl011Test, LinuxStartsIt) {
 
   ASSERT_EQ(uart.feed("ls\n"), 3U);
   ASSERT_TRUE(uart.irq());
-  EXPECT_EQ(uart.read(kRis) & (kRx | kRt), kRt);
+  EXPECT_EQ(uart.read(kRis) & (kRxIntr | kRt), kRt);
   const std::string line = read_all(uart);
   EXPECT_EQ(line, "ls\n");
   EXPECT_FALSE(uart.irq());

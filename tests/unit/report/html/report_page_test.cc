@@ -203,16 +203,8 @@ TEST(ReportPage, ALifeIsGoodOnlyIfNothingIsWrong) {
   EXPECT_EQ(html::state_of(run, run.lives[0]), State::Open);
 }
 
-report::Run run_with(const Program& program) {
-  report::Run run = samples::sealed_run();
-  run.cells.clear();
-  run.lives.clear();
-  run.programs = {program};
-  return run;
-}
-
 TEST(ReportPage, HasTheProgramsOfTheUsers) {
-  report::Run run = run_with(samples::program());
+  report::Run run = samples::run_of(samples::program());
   run.processes = {samples::quiet_process(9, "program tool")};
   run.findings = {{"x86_64/lts-sealed/program/tool/[vdso]/S1", "S1", "[vdso] is gone", false, ""}};
   const std::string page = render_html(conclude({run}, {}, {}));
@@ -230,7 +222,7 @@ TEST(ReportPage, HasTheProgramsOfTheUsers) {
 }
 
 TEST(ReportPage, AProgramThatFailedByItselfIsNoBrokenSeal) {
-  const Report report = conclude({run_with(samples::program())}, {}, {});
+  const Report report = conclude({samples::run_of(samples::program())}, {}, {});
   ASSERT_EQ(report.exit_code, ExitCode::ProgramFailed);
   const std::string page = render_html(report);
   EXPECT_THAT(page, HasSubstr("<title>sealvisor observe: a program failed</title>"));
@@ -252,7 +244,7 @@ TEST(ReportPage, AHostileProgramStaysInItsPlaceAndIsBounded) {
     program.spaces.push_back(program.spaces[0]);
     program.spaces.back().id = id;
   }
-  const std::string page = render_html(conclude({run_with(program)}, {}, {}));
+  const std::string page = render_html(conclude({samples::run_of(program)}, {}, {}));
   for (const char* markup :
        {"<b>", "<script>\xE2", "</pre><script", "<i>", "<u>", "<s>", "<em>&"}) {
     EXPECT_THAT(page, Not(HasSubstr(markup))) << markup;

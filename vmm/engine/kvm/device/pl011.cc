@@ -8,15 +8,15 @@ namespace sealvisor::engine::kvm {
 
 namespace {
 
-// DDI 0183G, table 3-1, "Register summary".
-enum Register : std::uint64_t {
+// DDI 0183G, table 3-1, "Pl011Register summary".
+enum Pl011Register : std::uint64_t {
   kDr = 0x000,
   kRsr = 0x004,
   kFr = 0x018,
   kIlpr = 0x020,
   kIbrd = 0x024,
   kFbrd = 0x028,
-  kLcr = 0x02c,
+  kLcrH = 0x02c,
   kCr = 0x030,
   kIfls = 0x034,
   kImsc = 0x038,
@@ -117,7 +117,7 @@ std::uint32_t Pl011::read(std::uint64_t offset) {
       return ibrd_;
     case kFbrd:
       return fbrd_;
-    case kLcr:
+    case kLcrH:
       return lcr_;
     case kCr:
       return cr_;
@@ -153,7 +153,7 @@ void Pl011::write(std::uint64_t offset, std::uint32_t value) {
     case kFbrd:
       fbrd_ = value & 0x3f;
       break;
-    case kLcr:
+    case kLcrH:
       write_lcr(value);
       break;
     case kCr:

@@ -8,7 +8,7 @@ namespace sealvisor::engine::kvm {
 namespace {
 
 // PC16550D data sheet, table 2 "Summary of Registers".
-enum Register : std::uint16_t { kData = 0, kIer, kIirFcr, kLcr, kMcr, kLsr, kMsr, kScratch };
+enum UartRegister : std::uint16_t { kData = 0, kIer, kIirFcr, kLcr, kMcr, kLsr, kMsr, kScratch };
 
 constexpr std::uint8_t kIerReceived = 1 << 0;
 constexpr std::uint8_t kIerEmpty = 1 << 1;

@@ -38,9 +38,9 @@ constexpr std::uint32_t kSt2 = 0x4c008000;        // st2 {v0.16b, v1.16b}, [x0]
 constexpr std::uint32_t kLdr = 0xf9400001;        // ldr x1, [x0]
 
 constexpr std::uint64_t kCode = 0x1100;
-constexpr std::uint64_t kTable = 0x5000;  // gva of frame 105, which is guarded
-constexpr std::uint64_t kData = 0x6000;   // of frame 106: plain memory
-constexpr std::uint64_t kText = 0x7000;   // of frame 107, which is in a read-only slot
+constexpr std::uint64_t kTable = 0x5000;      // gva of frame 105, which is guarded
+constexpr std::uint64_t kPlainData = 0x6000;  // of frame 106: plain memory
+constexpr std::uint64_t kText = 0x7000;       // of frame 107, which is in a read-only slot
 constexpr std::uint64_t kUpper = 0xffff000000000000;
 constexpr std::uint64_t kOld = 0xa5a5a5a5a5a5a5a5;
 constexpr std::uint64_t kZvaOf64Bytes = 4;
@@ -181,7 +181,7 @@ TEST_F(StoreInStead, AStoreExclusiveWithoutItsLoadIsNotFollowed) {
   EXPECT_EQ(at(gpa(5)), kOld);
   registers.values[kSpEl1] = kTable;
   EXPECT_EQ(store({kLdr, kStxrSp}).how, How::Unfollowed);
-  registers.values[x(0)] = kData;  // it is not what stopped the guest
+  registers.values[x(0)] = kPlainData;  // it is not what stopped the guest
   expect_not_done(store({kLdr, kStxr}));
 }
 
@@ -217,7 +217,7 @@ TEST_F(StoreInStead, AStoreOverTwoFramesOfWhichOneIsNotMappedChangesNothing) {
 TEST_F(StoreInStead, LeavesWhatItDoesNotKnowToTheCpu) {
   expect_not_done(store({kSt2}));
   expect_not_done(store({kLdr}));
-  registers.values[x(0)] = kData;  // nothing stops a store there
+  registers.values[x(0)] = kPlainData;  // nothing stops a store there
   expect_not_done(store({kStr}));
   EXPECT_EQ(at(gpa(6)), kOld);
 }
