@@ -75,7 +75,7 @@ std::vector<std::string> Sequences::begin(const protocol::Message& message,
     wrong.push_back(fmt::format("the agent began {}, which the plan does not have", name));
     return wrong;
   }
-  active_.emplace();
+  active_ = Active{};  // clang has no default constructor for it until Sequences is complete
   active_->row = std::move(planned->second);
   planned_.erase(planned);
   active_->row.mappings_before = message.body.sequence_begin.mappings;

@@ -95,7 +95,7 @@ TEST(NonPresent, HasTwoClasses) {
   const NonPresent invalid = decode_non_present(Arch::Arm64, 0x4120'0000 | 0xF40);
   EXPECT_EQ(invalid.kind, NonPresentKind::ProtNone);
   EXPECT_EQ(invalid.frame, Frame{0x41200});
-  for (const std::uint64_t type : {0, 28, 31}) {
+  for (const std::uint64_t type : {0U, 28U, 31U}) {
     for (const Arch arch : kAllArchs) {
       const NonPresent gone = decode_non_present(
           arch, arch == Arch::X86_64 ? x86_swap(type, 0x1234) : arm_swap(type, 0x1234));

@@ -442,7 +442,7 @@ TEST(Sensitivity, FindsWhatIsKnown) {
 }
 
 TEST(Sensitivity, OneInstructionMayBeMissingAndNoMore) {
-  for (const std::uint64_t off : {1, 2}) {
+  for (const std::uint64_t off : {1U, 2U}) {
     Collected collected = collect(sensitive());
     collected.known_costs[0].added += off;
     const Report report = concluded(collected);

@@ -119,7 +119,7 @@ TEST(Terminal, IsRestoredByASignalThatEndsTheProcess) {
   }
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // which takes these over and ends the process itself
+#if !defined(SEALVISOR_SANITIZED)  // which takes these over and ends the process itself
 TEST(Terminal, IsRestoredByAFault) {
   for (const int signal : {SIGILL, SIGBUS, SIGFPE, SIGSEGV}) {
     expect_restored(signal, [signal] { ::raise(signal); });

@@ -58,7 +58,7 @@ constexpr int kCommon[] = {
     SCMP_SYS(getrusage),
     // qsort(3) of the C library asks how much memory there is.
     SCMP_SYS(sysinfo),
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SEALVISOR_SANITIZED)
     // By which the sanitizers try whether memory can be read, wait and end a thread.
     SCMP_SYS(pipe2),
     SCMP_SYS(sched_yield),
@@ -74,8 +74,8 @@ constexpr int kIoOnly[] = {SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS
 // how a terminal in raw mode is restored (its newer versions use the second pair).
 constexpr unsigned long kTcgets2 = 0x802C542A;  // asm-generic/ioctls.h
 constexpr unsigned long kTcsets2 = 0x402C542B;
-// FIONBIO: Asio, of what it waits for.
-constexpr unsigned long kTerminal[] = {TCGETS, TCSETS, kTcgets2, kTcsets2, FIONBIO};
+// FIONBIO: Asio, of what it waits for. TIOCGWINSZ: how long a line of progress may be.
+constexpr unsigned long kTerminal[] = {TCGETS, TCSETS, kTcgets2, kTcsets2, FIONBIO, TIOCGWINSZ};
 // The vCPU's: to run it, to read and change it between two runs, memory slots, interrupts. None
 // makes a machine, a vCPU or a device.
 constexpr unsigned long kVcpuRequests[] = {
@@ -211,7 +211,7 @@ Status install_filter(Confined which) {
 
 Status confine(Confined which) {
   static_cast<void>(names());
-#if !defined(__SANITIZE_ADDRESS__)  // which has an allocator of its own
+#if !defined(SEALVISOR_SANITIZED)  // which has an allocator of its own
   // Before the C library gives back memory from the end of a thread's heap it reads a file of /proc
   // (malloc/arena.c, shrink_heap): it is to keep it.
   if (::mallopt(M_TRIM_THRESHOLD, -1) != 1) {

@@ -429,7 +429,6 @@ Result<HostOutcome> NestedHost::run() {
 }
 
 void make_room(HostPlan& plan, std::uint64_t bytes) {
-  constexpr std::uint64_t kMiB = 1ULL << 20;
   plan.memory_bytes += (2 * bytes + kMiB - 1) / kMiB * kMiB;
 }
 

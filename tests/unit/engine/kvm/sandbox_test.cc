@@ -196,7 +196,7 @@ TEST(SandboxDeathTest, WhatAnAttackerWouldCallIsForbidden) {
     {"set_robust_list", [] { ::syscall(SYS_set_robust_list, nullptr, 0); }},
     {"rseq", [] { ::syscall(SYS_rseq, nullptr, 0, 0, 0); }},
     {"gettimeofday", [] { ::syscall(SYS_gettimeofday, nullptr, nullptr); }},
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(SEALVISOR_SANITIZED)
     {"sched_yield", [] { ::syscall(SYS_sched_yield); }},
     {"sigaltstack", [] { ::syscall(SYS_sigaltstack, nullptr, nullptr); }},
 #endif
@@ -226,6 +226,8 @@ TEST(SandboxDeathTest, WhatTheVcpuNeedsIsAllowed) {
           std::size_t{KVM_IRQ_LINE}}) {
       ::ioctl(STDIN_FILENO, request, nullptr);
     }
+    winsize size{};
+    ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size);  // of progress, before it writes a line
     termios mode{};
     if (::tcgetattr(STDIN_FILENO, &mode) == 0) ::tcsetattr(STDIN_FILENO, TCSANOW, &mode);
     ::pthread_kill(::pthread_self(), 0);
