@@ -176,6 +176,13 @@ Status Bundle::write(const std::string& path, std::string_view text) const {
 
 Status Bundle::finish(const report::Report& report, std::string_view known_findings) {
   if (folder_.empty()) return {};
+  auto done = complete(report, known_findings);
+  if (done) return done;
+  return Error{done.error().code, fmt::format("--bundle: {} is not sealed: {}", folder_.string(),
+                                              done.error().message)};
+}
+
+Status Bundle::complete(const report::Report& report, std::string_view known_findings) {
   evidence::Manifest manifest;
   manifest.program = kProgramVersion;
   manifest.command = command_;
@@ -208,19 +215,19 @@ Status Bundle::finish(const report::Report& report, std::string_view known_findi
   const auto paths = files_of(folder_);
   if (!paths) return paths.error();
   if (paths.value().size() > evidence::kMostFiles) {
-    return Error{ExitCode::HostLacks, fmt::format("--bundle: {} files, and a bundle holds {}",
+    return Error{ExitCode::HostLacks, fmt::format("{} files, and a bundle holds {}",
                                                   paths.value().size(), evidence::kMostFiles)};
   }
   for (const std::string& path : paths.value()) {
     auto file = evidence::describe(folder_, path);
-    if (!file) return Error{ExitCode::HostLacks, "--bundle: " + file.error().message};
+    if (!file) return Error{ExitCode::HostLacks, file.error().message};
     manifest.files.push_back(std::move(file).value());
   }
   const std::string text = evidence::render(manifest);
   if (text.size() > evidence::kMostFileBytes) {
     return Error{ExitCode::HostLacks,
-                 fmt::format("--bundle: {} has {} bytes, and at most {} are read",
-                             evidence::kManifestName, text.size(), evidence::kMostFileBytes)};
+                 fmt::format("{} has {} bytes, and at most {} are read", evidence::kManifestName,
+                             text.size(), evidence::kMostFileBytes)};
   }
   const evidence::Seal seal = evidence::seal_of(text);
   if (auto done = write(evidence::kManifestName, text); !done) return done;

@@ -29,7 +29,8 @@ class Bundle {
   /// Adds what is known of all runs and seals it. `report` has the runs of the requests, in their
   /// order; folders of those that did not run are taken away again, unless they have events, and a
   /// run whose evidence is not whole is listed as such. `known_findings`: the reviewed
-  /// file that the report was concluded with. Errors (HostLacks) name the file.
+  /// file that the report was concluded with. Errors (HostLacks) say that it is not sealed, and
+  /// name the file.
   [[nodiscard]] Status finish(const report::Report& report, std::string_view known_findings);
 
   /// nullopt: not sealed.
@@ -45,6 +46,7 @@ class Bundle {
   Bundle(std::filesystem::path folder, std::string command)
       : folder_(std::move(folder)), command_(std::move(command)) {}
   [[nodiscard]] Status attach_each(std::vector<run::RunRequest>& requests);
+  [[nodiscard]] Status complete(const report::Report& report, std::string_view known_findings);
   [[nodiscard]] Status write(const std::string& path, std::string_view text) const;
 
   std::filesystem::path folder_;

@@ -265,6 +265,8 @@ Result<report::Run> run_one(const RunRequest& request) {
   Bridge bridge(session, recorder.get(), request);
   const double cpu_before = thread_cpu_seconds();
   auto outcome = engine.value()->run(bridge);
+  // Of the VMM: the report of a run, which is made next, is as large as what happened.
+  const auto resident = resident_bytes(memory::kRamFile);
   // What there is of a guest that ran is kept, whatever became of who served it.
   if (!outcome && !bridge.begun()) return outcome.error();
 
@@ -296,7 +298,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   }
   run.start.instructions =
       request.engine == engine::Kind::Tcg ? bridge.first_doorbell() : how.start.instructions;
-  run.resident_bytes = resident_bytes(memory::kRamFile);
+  run.resident_bytes = resident;
   if (recorder) {
     if (auto kept = recorder->close(how, session.code()); !kept) {
       not_kept = kept.error();

@@ -106,6 +106,20 @@ TEST(Bundle, WhatDidNotRunLeavesNothing) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "seal"));
 }
 
+TEST(Bundle, WhatCannotBeWrittenIsSaidToLeaveItUnsealed) {
+  const Temporary folder;
+  auto bundle = Bundle::create(folder.path(), "");
+  ASSERT_TRUE(bundle.ok());
+  std::filesystem::create_directories(folder.path() / evidence::kReportName / "in the way");
+  const auto done = bundle.value().finish({}, "{}");
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code, ExitCode::HostLacks);
+  EXPECT_THAT(done.error().message,
+              HasSubstr("--bundle: " + folder.path().string() + " is not sealed: "));
+  EXPECT_THAT(done.error().message, HasSubstr(std::string(evidence::kReportName)));
+  EXPECT_FALSE(bundle.value().seal());
+}
+
 TEST(Bundle, ARunThatIsNotWholeIsListedAndTheRestSealed) {
   const Temporary folder;
   const Temporary inputs;
