@@ -42,7 +42,8 @@ TEST_P(NestedFigures, AreWithinTheirBudgets) {
   const auto answer = app::capture(
       SEALVISOR_BUILD_DIR "/sealvisor",
       {"verify", "--engine", "kvm-nested", "--arch", arch::name_of(host.arch), "--cpu", host.cpu,
-       "--recipe", "lts-unsealed", "--scenario", "m*/*", "--json", file.string()},
+       "--recipe", "lts-unsealed", "--scenario", "munmap/*", "--scenario", "mremap*/*",
+       "--scenario", "mprotect*/*", "--scenario", "mmap*/*", "--json", file.string()},
       std::chrono::seconds(280));
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_EQ(answer.value().status, 0) << answer.value().output;
