@@ -72,7 +72,10 @@ bool pump(engine::tcg::EventPump& pump, engine::tcg::PumpResult result, const Co
     fuzz::require(turns < 10'000);
     result = pump.go_on();
   }
-  if (consumer.honest && !result.broken) fuzz::require(consumer.expected.empty());
+  // What is left where it gives up is take_rest()'s.
+  if (consumer.honest && !result.broken && !result.give_up) {
+    fuzz::require(consumer.expected.empty());
+  }
   fuzz::require(!result.give_up || consumer.asks > event::kMaxContentFrames);
   return !result.broken && !result.give_up;
 }
