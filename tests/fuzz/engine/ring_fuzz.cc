@@ -30,13 +30,17 @@ class Consumer final : public engine::Observer {
   void on_events(std::span<const Event> events) override {
     fuzz::require(!events.empty());
     for (const Event& event : events) {
-      fuzz::require(event.kind != Kind::TableCopy);
+      fuzz::require(!event::has_copy(event.kind));
       take(event, 0);
     }
   }
   void on_table_copy(const Event& event, const arch::Table& table) override {
     fuzz::require(event.kind == Kind::TableCopy);
     take(event, table[7]);
+  }
+  void on_stack_copy(const Event& event, const arch::Table& stack) override {
+    fuzz::require(event.kind == Kind::StackCopy);
+    take(event, stack[7]);
   }
   engine::StopReply on_stopped(const Event& event) override {
     fuzz::require(waits(event) && std::memcmp(&event, &last_, sizeof event) == 0);
@@ -103,8 +107,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Event event{};
         event.kind = static_cast<Kind>(input.take<std::uint8_t>() % 17);
         event.new_value = input.take<std::uint16_t>();
-        if (ring.full() || (event.kind == Kind::TableCopy && ring.copies_full())) break;
-        if (event.kind != Kind::TableCopy) {
+        const bool copies = event::has_copy(event.kind);
+        if (ring.full() || (copies && ring.copies_full())) break;
+        if (!copies) {
           ring.push(event);
           consumer.expected.push_back({event, 0});
           break;
