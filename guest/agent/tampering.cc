@@ -97,15 +97,17 @@ PlannedStores find_stores(const Ground& ground, Writer writer, std::uint64_t sta
     }
     return found;
   }
-  // One that can't be used gives its share to all others, not to the next one.
+  // Those that change nothing are few and stand together: from any other the first of them would be
+  // the next.
   std::array<const StoreWay*, 256> ways{};
   std::size_t count = 0;
   for (const StoreWay& way : store_ways()) {
-    if (!usable(way, ground, writer, code) || way.straddles) continue;
-    if ((way.shape.needs == Needs::NoChange) == failing) ways.at(count++) = &way;
+    if (!failing || way.shape.needs == Needs::NoChange) ways.at(count++) = &way;
   }
   for (std::size_t i = 0; i < count; ++i) {
     const StoreWay& way = *ways[(start + i) % count];
+    if (!usable(way, ground, writer, code) || way.straddles) continue;
+    if ((way.shape.needs == Needs::NoChange) != failing) continue;
     std::array<TamperedWord, 4> done{};
     std::size_t done_count = 0;
     for (const TamperedWord& word : applied) done[done_count++] = word;
