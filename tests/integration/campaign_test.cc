@@ -233,7 +233,7 @@ void expect_each_kind(const report::Run& run, arch::Arch arch, bool compares, st
 }
 
 /// What is promised (docs/trust.md), of 10,000 and more: so many that each kind and each
-/// instruction is drawn from seed 1. `./bootstrap test --full` runs it.
+/// instruction is drawn from seed 1.
 constexpr std::uint32_t kPromised = 12'000;
 
 class Promised : public testing::TestWithParam<arch::Arch> {};
