@@ -393,21 +393,22 @@ Json json_of(const NotRun& not_run) {
   };
 }
 
-std::string dump(const Json& document) {
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string render_json(const Report& report) {
-  const Json json = {
-      {"schema", kReportSchema},
-      {"runs", array_of(report.runs)},
+std::string render(std::string_view schema, const Report& report, Json runs) {
+  const Json document = {
+      {"schema", schema},
+      {"runs", std::move(runs)},
       {"not_run", array_of(report.not_run)},
       {"findings", array_of(report.findings)},
       {"conclusion", report.conclusion},
       {"exit_code", static_cast<int>(report.exit_code)},
       {"threat_model", report.threat_model},
   };
-  return dump(json);
+  // Indented. Bytes that are no UTF-8 are replaced by U+FFFD: a guest may have written them.
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string render_json(const Report& report) {
+  return render(kReportSchema, report, array_of(report.runs));
 }
 
 }  // namespace sealvisor::report

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -57,8 +58,7 @@ template <typename T>
   return array;
 }
 
-/// Indented, with a '\n' at its end. Bytes that are no UTF-8 are replaced by U+FFFD: a guest may
-/// have written them.
-[[nodiscard]] std::string dump(const Json& document);
+/// The document of `report`, with its `runs` as that schema has them, and a '\n' at its end.
+[[nodiscard]] std::string render(std::string_view schema, const Report& report, Json runs);
 
 }  // namespace sealvisor::report

@@ -98,15 +98,7 @@ Json lifetime_run(const Run& run) {
 std::string render_lifetime_json(const Report& report) {
   Json runs = Json::array();
   for (const Run& run : report.runs) runs.push_back(lifetime_run(run));
-  return dump({
-      {"schema", kLifetimeSchema},
-      {"runs", std::move(runs)},
-      {"not_run", array_of(report.not_run)},
-      {"findings", array_of(report.findings)},
-      {"conclusion", report.conclusion},
-      {"exit_code", static_cast<int>(report.exit_code)},
-      {"threat_model", report.threat_model},
-  });
+  return render(kLifetimeSchema, report, std::move(runs));
 }
 
 }  // namespace sealvisor::report
