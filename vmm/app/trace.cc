@@ -118,6 +118,7 @@ std::string as_json(const TraceRow& row) {
       {"parts", event.parts},
       {"mappings", row.mappings},
       {"gva", row.gva == 0 ? Json(nullptr) : Json(hex(row.gva))},
+      {"vcpu", event.vcpu},
   };
   return json.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
@@ -125,19 +126,20 @@ std::string as_json(const TraceRow& row) {
 std::string as_csv(const TraceRow& row) {
   const Event& event = row.event;
   return fmt::format(
-      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(row.run),
+      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(row.run),
       event.icount, event::name_of(event.kind), process_text(row), csv_field(row.scenario),
       hex(event.gpa), event.level, hex(event.old_value), hex(event.new_value), hex(event.aux),
       hex(event.root), hex(event.pc), csv_field(row.function), by_user_mode(row), event.size,
       // Names have spaces in them: "[vdso] (32-bit)".
       event.part, event.parts, csv_field(fmt::format("{}", fmt::join(row.mappings, ";"))),
-      row.gva == 0 ? std::string() : hex(row.gva));
+      row.gva == 0 ? std::string() : hex(row.gva), event.vcpu);
 }
 
 std::string as_text(const TraceRow& row) {
   const Event& event = row.event;
   std::string line =
       fmt::format("{} {:>12} {:13} ", row.run, event.icount, event::name_of(event.kind));
+  if (event.vcpu != 0) line += fmt::format("vCPU {} ", event.vcpu);
   line += fmt::format("process {:>4} ", row.process ? process_text(row) : "-");
   if (event.gpa != 0) line += fmt::format("{:#x} ", event.gpa);
   if (event.level != 0) line += fmt::format("level {} ", event.level);
@@ -414,7 +416,7 @@ std::string render(const TraceRow& row, Format format) {
 std::string head_of(Format format) {
   if (format != Format::Csv) return "";
   return "run,icount,kind,process,scenario,gpa,level,old,new,aux,root,pc,function,user_mode,size,"
-         "part,parts,mappings,gva\n";
+         "part,parts,mappings,gva,vcpu\n";
 }
 
 int trace(const TraceOptions& options) {

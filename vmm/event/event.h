@@ -7,7 +7,10 @@
 namespace sealvisor::event {
 
 /// Raised with every change of the record; plugin and VMM refuse any other.
-inline constexpr std::uint32_t kEventVersion = 6;
+inline constexpr std::uint32_t kEventVersion = 7;
+
+/// Most vCPUs of a guest. They run in turn, so that their events have one order.
+inline constexpr unsigned kMostVcpus = 2;
 
 enum class Kind : std::uint8_t {
   /// The registers that define the paging format changed. x86-64: old_value = CR0, new_value = CR4,
@@ -119,6 +122,7 @@ enum class Limit : std::uint64_t {
   UntranslatedStore = 3,  ///< The engine could not tell where a store went.
   UntrappedReturn = 4,    ///< kvm: a return to user mode has no trap, or none was found at all.
   UnfollowedStore = 5,    ///< kvm: a store that can be neither done for the guest nor stepped.
+  OtherPaging = 6,        ///< User mode runs on a vCPU whose tables are not decoded as the first's.
 };
 
 /// What `limit` means for the watch, for people.
@@ -134,11 +138,14 @@ enum class Limit : std::uint64_t {
       return "a return to user mode that has no trap";
     case Limit::UnfollowedStore:
       return "a store to a table that could not be followed";
+    case Limit::OtherPaging:
+      return "user mode on a vCPU whose paging is not that of the first";
   }
   return "a bound that is not known here";
 }
 
-/// One record. `icount`: guest instructions of the blocks started so far on this vCPU.
+/// One record. `icount`: guest instructions of the blocks started so far, on all vCPUs. `vcpu`: on
+/// which it happened, below kMostVcpus.
 struct Event {
   Kind kind;
   std::uint8_t level;

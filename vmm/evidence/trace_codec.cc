@@ -68,12 +68,13 @@ bool get_listed(NumberList& list, WireReader& from, std::uint64_t& value) {
 bool is_sound(const Event& event) {
   const bool entry = event.kind == Kind::SlotWrite || event.kind == Kind::EntryFound;
   if (event.level > arch::kMaxLevels || (entry && event.level == 0)) return false;
+  if (event.vcpu >= event::kMostVcpus) return false;
   // Copies of stacks are of `lifetime`, which keeps no evidence: a trace would have each without
   // its bytes.
   if (event.kind == Kind::StackCopy) return false;
   if (event.kind != Kind::Limit) return true;
   return event.aux >= static_cast<std::uint64_t>(event::Limit::TableFrames) &&
-         event.aux <= static_cast<std::uint64_t>(event::Limit::UnfollowedStore);
+         event.aux <= static_cast<std::uint64_t>(event::Limit::OtherPaging);
 }
 
 /// Whether the old value is event::user_instructions().

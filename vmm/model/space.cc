@@ -38,12 +38,13 @@ const AddressSpace* Spaces::find(Frame root) const {
 }
 
 const AddressSpace* Spaces::running() const {
-  if (!current_) return nullptr;
-  const AddressSpace* space = find(*current_);
+  const std::optional<Frame> current = loaded_[vcpu_].lower;
+  if (!current) return nullptr;
+  const AddressSpace* space = find(*current);
   if (arch_ != arch::Arch::X86_64 || (space != nullptr && !space->placements.empty())) return space;
   // With page-table isolation the kernel runs on a root of its own, in front of user mode's (6.12:
   // arch/x86/include/asm/pgtable.h, PTI_PGTABLE_SWITCH_BIT), and what it writes is user mode's.
-  const AddressSpace* user = find(Frame{current_->number | 1});
+  const AddressSpace* user = find(Frame{current->number | 1});
   return user != nullptr && !user->placements.empty() ? user : space;
 }
 
@@ -124,6 +125,7 @@ void Spaces::note_relevance(const Event& event) {
 
 std::vector<MappingChange> Spaces::on_event(const Event& event) {
   std::vector<MappingChange> changes;
+  vcpu_ = event.vcpu;
   const Frame frame = arch::frame_of(Gpa{event.gpa});
   if (event.kind == Kind::TableAdded || event.kind == Kind::TableRemoved ||
       event.kind == Kind::EntryFound || event.kind == Kind::SlotWrite) {
@@ -132,10 +134,10 @@ std::vector<MappingChange> Spaces::on_event(const Event& event) {
   switch (event.kind) {
     case Kind::RootLoad:
       if ((event.flags & event::kUpperHalf) != 0) {
-        upper_root_ = frame;
+        loaded_[vcpu_].upper = frame;
         break;
       }
-      current_ = frame;
+      loaded_[vcpu_].lower = frame;
       if (!spaces_.contains(frame)) {
         if (spaces_.size() >= kMostSpaces) {
           incomplete_ = "more address spaces than can be followed";
@@ -256,7 +258,7 @@ void Spaces::place(AddressSpace& space, const Elsewhere& found) const {
 void Spaces::search(AddressSpace& space, Look& look) {
   Collector collector(identities_);
   const bool upper_changed =
-      space.seen_upper_epoch != upper_epoch_ || space.seen_upper_root != upper_root_;
+      space.seen_upper_epoch != upper_epoch_ || space.seen_upper_root != upper_root();
   const bool one_root = arch_ == arch::Arch::X86_64;
   const auto visit = [&](Frame root, Half half, arch::Scope scope) {
     const auto summary = arch::visit(*format_, mirror_, root, half, collector, {.scope = scope});
@@ -266,8 +268,8 @@ void Spaces::search(AddressSpace& space, Look& look) {
   };
   visit(space.root, Half::Lower,
         upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf);
-  if (upper_changed && !one_root && upper_root_) {
-    visit(*upper_root_, Half::Upper, arch::Scope::All);
+  if (upper_changed && !one_root && upper_root()) {
+    visit(*upper_root(), Half::Upper, arch::Scope::All);
   }
   std::vector<Elsewhere> elsewhere;
   for (const Elsewhere& found : collector.found) {
@@ -287,7 +289,7 @@ void Spaces::search(AddressSpace& space, Look& look) {
   space.elsewhere = std::move(elsewhere);
   space.seen_epoch = epoch_;
   space.seen_upper_epoch = upper_epoch_;
-  space.seen_upper_root = upper_root_;
+  space.seen_upper_root = upper_root();
 }
 
 void Spaces::follow_path(const AddressSpace& space, std::size_t placement, std::uint32_t page,
@@ -404,7 +406,7 @@ void Spaces::drop_stale(AddressSpace& space) const {
   std::erase_if(space.elsewhere, [&](const Elsewhere& known) {
     const bool upper = !one_root && arch::is_upper(*format_, known.gva);
     const arch::Walk walk = arch::walk(
-        *format_, mirror_, upper ? upper_root_.value_or(Frame{}) : space.root, known.gva);
+        *format_, mirror_, upper ? upper_root().value_or(Frame{}) : space.root, known.gva);
     const bool there = walk.end == WalkEnd::Leaf && walk.size == known.size &&
                        walk.permissions == known.permissions &&
                        identities_.find(arch::frame_of(walk.output)) == known.page;
@@ -418,7 +420,7 @@ AddressSpace* Spaces::look(Frame root, Look& look) {
   if (!std::exchange(space->looked_at, true)) continue_another(*space);
   if (space->seen_changes != changes_ && !exhausted_) drop_stale(*space);
   const bool searched = space->seen_epoch == epoch_ && space->seen_upper_epoch == upper_epoch_ &&
-                        space->seen_upper_root == upper_root_;
+                        space->seen_upper_root == upper_root();
   if (!searched && !exhausted_) {
     search(*space, look);
   } else if (space->seen_changes == changes_) {

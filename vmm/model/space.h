@@ -64,6 +64,7 @@ struct AddressSpace {
   arch::Frame root{};
   std::uint64_t born = 0;  ///< icount of the first load.
   std::uint64_t user_entries = 0;
+  std::uint32_t vcpus = 0;  ///< Bit n: user mode was judged in it on vCPU n.
   std::vector<Placement> placements;
   std::vector<Elsewhere> elsewhere;
   /// Where the process that this one was forked from has its mappings: (mapping, base). A frame
@@ -125,16 +126,17 @@ class Spaces {
   void set_format(arch::Arch arch, const arch::AnyFormat& format);
   [[nodiscard]] const std::optional<arch::AnyFormat>& format() const { return format_; }
 
-  /// Applies one event. Precondition: the mirror has applied all earlier events and not this one.
+  /// Applies one event. Preconditions: the mirror has applied all earlier events and not this one;
+  /// event.vcpu < event::kMostVcpus.
   /// Returns the changes that it makes to system mappings.
   std::vector<MappingChange> on_event(const event::Event& event);
 
   /// Address spaces that ended since the last call.
   [[nodiscard]] std::vector<SpaceEnd> take_ended();
 
-  /// Looks at the space of `root` as user mode would now: finds new placements and second
-  /// translations if anything relevant changed, and walks every placed page. Precondition: the
-  /// mirror is up to date. nullptr if the root was never loaded.
+  /// Looks at the space of `root` as user mode would now on the vCPU of the last event: finds new
+  /// placements and second translations if anything relevant changed, and walks every placed page.
+  /// Precondition: the mirror is up to date. nullptr if the root was never loaded.
   AddressSpace* look(arch::Frame root, Look& look);
   /// Identities were added: every space is searched at its next look.
   void identities_changed() {
@@ -147,7 +149,8 @@ class Spaces {
 
   [[nodiscard]] AddressSpace* find(arch::Frame root);
   [[nodiscard]] const AddressSpace* find(arch::Frame root) const;
-  /// The space of the process on whose behalf the kernel runs; nullptr: none that is known.
+  /// The space of the process on whose behalf the kernel runs, on the vCPU of the last event;
+  /// nullptr: none that is known.
   [[nodiscard]] const AddressSpace* running() const;
   [[nodiscard]] AddressSpace* by_id(std::uint64_t id);
   /// All that have not ended, by root.
@@ -155,7 +158,8 @@ class Spaces {
   /// Roots of address spaces in which user mode finds `frame` at `gva`.
   [[nodiscard]] std::vector<arch::Frame> roots_showing(arch::Gva gva, arch::Frame frame) const;
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
-  [[nodiscard]] std::optional<arch::Frame> upper_root() const { return upper_root_; }
+  /// Root of the upper half on the vCPU of the last event, where that half has its own.
+  [[nodiscard]] std::optional<arch::Frame> upper_root() const { return loaded_[vcpu_].upper; }
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.
   [[nodiscard]] const std::string& incomplete() const { return incomplete_; }
   /// A search ran out of its budget. There are no more from then on: each would cost a second, at
@@ -171,6 +175,12 @@ class Spaces {
     std::size_t placement;
     std::uint32_t page;
     unsigned level;
+  };
+
+  /// The roots that a vCPU has loaded.
+  struct Loaded {
+    std::optional<arch::Frame> lower;
+    std::optional<arch::Frame> upper;
   };
 
   void changes_of_slot(const event::Event& event, std::vector<MappingChange>& changes);
@@ -198,8 +208,8 @@ class Spaces {
   arch::Arch arch_{};
   std::optional<arch::AnyFormat> format_;
   std::map<arch::Frame, AddressSpace> spaces_;
-  std::optional<arch::Frame> current_;
-  std::optional<arch::Frame> upper_root_;
+  std::array<Loaded, event::kMostVcpus> loaded_;
+  std::size_t vcpu_ = 0;  ///< Of the last event.
   // Slots on the path of placed pages -> who uses them. Watching every level of the path is what
   // makes an upper-level change count as a change to the page (S6).
   std::unordered_map<std::uint64_t, std::vector<PathUse>> paths_;

@@ -99,6 +99,7 @@ void TableTracker::link(Frame frame, unsigned level, Half half) {
       limit_reported_ = true;
       Event event{};
       event.kind = Kind::Limit;
+      event.vcpu = source_.vcpu;
       event.icount = source_.icount;
       event.pc = source_.pc;
       event.root = source_.root;
@@ -194,7 +195,7 @@ void TableTracker::relink(const Watched& watched, std::size_t index, std::uint64
       root.was_used = true;
     }
     if (old_value != 0 && new_value == 0) --root.user_entries;
-    if (root.user_entries == 0 && root.was_used && current_[half_index(root.half)] != root.frame) {
+    if (root.user_entries == 0 && root.was_used && !in_use(root.frame, root.half)) {
       drop_root(i);
       break;
     }
@@ -208,9 +209,9 @@ void TableTracker::drop_root(std::size_t position) {
 }
 
 bool TableTracker::load_root(Frame frame, Half half, const StoreSource& source) {
-  assert(format_.has_value());
+  assert(format_.has_value() && source.vcpu < event::kMostVcpus);
   source_ = source;
-  auto& current = current_[half_index(half)];
+  auto& current = current_[source.vcpu][half_index(half)];
   const auto matches = [&](const Root& root) { return root.frame == frame && root.half == half; };
   auto found = std::find_if(roots_.begin(), roots_.end(), matches);
   if (found == roots_.end()) {
@@ -232,15 +233,23 @@ bool TableTracker::load_root(Frame frame, Half half, const StoreSource& source) 
   return found != roots_.end() && found->user_entries != 0;
 }
 
+bool TableTracker::in_use(Frame root, Half half) const {
+  return std::any_of(current_.begin(), current_.end(),
+                     [&](const auto& loaded) { return loaded[half_index(half)] == root; });
+}
+
 void TableTracker::drop_if_empty(Frame frame, Half half) {
+  if (in_use(frame, half)) return;
   const auto root = std::find_if(roots_.begin(), roots_.end(), [&](const Root& one) {
     return one.frame == frame && one.half == half && one.user_entries == 0;
   });
   if (root != roots_.end()) drop_root(static_cast<std::size_t>(root - roots_.begin()));
 }
 
-void TableTracker::leave(Half half) {
-  const std::optional<Frame> previous = std::exchange(current_[half_index(half)], std::nullopt);
+void TableTracker::leave(Half half, std::uint8_t vcpu) {
+  assert(vcpu < event::kMostVcpus);
+  const std::optional<Frame> previous =
+      std::exchange(current_[vcpu][half_index(half)], std::nullopt);
   if (previous) drop_if_empty(*previous, half);
 }
 

@@ -76,13 +76,14 @@ class TableTracker {
   void set_format(const arch::AnyFormat& format);
   [[nodiscard]] const std::optional<arch::AnyFormat>& format() const { return format_; }
 
-  /// The vCPU loads `root` for `half`. Registers it if it is new, and drops a root that it replaces
-  /// if the user half of that one is empty. Precondition: a format is set. Returns whether the user
-  /// half of the new root holds anything.
+  /// The vCPU of `source` loads `root` for `half`. Registers it if it is new, and drops a root that
+  /// it replaces if the user half of that one is empty and no other vCPU has it loaded.
+  /// Preconditions: a format is set; source.vcpu < event::kMostVcpus. Returns whether the user half
+  /// of the new root holds anything.
   bool load_root(arch::Frame root, arch::Half half, const StoreSource& source);
-  /// No root is in use for `half` until the next load: the one that was is dropped once its user
-  /// half is empty, as all others are.
-  void leave(arch::Half half);
+  /// No root is in use for `half` on `vcpu` until its next load: the one that was is dropped once
+  /// its user half is empty, as all others are.
+  void leave(arch::Half half, std::uint8_t vcpu = 0);
   /// Whether `root` was loaded for `half` and not dropped since.
   [[nodiscard]] bool has_root(arch::Frame root, arch::Half half) const;
 
@@ -145,7 +146,10 @@ class TableTracker {
   /// Half that the child at `index` belongs to: one x86-64 root has both.
   [[nodiscard]] arch::Half half_below(unsigned level, arch::Half half, std::size_t index) const;
   void drop_root(std::size_t position);
+  /// Drops a root that no vCPU has loaded if its user half is empty.
   void drop_if_empty(arch::Frame frame, arch::Half half);
+  /// Whether a vCPU has `root` loaded for `half`.
+  [[nodiscard]] bool in_use(arch::Frame root, arch::Half half) const;
   void emit(event::Kind kind, arch::Gpa gpa, unsigned level, std::uint64_t value,
             unsigned flags = 0);
   [[nodiscard]] static unsigned lowest_level(const Watched& watched);
@@ -158,7 +162,8 @@ class TableTracker {
   std::optional<arch::AnyFormat> format_;
   std::vector<std::unique_ptr<Watched>> watch_;  // one a RAM frame; null = not watched
   std::vector<Root> roots_;
-  std::array<std::optional<arch::Frame>, 2> current_;  // by half
+  std::array<std::array<std::optional<arch::Frame>, 2>, event::kMostVcpus>
+      current_;         // then by half
   StoreSource source_;  // of the event in progress: stamps the records that it causes
   std::size_t tables_ = 0;
   std::size_t most_tables_ = 0;

@@ -113,6 +113,7 @@ TEST(TraceLines, AreJsonLines) {
   EXPECT_EQ(json["function"], "zap_pte_range+0x12");
   EXPECT_EQ(json["mappings"], nlohmann::json({"[vdso]"}));
   EXPECT_EQ(json["gva"], "0x7ffff7fd0000");
+  EXPECT_EQ(json["vcpu"], 0);
 }
 
 TEST(TraceLines, AreJsonLinesWhateverIsNotKnown) {
@@ -140,10 +141,10 @@ TEST(TraceLines, AreCsvWithAHead) {
   const auto csv = [](const TraceRow& row) { return app::render(row, TraceOptions::Format::Csv); };
   EXPECT_EQ(app::head_of(TraceOptions::Format::Csv),
             "run,icount,kind,process,scenario,gpa,level,old,new,aux,root,pc,function,user_mode,"
-            "size,part,parts,mappings,gva\n");
+            "size,part,parts,mappings,gva,vcpu\n");
   EXPECT_EQ(csv(row()),
             "x86_64 lts-sealed,1000,slot-write,7,munmap/whole,0x3008,1,0x400025,0x0,0x0,0x0,"
-            "0xffffffff81000000,zap_pte_range+0x12,false,8,0,1,[vdso],0x7ffff7fd0000\n");
+            "0xffffffff81000000,zap_pte_range+0x12,false,8,0,1,[vdso],0x7ffff7fd0000,0\n");
   // What is not known is empty; several mappings are one field.
   TraceRow one = row();
   one.event.flags = event::kUserMode;
@@ -151,9 +152,10 @@ TEST(TraceLines, AreCsvWithAHead) {
   one.function.clear();
   one.mappings = {"[vdso]", "[vdso] (32-bit)"};
   one.gva = 0;
+  one.event.vcpu = 1;
   EXPECT_EQ(csv(one),
             "x86_64 lts-sealed,1000,slot-write,,munmap/whole,0x3008,1,0x400025,0x0,0x0,0x0,"
-            "0xffffffff81000000,,true,8,0,1,[vdso];[vdso] (32-bit),\n");
+            "0xffffffff81000000,,true,8,0,1,[vdso];[vdso] (32-bit),,1\n");
   one = row();
   one.scenario = "a \"b\", c";
   EXPECT_THAT(csv(one), HasSubstr(",7,\"a \"\"b\"\", c\",0x3008,"));
@@ -173,6 +175,8 @@ TEST(TraceLines, AreForPeople) {
                                      "zap_pte_range+0x12 [vdso] at 0x7ffff7fd0000 in "
                                      "munmap/whole\n"));
   TraceRow one = row();
+  one.event.vcpu = 1;
+  EXPECT_THAT(text(one), HasSubstr("slot-write    vCPU 1 process    7 "));
   one.event.flags = event::kUserMode;
   one.event.pc = 0x401000;
   one.function.clear();

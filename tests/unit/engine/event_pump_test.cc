@@ -137,6 +137,19 @@ TEST_F(EventPumpTest, CallsACopyOutOfOrderBroken) {
   EXPECT_TRUE(on_byte(event::kDrain).broken);
 }
 
+TEST_F(EventPumpTest, CallsAVcpuThatThereCannotBeBroken) {
+  Event event{};
+  event.kind = Kind::SlotWrite;
+  event.vcpu = event::kMostVcpus - 1;
+  ring_.push(event);
+  EXPECT_FALSE(on_byte(event::kDrain).broken);
+  EXPECT_EQ(observer_.events.size(), 1U);
+  event.vcpu = event::kMostVcpus;
+  ring_.push(event);
+  EXPECT_TRUE(on_byte(event::kDrain).broken);
+  EXPECT_EQ(observer_.events.size(), 1U);
+}
+
 TEST_F(EventPumpTest, AsksTheObserverAboutEachKindThatWaits) {
   for (const Kind kind : {Kind::Doorbell, Kind::RunEnd}) {
     push(Kind::UserEntry);

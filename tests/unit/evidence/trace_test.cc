@@ -515,5 +515,32 @@ TEST(TraceOfNoRoom, AFullDiskIsNamed) {
   EXPECT_THAT(summary.error().message, HasSubstr("No space left on device"));
 }
 
+/// Which vCPU it was on is a part of an event's shape, which is written once.
+TEST(TraceCodec, ASecondVcpuCostsAFewBytesInAll) {
+  const auto bytes = [](bool two) {
+    evidence::TraceEncoder encoder;
+    std::vector<std::byte> to;
+    for (std::uint64_t i = 0; i < 10'000; ++i) {
+      Event event = event_of(Kind::SlotWrite, i * 50, i % 64 * 8, i < 64 ? 0 : i - 64, i);
+      event.vcpu = two && i / 100 % 2 != 0 ? 1 : 0;
+      EXPECT_TRUE(encoder.event(event, to));
+    }
+    return to.size();
+  };
+  EXPECT_LE(bytes(true), bytes(false) + 9) << "one more shape, of 9 bytes where it first comes";
+}
+
+TEST(TraceCodec, RefusesAVcpuThatNoGuestHas) {
+  Event event = event_of(Kind::UserEntry, 1, 0);
+  event.vcpu = event::kMostVcpus;
+  evidence::TraceEncoder encoder;
+  std::vector<std::byte> bytes;
+  ASSERT_TRUE(encoder.event(event, bytes));
+  evidence::WireReader reader(bytes);
+  const auto record = evidence::TraceDecoder().next(reader);
+  ASSERT_FALSE(record.ok());
+  EXPECT_THAT(record.error().message, HasSubstr("which no engine has"));
+}
+
 }  // namespace
 }  // namespace sealvisor::test

@@ -447,5 +447,55 @@ TEST_P(Spaces, AReusedRootFrameIsANewAddressSpace) {
   EXPECT_TRUE(guest.spaces.find(root)->placements.empty());
 }
 
+TEST_P(Spaces, AVcpuChangesWhatAnotherOneRunsOn) {
+  guest.vcpu = 1;
+  const Frame other = guest.new_process();
+  guest.enter_user(other);
+  guest.vcpu = 0;
+  const Frame own = guest.new_process();
+  guest.enter_user(own);
+  guest.changes.clear();
+  guest.unmap(other, FakeGuest::kVdsoPlace);
+  ASSERT_EQ(guest.changes.size(), 1U);
+  EXPECT_EQ(guest.changes[0].space, guest.spaces.find(other)->id);
+  EXPECT_EQ(guest.changes[0].write.vcpu, 0U);
+  const model::Look look = guest.enter_user(other);
+  ASSERT_EQ(look.transitions.size(), 1U);
+  EXPECT_EQ(look.transitions[0].after.end, WalkEnd::Absent);
+  EXPECT_TRUE(guest.enter_user(own).transitions.empty());
+}
+
+TEST_P(Spaces, ANewPlaceIsOfTheProcessThatTheKernelRunsForOnThatVcpu) {
+  guest.vcpu = 1;
+  const Frame other = guest.new_process();
+  guest.enter_user(other);
+  guest.vcpu = 0;
+  guest.enter_user(guest.new_process());
+  guest.vcpu = 1;
+  guest.changes.clear();
+  guest.map(other, Gva{0x10000000}, FakeGuest::kVdso);
+  ASSERT_FALSE(guest.changes.empty());
+  EXPECT_EQ(guest.changes.back().space, guest.spaces.find(other)->id);
+}
+
+TEST_P(Spaces, EachVcpuHasItsOwnUpperHalf) {
+  if (GetParam() != Arch::Arm64) return;  // one root for both halves
+  const Frame root = guest.new_process();
+  guest.enter_user(root);
+  const Frame plain = guest.new_table();
+  guest.load_upper_root(plain);
+  guest.vcpu = 1;
+  const Frame second = guest.new_table();
+  guest.map(second, Gva{0xffff'8000'0000'0000}, FakeGuest::kVdso);
+  guest.load_upper_root(second);
+  EXPECT_EQ(guest.spaces.upper_root(), second);
+  EXPECT_EQ(guest.enter_user(root).new_elsewhere.size(), 1U);
+  guest.vcpu = 0;
+  guest.load_root(root);
+  EXPECT_EQ(guest.spaces.upper_root(), plain);
+  guest.enter_user(root);
+  EXPECT_TRUE(guest.spaces.find(root)->elsewhere.empty());
+}
+
 }  // namespace
 }  // namespace sealvisor::test

@@ -1,6 +1,8 @@
 #include "vmm/model/table_tracker.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 
 #include <gtest/gtest.h>
 
@@ -154,6 +156,34 @@ TEST_P(TableTracker, ReportsContentWrites) {
   EXPECT_EQ((*guest.tracker.shadow(FakeGuest::kVdso))[2], 0x9090U);
   EXPECT_FALSE(guest.tracker.watch_content(Frame{0x900000})) << "outside RAM";
   EXPECT_EQ(guest.tracker.shadow(Frame{0x900000}), nullptr);
+}
+
+TEST_P(TableTracker, KeepsARootThatAnotherVcpuHasLoaded) {
+  const Frame root = guest.new_process();
+  guest.vcpu = 1;
+  guest.load_root(root);
+  // The process ends on one vCPU; on the other a kernel thread still borrows its root.
+  guest.vcpu = 0;
+  guest.store(root.slot(FakeGuest::kVdsoPlace.value >> 39), 0);
+  guest.new_process();
+  EXPECT_TRUE(guest.tracker.is_watched(root));
+  guest.vcpu = 1;
+  const Frame other = guest.new_process();
+  EXPECT_FALSE(guest.tracker.is_watched(root));
+  guest.tracker.leave(arch::Half::Lower, 0);
+  EXPECT_TRUE(guest.tracker.has_root(other, arch::Half::Lower));
+}
+
+TEST_P(TableTracker, SaysWhichVcpuStored) {
+  const Frame root = guest.new_process();
+  for (const std::uint8_t vcpu : std::to_array<std::uint8_t>({0, 1, 0})) {
+    guest.vcpu = vcpu;
+    guest.events.clear();
+    guest.unmap(root, FakeGuest::kVvarPlace);
+    guest.map(root, Gva{0x10000000 + vcpu * 0x40000000ULL}, FakeGuest::kOther);
+    EXPECT_FALSE(guest.events.empty());
+    for (const Event& event : guest.events) EXPECT_EQ(event.vcpu, vcpu);
+  }
 }
 
 }  // namespace

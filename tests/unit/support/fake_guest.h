@@ -124,6 +124,7 @@ class FakeGuest final : public model::EventSink {
   void load_root(Frame root) {
     event::Event event{};
     event.kind = event::Kind::RootLoad;
+    event.vcpu = vcpu;
     event.gpa = root.gpa().value;
     event.root = root.gpa().value;
     event.icount = ++icount;
@@ -134,6 +135,7 @@ class FakeGuest final : public model::EventSink {
   void load_upper_root(Frame root) {
     event::Event event{};
     event.kind = event::Kind::RootLoad;
+    event.vcpu = vcpu;
     event.flags = event::kUpperHalf;
     event.gpa = root.gpa().value;
     event.root = root.gpa().value;
@@ -207,6 +209,7 @@ class FakeGuest final : public model::EventSink {
     model::StoreSource source;
     source.pc = 0xffffffff81000000;
     source.icount = ++icount;
+    source.vcpu = vcpu;
     return source;
   }
 
@@ -228,6 +231,7 @@ class FakeGuest final : public model::EventSink {
   std::function<bool(event::Event&)> mutate;  ///< False drops the event.
   std::uint64_t next_table = 0x180;
   std::uint64_t icount = 0;
+  std::uint8_t vcpu = 0;  ///< The one that stores and loads roots.
 };
 
 }  // namespace sealvisor::test

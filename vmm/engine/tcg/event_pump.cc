@@ -46,6 +46,11 @@ EventPump::Drained EventPump::drain() {
 }
 
 bool EventPump::pass_on(std::span<const event::Event> records) {
+  // Whoever takes them has a place for each vCPU that there can be.
+  if (std::any_of(records.begin(), records.end(),
+                  [](const event::Event& one) { return one.vcpu >= event::kMostVcpus; })) {
+    return false;
+  }
   while (!records.empty()) {
     const auto copy = std::find_if(records.begin(), records.end(), [](const event::Event& event) {
       return event::has_copy(event.kind);

@@ -16,7 +16,7 @@ namespace sealvisor::engine::tcg {
 struct PumpResult {
   bool answer = false;                 ///< Send kGo: the vCPU waits.
   bool more = false;                   ///< Its turn is over with records left: call go_on().
-  bool broken = false;                 ///< The ring's indices made no sense.
+  bool broken = false;                 ///< What stands in the ring made no sense.
   std::optional<std::string> give_up;  ///< The observer wants the guest ended, or asked too much.
 };
 
@@ -44,7 +44,7 @@ class EventPump {
   enum class Drained : std::uint8_t { All, Some, Broken };
   /// Takes records, until its turn is over or `room_` is used up.
   [[nodiscard]] Drained drain();
-  /// Gives `records` to the observer. False: a copy's number made no sense.
+  /// Gives `records` to the observer. False: a copy's number, or a vCPU's, made no sense.
   [[nodiscard]] bool pass_on(std::span<const event::Event> records);
   /// The vCPU waits, and all that it wrote was taken.
   [[nodiscard]] PumpResult answer();
