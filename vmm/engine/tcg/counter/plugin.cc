@@ -24,7 +24,8 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 4;
 __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id,
                                                                const qemu_info_t* info, int argc,
                                                                char** argv) {
-  const auto options = options_for(*info, argc, argv);
+  // Its samples are of one CPU.
+  const auto options = options_for(*info, argc, argv, 1);
   if (!options) return refuse(options.error().message);
   auto channel = open_channel(options.value());
   if (!channel) return refuse(channel.error().message);

@@ -13,7 +13,8 @@ int refuse(const std::string& message) {
   return 1;
 }
 
-Result<PluginOptions> options_for(const qemu_info_t& info, int argc, char** argv) {
+Result<PluginOptions> options_for(const qemu_info_t& info, int argc, char** argv,
+                                  unsigned most_vcpus) {
   auto options = parse_plugin_options(argc, argv);
   if (!options) return options;
   const std::string_view target = info.target_name;
@@ -22,9 +23,13 @@ Result<PluginOptions> options_for(const qemu_info_t& info, int argc, char** argv
     return Error{ExitCode::Usage,
                  "plugin option arch does not fit QEMU target " + std::string(target)};
   }
-  if (!info.system_emulation || info.system.smp_vcpus != 1) {
-    return Error{ExitCode::Usage, "the plugin needs system emulation with one vCPU"};
+  // max_vcpus: none may be added later.
+  const int vcpus = info.system_emulation ? info.system.max_vcpus : 0;
+  if (vcpus < 1 || vcpus > static_cast<int>(most_vcpus)) {
+    return Error{ExitCode::Usage, "the plugin needs system emulation with 1 to " +
+                                      std::to_string(most_vcpus) + " vCPUs"};
   }
+  options.value().vcpus = static_cast<unsigned>(vcpus);
   return options;
 }
 

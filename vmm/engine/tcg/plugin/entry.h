@@ -15,8 +15,11 @@ namespace sealvisor::engine::tcg {
 /// Says why the plugin can't be installed. What QEMU is to be answered then.
 [[nodiscard]] int refuse(const std::string& message);
 
-/// The options, which must fit this QEMU: its target, and one vCPU. Errors say what does not.
-[[nodiscard]] Result<PluginOptions> options_for(const qemu_info_t& info, int argc, char** argv);
+/// The options, which must fit this QEMU: its target, and `most_vcpus`. Errors say what does not.
+/// That several vCPUs run in turn, on one thread, QEMU does not tell: who starts it sees to that
+/// (`-accel tcg,thread=single`).
+[[nodiscard]] Result<PluginOptions> options_for(const qemu_info_t& info, int argc, char** argv,
+                                                unsigned most_vcpus);
 
 /// The ring and the socket of `options`, which are the channel's from then on. Errors: not to be
 /// mapped, of another version of sealvisor.

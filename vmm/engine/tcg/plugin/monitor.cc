@@ -47,7 +47,7 @@ bool RamView::read(Gpa gpa, std::span<std::byte> bytes) const {
 bool RamView::read_table(Frame frame, arch::Table& copy) const {
   if (!range().contains(frame)) return false;
   const std::byte* start = mapping_.data() + (frame.gpa().value - base_.value);
-  // The vCPU is the only writer and this is its thread: nothing can tear.
+  // The vCPUs are the only writers and this is their thread: nothing can tear.
   std::memcpy(copy.data(), start, sizeof(copy));
   return true;
 }
@@ -82,36 +82,54 @@ Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
 }
 
 void Monitor::on_vcpu_init(unsigned vcpu) {
+  run(vcpu);
+  begun_ = std::max(begun_, vcpu + 1);
   auto registers = Registers::find(options_.arch);
   if (!registers) {
     qemu_plugin_outs(("sealvisor: " + registers.error().message + "\n").c_str());
     return;
   }
-  registers_.emplace(std::move(registers).value());
+  vcpus_[vcpu].registers.emplace(std::move(registers).value());
   if (options_.stacks) sink_.stacks = this;
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(user_icount_, vcpu, 0);
   qemu_plugin_u64_set(armed_, vcpu, 0);
-  if (options_.witness) {
-    // The word of arm() itself: what QEMU would run is not for a signal handler. It stays where it
-    // is, for QEMU moves a scoreboard only to make room for more vCPUs.
-    auto* armed = static_cast<std::uint64_t*>(qemu_plugin_scoreboard_find(armed_.score, vcpu));
-    witness_ =
-        std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa(), armed);
+  if (!options_.witness) return;
+  if (sink_.witness == nullptr) {
+    witness_ = std::make_unique<Witness>(ram_.fd().get(), ram_.mapping(), ram_.range().first.gpa());
     if (auto started = witness_->start(); !started) {
       qemu_plugin_outs(("sealvisor: " + started.error().message + "\n").c_str());
       witness_.reset();
+      return;
     }
     sink_.witness = witness_.get();
   }
+  // The words of arm() itself: what QEMU would run is not for a signal handler. QEMU moves a
+  // scoreboard only to make room for more vCPUs, of which this is one.
+  for (unsigned one = 0; one <= vcpu; ++one) {
+    witness_->wants(one,
+                    static_cast<std::uint64_t*>(qemu_plugin_scoreboard_find(armed_.score, one)));
+  }
 }
 
-std::uint64_t Monitor::icount(const Site& site) const {
-  return qemu_plugin_u64_get(icount_, 0) - site.behind;
+std::uint64_t Monitor::sum_of(qemu_plugin_u64 counter) const {
+  std::uint64_t all = 0;
+  for (unsigned one = 0; one < begun_; ++one) all += qemu_plugin_u64_get(counter, one);
+  return all;
+}
+
+std::uint64_t Monitor::icount(const Site& site) const { return sum_of(icount_) - site.behind; }
+
+void Monitor::arm() {
+  for (unsigned one = 0; one < begun_; ++one) qemu_plugin_u64_set(armed_, one, 1);
+}
+
+void Monitor::invalidate_all_caches() {
+  for (unsigned one = 0; one < options_.vcpus; ++one) caches_[one].invalidate_all();
 }
 
 std::uint64_t Monitor::user_instructions(const Site& site) const {
-  const std::uint64_t begun = qemu_plugin_u64_get(user_icount_, 0);
+  const std::uint64_t begun = sum_of(user_icount_);
   return is_user_address(options_.arch, site.pc) ? begun - site.behind : begun;
 }
 
@@ -119,8 +137,9 @@ model::StoreSource Monitor::source(const Site& site) const {
   model::StoreSource source;
   source.pc = site.pc;
   source.icount = icount(site);
-  source.root = lower_root_;
+  source.root = vcpu().lower.raw;
   source.user_instructions = user_instructions(site);
+  source.vcpu = static_cast<std::uint8_t>(now_);
   source.user_mode = is_user_address(options_.arch, site.pc);
   return source;
 }
@@ -128,9 +147,10 @@ model::StoreSource Monitor::source(const Site& site) const {
 Event Monitor::stamp(Kind kind, const Site& site) const {
   Event event{};
   event.kind = kind;
+  event.vcpu = static_cast<std::uint8_t>(now_);
   event.icount = icount(site);
   event.pc = site.pc;
-  event.root = lower_root_;
+  event.root = vcpu().lower.raw;
   return event;
 }
 
@@ -179,35 +199,38 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
   }
 }
 
-void Monitor::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+void Monitor::store_callback(unsigned vcpu, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
                              void* site) {
   // Runs for each store of the guest. Only one near the end of its page needs its size, and the
   // site, which is seldom in a cache of the host's, is left alone until it is needed.
   const bool near_end = (vaddr & kPageMask) > arch::kPageSize - kWidestStore;
-  if (!near_end && only_->cache_.contains(vaddr)) return;
+  if (!near_end && only_->caches_[vcpu].contains(vaddr)) return;
+  only_->run(vcpu);
   only_->on_store(*static_cast<const Site*>(site), info, vaddr);
 }
 
 void Monitor::on_flush() { sites_.clear(); }
 
-void Monitor::special_callback(unsigned /*vcpu*/, void* site) {
+void Monitor::special_callback(unsigned vcpu, void* site) {
+  only_->run(vcpu);
   only_->on_special(*static_cast<const Site*>(site));
 }
 
 void Monitor::after_zero_callback(unsigned /*vcpu*/, void* /*site*/) { only_->settle_zero(); }
 
-void Monitor::user_entry_callback(unsigned /*vcpu*/, void* site) {
+void Monitor::user_entry_callback(unsigned vcpu, void* site) {
+  only_->run(vcpu);
   only_->on_user_entry(*static_cast<const Site*>(site));
 }
 
 void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr) {
   const std::uint64_t bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
   const bool straddles = (vaddr & kPageMask) + bytes > arch::kPageSize;
-  if (!straddles && cache_.contains(vaddr)) return;
+  if (!straddles && cache().contains(vaddr)) return;
   ++slow_stores_;
   qemu_plugin_hwaddr* hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
   if (hwaddr == nullptr) {
-    note_untranslated(site);
+    note_once(event::Limit::UntranslatedStore, site);
     return;
   }
   const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
@@ -221,7 +244,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
   const auto whole = static_cast<std::uint32_t>(bytes);
   if (bytes <= room) {
     if (is_io || !tracker_.is_watched(arch::frame_of(Gpa{phys}))) {
-      cache_.insert(vaddr);
+      cache().insert(vaddr);
       return;
     }
     const std::uint64_t slots = ((phys & 7) + bytes + 7) / 8;
@@ -237,7 +260,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
   const bool first_told = !is_io && tracker_.is_watched(arch::frame_of(Gpa{phys}));
   if (first_told) store_part(site, phys, first_bytes, whole, 0, slots);
   qemu_plugin_hwaddr* second = qemu_plugin_get_hwaddr(info, vaddr + room);
-  if (second == nullptr) note_untranslated(site);
+  if (second == nullptr) note_once(event::Limit::UntranslatedStore, site);
   bool second_told = second != nullptr && !qemu_plugin_hwaddr_is_io(second);
   if (second_told) {
     const std::uint64_t second_phys = qemu_plugin_hwaddr_phys_addr(second) & ~kPageMask;
@@ -250,10 +273,10 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
   if (first_told || second_told) judge_own_store(site);
 }
 
-void Monitor::note_untranslated(const Site& site) {
-  if (std::exchange(untranslated_noted_, true)) return;
+void Monitor::note_once(event::Limit limit, const Site& site) {
+  if (!noted_.insert(limit).second) return;
   Event event = stamp(Kind::Limit, site);
-  event.aux = static_cast<std::uint64_t>(event::Limit::UntranslatedStore);
+  event.aux = static_cast<std::uint64_t>(limit);
   sink_.emit(event);
 }
 
@@ -279,9 +302,9 @@ bool Monitor::misses(const Site& site, Frame frame) {
 
 void Monitor::sync_cache() {
   if (tracker_.upper_changes() != seen_upper_changes_) {
-    cache_.invalidate_all();
+    invalidate_all_caches();
   } else if (tracker_.changes() != seen_changes_) {
-    cache_.invalidate_lower();
+    for (unsigned one = 0; one < options_.vcpus; ++one) caches_[one].invalidate_lower();
   }
   seen_changes_ = tracker_.changes();
   seen_upper_changes_ = tracker_.upper_changes();
@@ -317,29 +340,47 @@ void Monitor::obey() {
 }
 
 void Monitor::read_paging(const Site& site) {
-  paging_stale_ = false;
-  const model::PagingRegisters now = registers_->paging();
-  if (paging_ == now) return;
-  paging_ = now;
+  vcpu().paging_stale = false;
+  const model::PagingRegisters now = vcpu().registers->paging();
+  if (vcpu().paging == now) return;
+  vcpu().paging = now;
+  auto format = model::format_of(options_.arch, now);
+  if (now_ != 0) {
+    vcpu().in_format = format && tracker_.format() == format.value();
+    return;
+  }
   Event event = stamp(Kind::Registers, site);
   event.old_value = now.first;
   event.new_value = now.second;
   event.aux = now.third;
   sink_.emit(event);
-  auto format = model::format_of(options_.arch, now);
   // Paging is off, or of a kind that the VMM names when it sees the registers.
-  if (format) tracker_.set_format(format.value());
+  if (!format) return;
+  vcpu().in_format = true;
+  if (tracker_.format() == format.value()) return;
+  tracker_.set_format(format.value());
+  forget_roots();
+}
+
+void Monitor::forget_roots() {
+  for (unsigned one = 0; one < options_.vcpus; ++one) {
+    vcpus_[one].lower.told = false;
+    vcpus_[one].upper.told = false;
+    if (one == now_) continue;
+    vcpus_[one].in_format = false;
+    vcpus_[one].paging.reset();
+    vcpus_[one].paging_stale = true;
+  }
 }
 
 void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   read_paging(site);
-  std::uint64_t& current = half == Half::Upper ? upper_root_ : lower_root_;
+  LoadedRoot& loaded = half == Half::Upper ? vcpu().upper : vcpu().lower;
   const Frame frame = model::root_of(options_.arch, raw);
-  const bool same = tracker_.format().has_value() &&
-                    model::root_of(options_.arch, current) == frame && current != 0;
-  current = raw;
-  cache_.invalidate_all();
-  if (same || !tracker_.format().has_value()) return;
+  const bool same = loaded.told && model::root_of(options_.arch, loaded.raw) == frame;
+  loaded = {raw, in_format()};
+  cache().invalidate_all();
+  if (same || !loaded.told) return;
   Event event = stamp(Kind::RootLoad, site);
   event.root = raw;
   event.gpa = frame.gpa().value;
@@ -387,15 +428,18 @@ void Monitor::copy_tables(const Event& root_load) {
 }
 
 void Monitor::copy_stack(const Event& write) {
-  if (!registers_ || !tracker_.format().has_value()) return;
+  // A `dc zva` that is told while the other vCPU runs: the stack is no longer to be had.
+  if (write.vcpu != now_ || !vcpu().registers || !tracker_.format().has_value()) return;
+  const Registers& registers = *vcpu().registers;
   Event event = write;
   event.kind = Kind::StackCopy;
-  event.old_value = registers_->stack_pointer();
-  event.new_value = registers_->frame_pointer();
-  event.gpa = registers_->link_register();
+  event.old_value = registers.stack_pointer();
+  event.new_value = registers.frame_pointer();
+  event.gpa = registers.link_register();
   arch::Table stack{};
   const auto bytes = std::as_writable_bytes(std::span(stack));
-  const std::uint64_t root = options_.arch == arch::Arch::X86_64 ? lower_root_ : upper_root_;
+  const std::uint64_t root =
+      options_.arch == arch::Arch::X86_64 ? vcpu().lower.raw : vcpu().upper.raw;
   // The stack is contiguous for the kernel, its pages need not be.
   for (std::size_t done = 0; done < bytes.size();) {
     const std::uint64_t at = event.old_value + done;
@@ -413,26 +457,27 @@ void Monitor::copy_stack(const Event& write) {
 
 void Monitor::on_special(const Site& site) {
   settle_zero();
-  if (!registers_) return;
+  if (!vcpu().registers) return;
   switch (site.facts.kind) {
     case InstructionFacts::Kind::RootLoad:
-      load_root(site, registers_->general(site.facts.reg),
+      load_root(site, vcpu().registers->general(site.facts.reg),
                 site.facts.upper ? Half::Upper : Half::Lower);
       break;
     case InstructionFacts::Kind::TlbInvalidate:
-      cache_.invalidate_all();
+      // On arm64 it may be for all CPUs (`tlbi ...is`).
+      invalidate_all_caches();
       break;
     case InstructionFacts::Kind::ControlRegister:
       // The callback comes before the write; the new value is read at the next root load or entry.
-      paging_stale_ = true;
-      cache_.invalidate_all();
+      vcpu().paging_stale = true;
+      cache().invalidate_all();
       arm();
       break;
     case InstructionFacts::Kind::ZeroBlock:
       on_zero_block(site);
       break;
     case InstructionFacts::Kind::ExceptionReturn:
-      if (std::exchange(unjudged_, false)) arm();
+      if (std::exchange(vcpu().unjudged, false)) arm();
       break;
     case InstructionFacts::Kind::None:
       break;
@@ -440,15 +485,16 @@ void Monitor::on_special(const Site& site) {
 }
 
 void Monitor::on_zero_block(const Site& site) {
-  const std::uint64_t vaddr = registers_->general(site.facts.reg);
-  if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
+  const std::uint64_t vaddr = vcpu().registers->general(site.facts.reg);
+  if (cache().contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
-  const std::uint64_t root = is_user_address(options_.arch, vaddr) ? lower_root_ : upper_root_;
+  const std::uint64_t root =
+      is_user_address(options_.arch, vaddr) ? vcpu().lower.raw : vcpu().upper.raw;
   const arch::Walk walk =
       arch::walk(*tracker_.format(), ram_, model::root_of(options_.arch, root), arch::Gva{vaddr});
   if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
   if (!tracker_.is_watched(arch::frame_of(walk.output))) {
-    cache_.insert(vaddr);
+    cache().insert(vaddr);
     return;
   }
   // The callback comes before the instruction, which may still fault: the page may be read-only.
@@ -485,16 +531,18 @@ void Monitor::judge_own_store(const Site& site) {
 
 void Monitor::judge_own_store(const model::StoreSource& source) {
   // A block of user mode that stored goes on without a callback of its own (on_translate).
-  if (!source.user_mode || !user_ran_) return;
+  const Vcpu& stored = vcpus_[source.vcpu];
+  if (!source.user_mode || !stored.user_ran) return;
   Event event{};
   event.kind = Kind::UserEntry;
   event.flags = event::kUserMode;
+  event.vcpu = source.vcpu;
   event.icount = source.icount;
   event.pc = source.pc;
   // User mode can't load another.
-  event.root = lower_root_;
+  event.root = stored.lower.raw;
   event.old_value = source.user_instructions;
-  event.aux = upper_root_;
+  event.aux = stored.upper.raw;
   sink_.emit(event);
 }
 
@@ -502,33 +550,42 @@ void Monitor::on_user_entry(const Site& site) {
   settle_zero();
   if (witness_ != nullptr) {
     witness_->check(tracker_, ram_);
-    if (qemu_plugin_u64_get(armed_, 0) == Witness::kWanted) {
+    if (qemu_plugin_u64_get(armed_, now_) == Witness::kWanted) {
       // By the witness alone: nothing that user mode is judged for has happened.
-      qemu_plugin_u64_set(armed_, 0, 0);
+      qemu_plugin_u64_set(armed_, now_, 0);
       return;
     }
     if (!is_user_address(options_.arch, site.pc)) return;  // user mode has not run yet
   }
-  if (!registers_) return;
-  if (!registers_->user_mode()) {
+  if (!vcpu().registers) return;
+  const Registers& registers = *vcpu().registers;
+  if (!registers.user_mode()) {
     // A kernel that boots at low addresses, block after block. On arm64 its way to user mode has a
     // callback of its own; an x86-64 kernel is not there for long.
-    unjudged_ = options_.arch == arch::Arch::Arm64;
-    if (unjudged_) qemu_plugin_u64_set(armed_, 0, 0);
+    vcpu().unjudged = options_.arch == arch::Arch::Arm64;
+    if (vcpu().unjudged) qemu_plugin_u64_set(armed_, now_, 0);
     return;
   }
-  qemu_plugin_u64_set(armed_, 0, 0);
-  if (paging_stale_) read_paging(site);
+  qemu_plugin_u64_set(armed_, now_, 0);
+  if (vcpu().paging_stale) read_paging(site);
   // The root that counts is what the vCPU has, not what we remember.
-  const std::uint64_t root = registers_->lower_root();
-  if (root != lower_root_) load_root(site, root, Half::Lower);
+  const std::uint64_t root = registers.lower_root();
+  if (root != vcpu().lower.raw || !vcpu().lower.told) load_root(site, root, Half::Lower);
   if (!tracker_.format().has_value()) return;
-  qemu_plugin_u64_set(armed_, 0, 0);
-  user_ran_ = true;
+  if (!in_format()) {
+    note_once(event::Limit::OtherPaging, site);
+    return;
+  }
+  // Loaded while this vCPU came up, and never since.
+  if (options_.arch == arch::Arch::Arm64 && !vcpu().upper.told) {
+    load_root(site, registers.upper_root(), Half::Upper);
+  }
+  qemu_plugin_u64_set(armed_, now_, 0);
+  vcpu().user_ran = true;
   Event event = stamp(Kind::UserEntry, site);
   event.root = root;
   event.old_value = user_instructions(site);
-  event.aux = registers_->upper_root();
+  event.aux = registers.upper_root();
   sink_.emit(event);
 }
 
@@ -538,7 +595,7 @@ void Monitor::end() {
   if (witness_ != nullptr) witness_->check(tracker_, ram_);
   Event event{};
   event.kind = Kind::RunEnd;
-  event.icount = qemu_plugin_u64_get(icount_, 0);
+  event.icount = sum_of(icount_);
   event.old_value = slow_stores_;
   event.new_value = watched_stores_;
   if (witness_ != nullptr) {

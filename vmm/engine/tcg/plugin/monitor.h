@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "arch/instructions.h"
@@ -39,8 +41,12 @@ class RamView final : public arch::TableReader {
   arch::Gpa base_;
 };
 
-/// One vCPU's monitor, of which there is one in a process and which is never destroyed (plugin.cc).
-/// All calls come from that vCPU's thread, except end().
+/// The monitor of all vCPUs, of which there is one in a process and which is never destroyed
+/// (plugin.cc). All calls but end() come from the thread that runs the vCPUs in turn (`-accel
+/// tcg,thread=single`), so that what happens has one order, and a call that waits stops them all.
+///
+/// Each vCPU has roots of its own, and so its own cache of pages. What a store changed concerns all
+/// of them: user mode of another vCPU may be what runs next, and is judged then.
 ///
 /// What it relies on, and where that ends, is in docs/lanes.md ("tcg"): every store instruction
 /// calls back after the store (those that arch::never_stores() names are not asked); `dc zva` does
@@ -65,6 +71,26 @@ class Monitor {
     arch::InstructionFacts facts;
   };
 
+  /// A root register of a vCPU.
+  struct LoadedRoot {
+    std::uint64_t raw = 0;  ///< As last loaded.
+    bool told = false;      ///< The tracker knows of it.
+  };
+
+  /// What is known of one vCPU.
+  struct Vcpu {
+    std::optional<Registers> registers;
+    std::optional<model::PagingRegisters> paging;  ///< As last read.
+    bool paging_stale = true;
+    /// Its registers select the format that tables are decoded with. That is the one of the first
+    /// vCPU; another passes through states of its own while it comes up.
+    bool in_format = false;
+    LoadedRoot lower;
+    LoadedRoot upper;
+    bool unjudged = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
+    bool user_ran = false;  ///< Before that, low addresses are those of a kernel that boots.
+  };
+
   /// A `dc zva` to a watched frame of which it is not yet known whether it stored.
   struct PendingZero {
     arch::Gpa gpa{};  ///< The byte that it addresses.
@@ -86,13 +112,20 @@ class Monitor {
   static void after_zero_callback(unsigned vcpu, void* site);
   static void user_entry_callback(unsigned vcpu, void* site);
 
+  /// From here on `vcpu` is the one that runs.
+  void run(unsigned vcpu) {
+    assert(vcpu < options_.vcpus);
+    now_ = vcpu;
+  }
+  [[nodiscard]] Vcpu& vcpu() { return vcpus_[now_]; }
+  [[nodiscard]] const Vcpu& vcpu() const { return vcpus_[now_]; }
+  [[nodiscard]] PageCache& cache() { return caches_[now_]; }
+  void invalidate_all_caches();
   void on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr);
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
   /// Whether this store is the one that the control `drop` makes the monitor miss.
   [[nodiscard]] bool misses(const Site& site, arch::Frame frame);
-  /// A store whose place QEMU could not tell: said once, for it makes the watch incomplete.
-  void note_untranslated(const Site& site);
   void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
   void on_special(const Site& site);
   void on_zero_block(const Site& site);
@@ -110,11 +143,19 @@ class Monitor {
   /// Copies the kernel's stack for the store that `write` tells of.
   void copy_stack(const event::Event& write);
   void read_paging(const Site& site);
+  /// Whether the tables that this vCPU uses can be followed.
+  [[nodiscard]] bool in_format() const { return tracker_.format() && vcpu().in_format; }
+  /// The tracker has dropped all roots: each vCPU's are told again.
+  void forget_roots();
+  void note_once(event::Limit limit, const Site& site);
   void obey();
   void sync_cache();
-  void arm() { qemu_plugin_u64_set(armed_, 0, 1); }
+  /// The next block of user mode is judged, on whichever vCPU.
+  void arm();
+  /// The words of `counter`, which counts on each vCPU for itself, in sum.
+  [[nodiscard]] std::uint64_t sum_of(qemu_plugin_u64 counter) const;
   [[nodiscard]] std::uint64_t icount(const Site& site) const;
-  /// Instructions that user mode has begun, up to and with the site's.
+  /// Instructions that user mode has begun, up to and with the site's, on all vCPUs.
   [[nodiscard]] std::uint64_t user_instructions(const Site& site) const;
   [[nodiscard]] model::StoreSource source(const Site& site) const;
   [[nodiscard]] event::Event stamp(event::Kind kind, const Site& site) const;
@@ -128,17 +169,13 @@ class Monitor {
   Sink sink_;
   model::TableTracker tracker_;
   std::unique_ptr<Witness> witness_;
-  std::optional<Registers> registers_;
-  std::optional<model::PagingRegisters> paging_;
-  PageCache cache_;
+  std::array<Vcpu, event::kMostVcpus> vcpus_;
+  std::array<PageCache, event::kMostVcpus> caches_;
+  unsigned now_ = 0;    ///< The vCPU that runs.
+  unsigned begun_ = 0;  ///< vCPUs that QEMU has told of; it has no words for any other.
   std::uint64_t seen_changes_ = 0;
   std::uint64_t seen_upper_changes_ = 0;
-  std::uint64_t lower_root_ = 0;  // raw registers, as last loaded
-  std::uint64_t upper_root_ = 0;
-  bool paging_stale_ = true;
-  bool unjudged_ = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
-  bool untranslated_noted_ = false;
-  bool user_ran_ = false;  ///< Before that, low addresses are those of a kernel that boots.
+  std::set<event::Limit> noted_;
   std::optional<PendingZero> pending_zero_;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;

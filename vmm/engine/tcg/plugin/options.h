@@ -18,6 +18,7 @@ struct PluginOptions {
   std::uint64_t ram_base = 0;            ///< ram-base=0x..: gpa of its first byte.
   std::uint64_t ram_size = 0;            ///< ram-size=0x..: bytes.
   std::uint64_t doorbell = 0;            ///< doorbell=0x..: gpa of the doorbell page.
+  unsigned vcpus = 1;                    ///< No word: what QEMU has.
   bool watch = true;                     ///< watch=off: count only (the benchmark's middle step).
   bool witness = false;                  ///< witness=on: audit mode, second witness of each store.
   bool stacks = false;                   ///< stacks=on: a StackCopy before each store that counts.

@@ -24,7 +24,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 4;
 __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id,
                                                                const qemu_info_t* info, int argc,
                                                                char** argv) {
-  const auto options = options_for(*info, argc, argv);
+  const auto options = options_for(*info, argc, argv, sealvisor::event::kMostVcpus);
   if (!options) return refuse(options.error().message);
   Fd ram_fd(options.value().ram_fd);
   auto ram = Mapping::map(ram_fd, options.value().ram_size, PROT_READ, "guest RAM");

@@ -16,8 +16,8 @@ namespace {
 Witness* the_witness = nullptr;
 }  // namespace
 
-Witness::Witness(int ram_fd, const Mapping& own, arch::Gpa base, volatile std::uint64_t* wanted)
-    : ram_fd_(ram_fd), own_(own), base_(base), wanted_(wanted) {}
+Witness::Witness(int ram_fd, const Mapping& own, arch::Gpa base)
+    : ram_fd_(ram_fd), own_(own), base_(base) {}
 
 Status Witness::start() {
   struct stat status {};
@@ -74,7 +74,9 @@ bool Witness::handle_fault(std::uintptr_t address) {
   opened_[count] = frame;
   opened_count_ = count + 1;
   protect(frame, PROT_READ | PROT_WRITE);
-  if (*wanted_ == 0) *wanted_ = kWanted;
+  for (volatile std::uint64_t* word : wanted_) {
+    if (word != nullptr && *word == 0) *word = kWanted;
+  }
   return true;
 }
 

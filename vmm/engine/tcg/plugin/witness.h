@@ -28,13 +28,16 @@ class Witness {
   static constexpr std::uint64_t kWanted = 2;
 
   /// `ram_fd` is the memory file that QEMU mapped; `own` our own mapping of it, which stays
-  /// writable. `base` is the gpa of its first byte. The handler stores kWanted to `*wanted`, if
-  /// that is 0, to ask for a check; it must stay valid as long as the witness.
-  Witness(int ram_fd, const Mapping& own, arch::Gpa base, volatile std::uint64_t* wanted);
+  /// writable. `base` is the gpa of its first byte.
+  Witness(int ram_fd, const Mapping& own, arch::Gpa base);
   Witness(const Witness&) = delete;
   Witness& operator=(const Witness&) = delete;
   ~Witness() = default;
 
+  /// To ask for a check the handler stores kWanted to `*word`, if that is 0, for each vCPU: it does
+  /// not know which of them comes to a block boundary next. `word` must stay valid as long as the
+  /// witness, or until the next call for `vcpu`.
+  void wants(unsigned vcpu, volatile std::uint64_t* word) { wanted_[vcpu] = word; }
   /// Finds QEMU's mapping and installs the handler. An error if there is none (yet).
   [[nodiscard]] Status start();
   void close(arch::Frame frame);  ///< Makes the frame read-only to QEMU.
@@ -59,7 +62,7 @@ class Witness {
   int ram_fd_;
   const Mapping& own_;
   arch::Gpa base_;
-  volatile std::uint64_t* wanted_;
+  std::array<volatile std::uint64_t*, event::kMostVcpus> wanted_{};
   std::byte* qemu_ = nullptr;
   std::size_t qemu_size_ = 0;
   std::array<arch::Frame, kMostOpened> opened_{};

@@ -1,0 +1,295 @@
+// The monitor with two vCPUs, in a stand-in for QEMU: whose root, whose cache, whose user mode.
+#include "vmm/engine/tcg/plugin/monitor.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/plugin/fake_qemu.h"
+#include "vmm/engine/tcg/plugin/entry.h"
+
+namespace sealvisor::engine::tcg {
+namespace {
+
+using arch::Frame;
+using event::Event;
+using event::Kind;
+using test::FakeQemu;
+
+constexpr std::uint64_t kRamBytes = 4U << 20;
+constexpr std::uint64_t kKernel = 0xffffffff81000000;
+constexpr std::uint64_t kUser = 0x401000;
+// Roots, and below each its tables down to the one with entries of pages.
+constexpr Frame kRoots[] = {Frame{0x100}, Frame{0x200}};
+constexpr Frame kPage{0x300};
+const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};  // mov cr3, rax
+const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};     // mov [rdi], rax
+const std::vector<std::uint8_t> kNop = {0x90};
+
+Frame leaf_table(unsigned which) { return Frame{kRoots[which].number + 3}; }
+
+/// x86-64, two vCPUs, each with a root to load.
+class Machine {
+ public:
+  Machine()
+      : ram_file_(memory_file("ram", kRamBytes, false).value()),
+        ram_(map(ram_file_, kRamBytes)),
+        ring_file_(memory_file("ring", event::kRingBytes, false).value()),
+        ring_memory_(map(ring_file_, event::kRingBytes)),
+        ring_(ring_memory_.bytes()) {
+    ring_.initialise();
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    vmm_ = Fd(ends[0]);
+    for (const Frame root : kRoots) {
+      for (std::uint64_t below = 0; below < 3; ++below) {
+        put(Frame{root.number + below}.gpa().value, Frame{root.number + below + 1}.gpa().value | 7);
+      }
+    }
+    PluginOptions options;
+    options.arch = arch::Arch::X86_64;
+    options.vcpus = 2;
+    Mapping again = map(ring_file_, event::kRingBytes);
+    const event::Ring ring(again.bytes());
+    monitor_ = std::make_unique<Monitor>(
+        options, RamView(map(ram_file_, kRamBytes), Fd(::dup(ram_file_.get())), arch::Gpa{0}),
+        Channel(std::move(again), ring, Fd(ends[1])));
+    qemu_.set_ram(ram_.data());
+    for (unsigned vcpu = 0; vcpu < 2; ++vcpu) {
+      set_paging(vcpu, true);
+      qemu_.on(vcpu, [&] { monitor_->on_vcpu_init(vcpu); });
+    }
+  }
+
+  void set_paging(unsigned vcpu, bool on, std::uint64_t cr4 = 1U << 5) {
+    auto& registers = qemu_.registers(vcpu);
+    registers["cr0"] = on ? 1U << 31 : 0;
+    registers["cr4"] = cr4;
+    registers["efer"] = on ? 0xD00 : 0;
+  }
+  /// The vCPU loads a root in the kernel.
+  void load_root(unsigned vcpu, Frame root) {
+    qemu_.registers(vcpu)["rax"] = root.gpa().value;
+    qemu_.registers(vcpu)["cs"] = 0x10;
+    run(vcpu, kKernel, {{kLoadRoot}});
+    qemu_.registers(vcpu)["cr3"] = root.gpa().value;
+  }
+  /// A block of user mode.
+  void run_user(unsigned vcpu) {
+    qemu_.registers(vcpu)["cs"] = 0x33;
+    run(vcpu, kUser, {{kNop}, {kNop}});
+  }
+  void store(unsigned vcpu, std::uint64_t vaddr, std::uint64_t gpa, std::uint64_t value) {
+    run(vcpu, kKernel + 0x100, {{kNop}, {kStore, test::FakeStore{vaddr, gpa, value}}});
+  }
+  /// Events since the last call, but for copies of tables.
+  std::vector<Event> take() {
+    std::vector<Event> taken;
+    for (auto ready = ring_.ready(); !ready.empty(); ready = ring_.ready()) {
+      for (const Event& event : ready) {
+        if (event.kind == Kind::TableCopy) {
+          ring_.take_copy();
+        } else {
+          taken.push_back(event);
+        }
+        EXPECT_GE(event.icount, last_icount_) << "one order for all vCPUs";
+        last_icount_ = event.icount;
+      }
+      ring_.consume(ready.size());
+    }
+    return taken;
+  }
+  /// Those of one kind.
+  std::vector<Event> take(Kind kind) {
+    std::vector<Event> taken = take();
+    std::erase_if(taken, [&](const Event& event) { return event.kind != kind; });
+    return taken;
+  }
+
+ private:
+  static Mapping map(const Fd& file, std::uint64_t bytes) {
+    return Mapping::map(file, bytes, PROT_READ | PROT_WRITE, "test").value();
+  }
+  void put(std::uint64_t gpa, std::uint64_t value) {
+    std::memcpy(ram_.data() + gpa, &value, sizeof value);
+  }
+  void run(unsigned vcpu, std::uint64_t vaddr, std::vector<test::FakeInstruction> instructions) {
+    qemu_.run(vcpu, vaddr, std::move(instructions),
+              [&](qemu_plugin_tb* block) { monitor_->on_translate(block); });
+  }
+
+  FakeQemu& qemu_ = FakeQemu::get();
+  Fd ram_file_;
+  Mapping ram_;
+  Fd ring_file_;
+  Mapping ring_memory_;
+  event::Ring ring_;
+  Fd vmm_;
+  std::unique_ptr<Monitor> monitor_;
+  std::uint64_t last_icount_ = 0;
+};
+
+/// Runs `body` in a process of its own: there is one monitor in a process.
+void with_machine(const std::function<void(Machine&)>& body) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    Machine machine;
+    body(machine);
+    ::_exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "what failed is above";
+}
+
+/// Both vCPUs run user mode, each on its root.
+void start_both(Machine& machine) {
+  for (unsigned vcpu = 0; vcpu < 2; ++vcpu) machine.load_root(vcpu, kRoots[vcpu]);
+  for (unsigned vcpu = 0; vcpu < 2; ++vcpu) machine.run_user(vcpu);
+}
+
+TEST(Monitor, EachVcpuHasItsRoot) {
+  with_machine([](Machine& machine) {
+    start_both(machine);
+    std::vector<Event> loads = machine.take();
+    std::vector<Event> entries = loads;
+    std::erase_if(loads, [](const Event& event) { return event.kind != Kind::RootLoad; });
+    std::erase_if(entries, [](const Event& event) { return event.kind != Kind::UserEntry; });
+    ASSERT_EQ(loads.size(), 2U) << "a change to the other's root is no load";
+    ASSERT_EQ(entries.size(), 2U);
+    for (std::uint8_t vcpu = 0; vcpu < 2; ++vcpu) {
+      EXPECT_EQ(loads[vcpu].vcpu, vcpu);
+      EXPECT_EQ(loads[vcpu].gpa, kRoots[vcpu].gpa().value);
+      EXPECT_EQ(entries[vcpu].vcpu, vcpu);
+      EXPECT_EQ(entries[vcpu].root, kRoots[vcpu].gpa().value);
+    }
+    for (unsigned vcpu = 0; vcpu < 2; ++vcpu) machine.run_user(vcpu);
+    EXPECT_TRUE(machine.take().empty()) << "nothing changed since";
+  });
+}
+
+TEST(Monitor, AStoreIsOfTheVcpuThatMadeItAndIsJudgedOnBoth) {
+  with_machine([](Machine& machine) {
+    start_both(machine);
+    machine.take();
+    machine.store(0, kKernel + 0x1000, leaf_table(1).slot(5).value, kPage.gpa().value | 5);
+    const auto stores = machine.take();
+    ASSERT_EQ(stores.size(), 1U);
+    EXPECT_EQ(stores[0].kind, Kind::SlotWrite);
+    EXPECT_EQ(stores[0].vcpu, 0U);
+    EXPECT_EQ(stores[0].root, kRoots[0].gpa().value) << "the storing vCPU's, whosever table it is";
+    machine.run_user(1);
+    const auto other = machine.take();
+    ASSERT_EQ(other.size(), 1U);
+    EXPECT_EQ(other[0].kind, Kind::UserEntry);
+    EXPECT_EQ(other[0].vcpu, 1U);
+    EXPECT_EQ(other[0].root, kRoots[1].gpa().value);
+    machine.run_user(0);
+    EXPECT_EQ(machine.take(Kind::UserEntry).size(), 1U);
+  });
+}
+
+/// What one vCPU knows of a page says nothing of the other's page at that address.
+TEST(Monitor, EachVcpuHasItsPages) {
+  with_machine([](Machine& machine) {
+    start_both(machine);
+    machine.take();
+    constexpr std::uint64_t kPlace = 0x7000'0000'0000;
+    machine.store(1, kPlace, kPage.slot(0).value, 1);
+    machine.store(1, kPlace, kPage.slot(0).value, 2);
+    EXPECT_TRUE(machine.take().empty());
+    machine.store(0, kPlace, leaf_table(1).slot(6).value, kPage.gpa().value | 5);
+    EXPECT_EQ(machine.take(Kind::SlotWrite).size(), 1U);
+    // One links the other's page as a table: what the other knew of it no longer holds.
+    machine.store(1, kPlace, kPage.slot(0).value, 3);
+    EXPECT_TRUE(machine.take().empty());
+    machine.store(0, kPlace + 0x1000, Frame{kRoots[0].number + 2}.slot(9).value,
+                  kPage.gpa().value | 7);
+    machine.take();
+    machine.store(1, kPlace, kPage.slot(0).value, 4);
+    const auto stores = machine.take(Kind::SlotWrite);
+    ASSERT_EQ(stores.size(), 1U);
+    EXPECT_EQ(stores[0].vcpu, 1U);
+    EXPECT_EQ(stores[0].old_value, 3U);
+  });
+}
+
+/// As the second CPU of x86-64 does: its first root is loaded before paging is on.
+TEST(Monitor, AVcpuThatComesUpIsFollowedOnceItsPagingIsTheFirsts) {
+  with_machine([](Machine& machine) {
+    machine.load_root(0, kRoots[0]);
+    machine.run_user(0);
+    machine.take();
+    machine.set_paging(1, false);
+    machine.load_root(1, Frame{0x90});
+    machine.load_root(1, kRoots[1]);
+    EXPECT_TRUE(machine.take().empty()) << "neither a root nor another format for all";
+    machine.set_paging(1, true);
+    machine.load_root(1, kRoots[1]);
+    machine.run_user(1);
+    const auto events = machine.take();
+    ASSERT_FALSE(events.empty());
+    EXPECT_EQ(events.front().kind, Kind::RootLoad);
+    EXPECT_EQ(events.front().vcpu, 1U);
+    EXPECT_EQ(events.back().kind, Kind::UserEntry);
+    EXPECT_EQ(events.back().vcpu, 1U);
+    // The first vCPU's tables are still followed.
+    machine.store(1, kKernel + 0x1000, leaf_table(0).slot(5).value, kPage.gpa().value | 5);
+    EXPECT_EQ(machine.take(Kind::SlotWrite).size(), 1U);
+  });
+}
+
+TEST(Monitor, UserModeOnAVcpuOfOtherPagingIsNamedOnce) {
+  with_machine([](Machine& machine) {
+    machine.load_root(0, kRoots[0]);
+    machine.run_user(0);
+    machine.take();
+    machine.set_paging(1, true, 1U << 5 | 1U << 12);  // CR4.LA57
+    machine.load_root(1, kRoots[1]);
+    for (int time = 0; time < 2; ++time) {
+      machine.store(0, kKernel + 0x1000, leaf_table(0).slot(5).value, 0);
+      machine.run_user(1);
+    }
+    std::vector<Event> limits = machine.take();
+    std::erase_if(limits, [](const Event& event) { return event.kind == Kind::SlotWrite; });
+    ASSERT_EQ(limits.size(), 1U);
+    EXPECT_EQ(limits[0].kind, Kind::Limit);
+    EXPECT_EQ(limits[0].aux, static_cast<std::uint64_t>(event::Limit::OtherPaging));
+  });
+}
+
+TEST(PluginEntry, TakesAsManyVcpusAsItCanTellApart) {
+  std::vector<std::string> words = {"arch=x86_64", "ring-fd=3",     "channel-fd=4",
+                                    "ram-fd=5",    "ram-size=4096", "doorbell=0"};
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  const auto vcpus = [&](int count, unsigned most) {
+    qemu_info_t info{};
+    info.target_name = "x86_64";
+    info.system_emulation = true;
+    info.system.smp_vcpus = 1;
+    info.system.max_vcpus = count;
+    const auto options =
+        options_for(info, static_cast<int>(arguments.size()), arguments.data(), most);
+    return options ? static_cast<int>(options.value().vcpus) : -1;
+  };
+  EXPECT_EQ(vcpus(1, event::kMostVcpus), 1);
+  EXPECT_EQ(vcpus(2, event::kMostVcpus), 2);
+  EXPECT_EQ(vcpus(static_cast<int>(event::kMostVcpus) + 1, event::kMostVcpus), -1);
+  EXPECT_EQ(vcpus(2, 1), -1) << "the counting plugin";
+}
+
+}  // namespace
+}  // namespace sealvisor::engine::tcg
