@@ -49,6 +49,7 @@ struct EngineConfig {
   std::filesystem::path initramfs;
   std::string kernel_arguments;                 ///< Appended to those that the engine needs itself.
   std::string cpu_model;                        ///< tcg; empty: the default for the architecture.
+  unsigned vcpus = 1;                           ///< tcg: up to event::kMostVcpus, in turn; kvm: 1.
   std::filesystem::path plugin;                 ///< tcg: the monitor.
   std::chrono::milliseconds deadline{120'000};  ///< Wall time for the whole guest.
   std::uint64_t console_limit = 4ULL << 20;     ///< Bytes; more is a flood.

@@ -136,6 +136,14 @@ void add_common(const RunRequest& request, std::vector<std::string>& spots) {
   }
 }
 
+std::string several_vcpus(unsigned vcpus) {
+  return fmt::format(
+      "{} vCPUs run in turn on one thread: no two stores at the same time, and turns as long as "
+      "QEMU makes them; a vCPU may go by a translation that another has changed until it drops it, "
+      "which is a stale TLB entry",
+      vcpus);
+}
+
 std::vector<std::string> lane_blind_spots(const RunRequest& request, const report::Run& run) {
   if (request.engine == engine::Kind::Kvm) {
     auto spots = run.lane == "exact" ? guarded_blind_spots() : audited_blind_spots();
@@ -167,7 +175,7 @@ std::vector<std::string> lane_blind_spots(const RunRequest& request, const repor
       "stale TLB entries and DMA: out of scope",
       "kernel access to user memory through a transient state: recorded, not judged",
       "user mode is recognised by addresses of the lower half",
-      "one vCPU only",
+      request.vcpus == 1 ? "one vCPU only" : several_vcpus(request.vcpus),
       "instructions whose encoding rules a store out are not instrumented (docs/lanes.md)",
   };
   if (request.arch == arch::Arch::X86_64) {

@@ -179,6 +179,7 @@ Result<std::string> describe_run(const RunRequest& request) {
                      {"memory_bytes", request.memory_bytes},
                      {"cpu_model", request.cpu_model},
                      {"kernel_arguments", request.kernel_arguments},
+                     {"vcpus", request.vcpus},
                      {"deadline_seconds", request.deadline.count()},
                      {"doorbell_limit", request.doorbell_limit},
                      {"witness", request.witness},
@@ -225,6 +226,7 @@ Result<RunRequest> parse_description(std::string_view text) {
   request.memory_bytes = members.number("memory_bytes", kMostMemory);
   request.cpu_model = members.text("cpu_model");
   request.kernel_arguments = members.text("kernel_arguments");
+  request.vcpus = static_cast<unsigned>(members.number("vcpus", event::kMostVcpus));
   request.doorbell_limit = members.number("doorbell_limit", protocol::kMaxMessages);
   request.witness = members.flag("witness");
   request.drop_store = members.number("drop_store");
@@ -236,6 +238,7 @@ Result<RunRequest> parse_description(std::string_view text) {
   const Json* const programs = members.array("programs", scenario::kMaxProgramCount);
   request.program_file = members.text("program_file");
   request.program_file_name = members.text("program_file_name");
+  if (request.vcpus == 0) members.refuse("vcpus", "at least 1");
   if (request.memory_bytes == 0 || request.memory_bytes % (2ULL << 20) != 0) {
     members.refuse("memory_bytes", "a multiple of 2 MiB");
   }

@@ -225,6 +225,7 @@ Result<report::Run> run_one(const RunRequest& request) {
   config.initramfs = initramfs->path();
   config.kernel_arguments = arguments_for(request);
   config.cpu_model = request.cpu_model;
+  config.vcpus = request.vcpus;
   config.plugin = request.plugin;
   config.deadline = request.deadline;
   config.plugin_loaded = request.plugin_loaded;

@@ -75,6 +75,8 @@ struct RunRequest {
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string cpu_model;         ///< Empty: the default of the architecture.
   std::string kernel_arguments;  ///< Appended to the command line.
+  /// At most event::kMostVcpus. A guest that comes up with fewer is ended: it tells nothing.
+  unsigned vcpus = 1;
   std::uint64_t doorbell_limit = protocol::kMaxMessages;  ///< More messages are a flood.
   /// Folder of this run's evidence (docs/evidence.md), which is there and empty; empty: none is
   /// kept.

@@ -65,6 +65,24 @@ TEST(CommandLine, MakesRunsRepeatable) {
   }
 }
 
+TEST(CommandLine, RunsTwoVcpusInTurn) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    EngineConfig config = config_for(arch);
+    const std::string one = kernel_arguments(config);
+    config.vcpus = 2;
+    const auto arguments = arguments_for(config);
+    EXPECT_EQ(value_of(arguments, "-smp"), "2");
+    EXPECT_EQ(value_of(arguments, "-accel"), "tcg,thread=single") << "the plugin relies on it";
+    EXPECT_EQ(value_of(arguments, "-icount"), "shift=0,sleep=off");
+    const bool x86 = arch == arch::Arch::X86_64;
+    EXPECT_THAT(words_of(one), Not(Contains("tsc=reliable")));
+    EXPECT_EQ(kernel_arguments(config) != one, x86);
+    if (x86) {
+      EXPECT_THAT(words_of(kernel_arguments(config)), Contains("tsc=reliable"));
+    }
+  }
+}
+
 TEST(CommandLine, NeverAsksForAnotherAccelerator) {
   for (const arch::Arch arch : arch::kAllArchs) {
     for (const std::string& argument : arguments_for(config_for(arch))) {

@@ -172,5 +172,12 @@ TEST(BlindSpots, NameTheWitnessThatDidNotRun) {
   EXPECT_THAT(spots(arch::Arch::X86_64, "", true), Not(Contains(HasSubstr("no second witness"))));
 }
 
+TEST(BlindSpots, OfTwoVcpusAreThatTheyTakeTurns) {
+  run::RunRequest request;
+  request.vcpus = 2;
+  EXPECT_THAT(run::blind_spots(request, {}),
+              AllOf(Contains(HasSubstr("2 vCPUs run in turn")), Not(Contains("one vCPU only"))));
+}
+
 }  // namespace
 }  // namespace sealvisor::test

@@ -34,6 +34,7 @@ TEST(Description, ComesBack) {
   request.step_check = true;
   request.ours = false;
   request.leave_return = 3;
+  request.vcpus = 2;
   request.timelines = true;
   scenario::PlanItem life;
   life.scenario = scenario::find("life/fork");
@@ -88,6 +89,7 @@ TEST(Description, ComesBack) {
   EXPECT_EQ(back.memory_bytes, request.memory_bytes);
   EXPECT_EQ(back.doorbell_limit, request.doorbell_limit);
   EXPECT_EQ(back.leave_return, request.leave_return);
+  EXPECT_EQ(back.vcpus, request.vcpus);
   EXPECT_EQ(back.symbols, "vmlinux");
   EXPECT_TRUE(back.timelines) << "a trace has what they read, too";
   ASSERT_EQ(back.plan.size(), 3U);
@@ -190,6 +192,8 @@ TEST(Description, RefusesWhatItIsNot) {
   EXPECT_THAT(why(replaced(text, "67108864", "67108865")), HasSubstr("\"memory_bytes\""));
   EXPECT_THAT(why(replaced(text, "67108864", "999999999999")), HasSubstr("\"memory_bytes\""));
   EXPECT_THAT(why(replaced(text, "67108864", "-1")), HasSubstr("\"memory_bytes\""));
+  EXPECT_THAT(why(replaced(text, "\"vcpus\": 1", "\"vcpus\": 0")), HasSubstr("\"vcpus\""));
+  EXPECT_THAT(why(replaced(text, "\"vcpus\": 1", "\"vcpus\": 3")), HasSubstr("\"vcpus\""));
   EXPECT_THAT(why(replaced(text, "cell 1 [vdso]", "cell 1 [heap]")),
               HasSubstr("line 1, 'cell 1 [heap] munmap whole': no such mapping"));
   EXPECT_THAT(why(replaced(text, "\"witness\": false", "\"witness\": 0")),

@@ -26,6 +26,10 @@ namespace sealvisor::engine {
 
 Result<std::unique_ptr<Engine>> make_kvm_engine(const EngineConfig& config,
                                                 std::uint64_t memory_bytes) {
+  if (config.vcpus != 1) {
+    return Error{ExitCode::Usage,
+                 fmt::format("kvm: the machine has one vCPU, and {} were asked for", config.vcpus)};
+  }
   auto engine = kvm::KvmEngine::create(config, memory_bytes);
   if (!engine) return engine.error();
   return std::unique_ptr<Engine>(std::move(engine).value());
