@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "guest/agent/console.h"
+#include "guest/agent/cpus.h"
 #include "guest/agent/trace.h"
 
 namespace sealvisor::agent {
@@ -104,6 +105,7 @@ void Doorbell::hello() {
   hello.bits = sizeof(void*) * 8;
   hello.page_size = static_cast<std::uint32_t>(::getauxval(AT_PAGESZ));
   hello.vdso = ::getauxval(AT_SYSINFO_EHDR);
+  hello.cpus = usable_cpus();
   utsname names{};
   if (::uname(&names) == 0) copy_name(hello.release, names.release);
   ring();

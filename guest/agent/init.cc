@@ -9,6 +9,7 @@
 #include "guest/agent/boot_words.h"
 #include "guest/agent/console.h"
 #include "guest/agent/controls.h"
+#include "guest/agent/cpus.h"
 #include "guest/agent/machine.h"
 #include "guest/agent/process.h"
 #include "guest/agent/programs.h"
@@ -84,6 +85,7 @@ void work() {
   static Agent agent;
   if (!agent.doorbell.open(words.doorbell, words.verbose) || !install_guard()) return;
   agent.doorbell.hello();
+  visit_cpus();
   if (words.symbols) pass_symbols(agent.doorbell);
   if (words.prompt) {
     MappingTable known;

@@ -59,8 +59,9 @@ void trace_message(const protocol::Message& message) {
   const auto& body = message.body;
   switch (message.type) {
     case protocol::Type::Hello:
-      trace("hello %u bits, page %u, vdso 0x%llx, %s", body.hello.bits, body.hello.page_size,
-            static_cast<Long>(body.hello.vdso), body.hello.release);
+      trace("hello %u bits, page %u, vdso 0x%llx, %u CPUs, %s", body.hello.bits,
+            body.hello.page_size, static_cast<Long>(body.hello.vdso), body.hello.cpus,
+            body.hello.release);
       return;
     case protocol::Type::Mapping:
       trace("%llu pid %u mapping %u 0x%llx-0x%llx %c%c%c%s %s", token, message.pid,

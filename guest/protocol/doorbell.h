@@ -22,7 +22,7 @@ namespace sealvisor::protocol {
 /// "SLV1" in little-endian order.
 inline constexpr std::uint32_t kMagic = 0x31564C53;
 /// Raised with every change of this header; the VMM refuses any other.
-inline constexpr std::uint16_t kVersion = 9;
+inline constexpr std::uint16_t kVersion = 10;
 
 /// Offsets in the doorbell page.
 inline constexpr std::uint64_t kRegister64 = 0;
@@ -106,9 +106,11 @@ enum class Touch : std::uint8_t {
 };
 
 struct Hello {
-  std::uint32_t bits;           ///< 32 or 64: of the sending process.
-  std::uint32_t page_size;      ///< AT_PAGESZ.
-  std::uint64_t vdso;           ///< AT_SYSINFO_EHDR, 0 if there is none.
+  std::uint32_t bits;       ///< 32 or 64: of the sending process.
+  std::uint32_t page_size;  ///< AT_PAGESZ.
+  std::uint64_t vdso;       ///< AT_SYSINFO_EHDR, 0 if there is none.
+  std::uint32_t cpus;       ///< That the process may run on (sched_getaffinity).
+  std::uint32_t reserved;
   char release[kLongNameSize];  ///< uname -r, NUL-terminated, cut to fit.
 };
 

@@ -87,6 +87,10 @@ std::optional<std::uint64_t> Course::victim() const {
   return active_ && active_->before ? std::optional(active_->space) : std::nullopt;
 }
 
+const scenario::Operation* Course::operation() const {
+  return victim() ? scenario::operation_named(active_->cell.operation) : nullptr;
+}
+
 bool Course::concerns(std::uint64_t space) const {
   return victim() == space || (active_ && active_->children.contains(space));
 }

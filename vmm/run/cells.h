@@ -118,6 +118,8 @@ class Course {
   /// Space of the victim while its operation is under way.
   [[nodiscard]] std::optional<std::uint64_t> victim() const;
   [[nodiscard]] const std::string& where() const { return where_; }
+  /// What the victim does while its operation is under way; nullptr: there is none.
+  [[nodiscard]] const scenario::Operation* operation() const;
   /// The cell in progress.
   [[nodiscard]] std::optional<std::uint32_t> cell() const {
     return active_ ? std::optional(active_->cell.id) : std::nullopt;

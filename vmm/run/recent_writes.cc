@@ -1,6 +1,8 @@
 #include "vmm/run/recent_writes.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 namespace sealvisor::run {
 
@@ -15,7 +17,11 @@ void RecentWrites::on_event(const Event& event, std::uint64_t number) {
     ring_.push_back({number, event});
     return;
   }
-  ring_[next_] = {number, event};
+  Numbered& oldest = ring_[next_];
+  if (oldest.event.kind == Kind::RootLoad) {
+    before_[oldest.event.vcpu] = arch::frame_of(arch::Gpa{oldest.event.gpa});
+  }
+  oldest = {number, event};
   next_ = (next_ + 1) % kMost;
 }
 
@@ -40,16 +46,29 @@ std::uint64_t RecentWrites::begun_since(const Event& cause, arch::Frame then, ar
                                         const Event& moment) const {
   std::uint64_t from = event::user_instructions(cause);
   std::uint64_t begun = 0;
-  // One that came before the cause at the same number is passed over by the last one before it.
-  for (std::size_t i = 0; i < ring_.size(); ++i) {
-    const Event& one = ring_[(next_ + i) % ring_.size()].event;
-    const std::uint64_t at = event::user_instructions(one);
-    if (one.kind != Kind::RootLoad || at < from) continue;
-    if (then == root) begun += at - from;
-    from = at;
-    then = arch::frame_of(arch::Gpa{one.gpa});
+  std::array<std::optional<arch::Frame>, event::kMostVcpus> loaded = before_;
+  const auto shown = [&] { return std::find(loaded.begin(), loaded.end(), root) != loaded.end(); };
+  const auto load = [&](const Event& one) {
+    loaded[one.vcpu] = arch::frame_of(arch::Gpa{one.gpa});
+  };
+  const auto at = [&](std::size_t place) -> const Event& {
+    return ring_[(next_ + place) % ring_.size()].event;
+  };
+  std::size_t i = 0;
+  for (; i < ring_.size() && event::user_instructions(at(i)) < from; ++i) {
+    if (at(i).kind == Kind::RootLoad) load(at(i));
   }
-  if (then == root) begun += event::user_instructions(moment) - from;
+  loaded[cause.vcpu] = then;
+  // One that came before the cause at the same number is passed over by the last one before it.
+  for (; i < ring_.size(); ++i) {
+    const Event& one = at(i);
+    if (one.kind != Kind::RootLoad) continue;
+    const std::uint64_t now = std::max(from, event::user_instructions(one));
+    if (shown()) begun += now - from;
+    from = now;
+    load(one);
+  }
+  if (shown()) begun += event::user_instructions(moment) - from;
   return begun;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -197,6 +198,7 @@ Frame Session::code_root(const Event& event) const {
 void Session::on_event(const Event& event) {
   ++counts_.events;
   now_ = event.icount;
+  vcpu_ = event.vcpu;
   switch (event.kind) {
     case Kind::Registers: {
       auto format = model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
@@ -360,10 +362,12 @@ model::AddressSpace* Session::look(Frame root, const Event& moment) {
 
 void Session::on_user_entry(const Event& event) {
   ++counts_.user_entries;
+  ++entries_by_vcpu_[vcpu_];
   if (identities_.empty()) return;
   if (model::AddressSpace* space = look(model::root_of(request_.arch, event.root), event)) {
     // Roots that user mode never runs on, as the kernel's own, are no address space of anyone's.
     if (space->user_entries++ == 0) ++totals_.spaces;
+    space->vcpus |= 1U << vcpu_;
   }
 }
 
@@ -387,7 +391,7 @@ void Session::rewalk_copies(Frame root) {
 void Session::on_root_load(const Event& event) {
   const Frame root = arch::frame_of(Gpa{event.gpa});
   const bool upper = (event.flags & event::kUpperHalf) != 0;
-  if (!upper) current_root_ = root;
+  if (!upper) current_roots_[vcpu_] = root;
   if (upper != (request_.arch == arch::Arch::Arm64) || isolated_) return;
   std::erase(recent_roots_, root);
   recent_roots_.insert(recent_roots_.begin(), root);
@@ -398,7 +402,7 @@ std::optional<Frame> Session::kernel_root() const {
   if (!isolated_ || request_.arch == arch::Arch::Arm64) return isolated_;
   // Each process has a root for each mode, side by side. 6.12: arch/x86/include/asm/pgtable.h,
   // PTI_PGTABLE_SWITCH_BIT.
-  return Frame{current_root_.number & ~std::uint64_t{1}};
+  return Frame{current_root().number & ~std::uint64_t{1}};
 }
 
 bool Session::exhausted() const {
@@ -432,6 +436,14 @@ void Session::rewalk(const arch::TableReader& memory, Frame root, arch::Scope sc
   if (first_mismatch_.empty()) first_mismatch_ = result.first;
 }
 
+void Session::rewalk_loaded() {
+  rewalk(memory_, current_root(), arch::Scope::All);
+  // The kernel's half is the same under all roots, but for their own entries.
+  for (const std::optional<Frame>& other : current_roots_) {
+    if (other && *other != current_root()) rewalk(memory_, *other, arch::Scope::UserHalf);
+  }
+}
+
 Totals Session::totals() const {
   Totals totals = totals_;
   totals.user_entries = counts_.user_entries;
@@ -443,11 +455,11 @@ Commands Session::on_stopped(const Event& event) {
   Commands commands;
   switch (event.kind) {
     case Kind::Doorbell:
-      rewalk(memory_, current_root_, arch::Scope::All);
+      rewalk_loaded();
       on_doorbell(event, commands);
       break;
     case Kind::RunEnd:
-      rewalk(memory_, current_root_, arch::Scope::All);
+      rewalk_loaded();
       break;
     default:
       break;
@@ -478,12 +490,16 @@ void Session::on_doorbell(const Event& event, Commands& commands) {
     return;
   }
   if (!spaces_.format()) return;
-  auto message = read_message(*spaces_.format(), memory_, current_root_, Gva{event.new_value});
+  auto message = read_message(*spaces_.format(), memory_, current_root(), Gva{event.new_value});
   if (!message) {
     course_.finding("monitor", course_.where() + "/doorbell", message.error().message);
     return;
   }
-  if (model::AddressSpace* space = look(current_root_, event)) {
+  if (auto reason = lacks_cpus(message.value())) {
+    commands.give_up = std::move(reason);
+    return;
+  }
+  if (model::AddressSpace* space = look(current_root(), event)) {
     dispatch(message.value(), event, *space);
   }
 }
@@ -545,6 +561,7 @@ void Session::dispatch(const protocol::Message& message, const Event& event,
       break;
     case Type::After:
       course_.after(message);
+      check_race(space);
       break;
     case Type::CellEnd:
       course_.cell_end(message);
@@ -762,6 +779,36 @@ void Session::on_hello(const protocol::Message& message) {
   find_kernel_range();
 }
 
+std::optional<std::string> Session::lacks_cpus(const protocol::Message& message) const {
+  if (request_.vcpus == 1 || message.type != Type::Hello) return std::nullopt;
+  if (message.body.hello.cpus == request_.vcpus) return std::nullopt;
+  return fmt::format("its kernel runs on {} CPU(s), and the machine has {}",
+                     message.body.hello.cpus, request_.vcpus);
+}
+
+void Session::check_vcpus(report::Run& run) const {
+  // That a kernel has several CPUs is its word. That user mode ran on them is seen.
+  if (!run.ending.good || request_.vcpus == 1) return;
+  const auto idle =
+      std::count(entries_by_vcpu_.begin(),
+                 entries_by_vcpu_.begin() + static_cast<std::ptrdiff_t>(request_.vcpus), 0U);
+  if (idle == 0) return;
+  run.findings.push_back(
+      {fmt::format("{}/{}/vcpus/monitor", arch::name_of(request_.arch), request_.recipe), "monitor",
+       fmt::format("user mode ran on {} of {} vCPUs", request_.vcpus - idle, request_.vcpus), false,
+       ""});
+}
+
+void Session::check_race(const model::AddressSpace& space) {
+  const scenario::Operation* const operation = course_.operation();
+  if (request_.vcpus == 1 || operation == nullptr) return;
+  if (operation->call != scenario::Call::Race) return;
+  const auto seen = static_cast<unsigned>(std::popcount(space.vcpus));
+  if (course_.victim() != space.id || seen == request_.vcpus) return;
+  course_.finding("monitor", course_.where() + "/vcpus",
+                  fmt::format("threads that race ran on {} of {} vCPUs", seen, request_.vcpus));
+}
+
 namespace {
 
 /// Where the kernel itself keeps a mapping's first page.
@@ -828,7 +875,7 @@ bool Session::choose_kernel_root(Frame& root, std::optional<std::uint64_t> banne
 
 void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
-  Frame root = spaces_.upper_root().value_or(current_root_);
+  Frame root = spaces_.upper_root().value_or(current_root());
   // All at once: each pass over the table is of a megabyte.
   std::vector<std::string_view> names = {"linux_banner", "_sdata"};
   for (const auto& [first, last] : kKeptSections) names.insert(names.end(), {first, last});
@@ -1030,7 +1077,7 @@ void Session::finish_timelines(report::Run& run) {
   narrator_.guest_ended();
   if (timelines_ && spaces_.format()) {
     // Any root shows the kernel's code that shows the kernel.
-    const Frame code = spaces_.upper_root().value_or(kernel_root().value_or(current_root_));
+    const Frame code = spaces_.upper_root().value_or(kernel_root().value_or(current_root()));
     timelines_->finish(run, [&](const model::MappingChange& change) {
       return narrator_.tell(*spaces_.format(), identities_, change, code);
     });
@@ -1127,6 +1174,7 @@ void Session::finish(report::Run& run) {
     add("monitor", "witness", "the second witness was asked for and did not run");
   }
   check_identities(run);
+  check_vcpus(run);
   counts_.roots = totals_.spaces;
   counts_.frames = mirror_.most();
   counts_.teardowns = totals_.teardowns;

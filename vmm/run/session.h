@@ -1,7 +1,9 @@
 // The VMM's view of one run: takes events in order, keeps the model, judges, answers the doorbell.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -87,6 +89,17 @@ class Session {
  private:
   void on_user_entry(const event::Event& event);
   void on_root_load(const event::Event& event);
+  /// The lower root that the vCPU of the event has loaded which is dealt with.
+  [[nodiscard]] arch::Frame current_root() const {
+    return current_roots_[vcpu_].value_or(arch::Frame{});
+  }
+  /// Re-walks what every vCPU has loaded, of that of the event the kernel's half too.
+  void rewalk_loaded();
+  /// Why nothing that a guest of several vCPUs does would count; nullopt: it counts.
+  [[nodiscard]] std::optional<std::string> lacks_cpus(const protocol::Message& message) const;
+  void check_vcpus(report::Run& run) const;
+  /// Threads that race do so on all vCPUs, or the cell does not say what it seems to.
+  void check_race(const model::AddressSpace& space);
   void on_doorbell(const event::Event& event, Commands& commands);
   void dispatch(const protocol::Message& message, const event::Event& event,
                 model::AddressSpace& space);
@@ -200,7 +213,11 @@ class Session {
   Totals totals_;
   std::map<std::uint64_t, model::AddressSpace> fork_parents_;       // by token, at the fork
   std::unordered_map<std::uint64_t, std::uint64_t> fork_children_;  // space id -> token
-  arch::Frame current_root_{};
+  /// Lower roots by vCPU; nullopt: none was told yet.
+  std::array<std::optional<arch::Frame>, event::kMostVcpus> current_roots_;
+  std::size_t vcpu_ = 0;  ///< Of the event that is dealt with.
+  /// Times that user mode was judged on each vCPU.
+  std::array<std::uint64_t, event::kMostVcpus> entries_by_vcpu_{};
   bool writers_are_told_ = false;  ///< Some store came with who made it.
   /// Loaded last, newest first, each once; arm64: of the upper half.
   static constexpr std::size_t kRecentRoots = 8;

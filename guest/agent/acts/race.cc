@@ -1,5 +1,5 @@
-// Eight threads of the victim that make calls at the same time. They are made before; from then on
-// they use nothing of the C library, and end with the victim.
+// Eight threads of the victim that make calls at the same time, in turn on each CPU that there is.
+// They are made before; from then on they use nothing of the C library, and end with the victim.
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "guest/agent/acts/act.h"
+#include "guest/agent/cpus.h"
 #include "guest/agent/raw.h"
 
 namespace sealvisor::agent {
@@ -73,6 +74,7 @@ long once(std::uint32_t thread) {
 
 [[noreturn]] void* run(void* number) {
   const auto thread = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(number));
+  keep_to_cpu(thread);
   wait_while(course.go, 0);
   long best = -EPROTO;
   for (std::uint32_t round = 0; round < kRounds; ++round) {

@@ -1,6 +1,8 @@
 #include "vmm/run/recent_writes.h"
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 
 #include <gtest/gtest.h>
 
@@ -104,6 +106,39 @@ TEST_F(RecentWrites, CountsInstructionsOfTheAddressSpaceAlone) {
   // Done by the other one.
   EXPECT_EQ(begun(kOther, 30, 70), 0U);
   EXPECT_EQ(begun(kOther, 30, 72), 2U);
+}
+
+/// On two vCPUs, whose instructions are counted together.
+TEST_F(RecentWrites, CountsWhileAnyVcpuHasTheAddressSpaceLoaded) {
+  constexpr arch::Frame kOther{0x101};
+  const auto at = [](Kind kind, unsigned vcpu, arch::Frame root, std::uint64_t instructions) {
+    Event event{};
+    event.kind = kind;
+    event.vcpu = static_cast<std::uint8_t>(vcpu);
+    event.gpa = root.gpa().value;
+    event.aux = event.old_value = instructions;
+    return event;
+  };
+  const auto load_at = [&](unsigned vcpu, arch::Frame root, std::uint64_t instructions) {
+    writes_.on_event(at(Kind::RootLoad, vcpu, root, instructions), ++number_);
+  };
+  const auto begun = [&](unsigned vcpu, arch::Frame then, std::uint64_t from, std::uint64_t to) {
+    const Event cause = at(Kind::SlotWrite, vcpu, kRoot, from);
+    return writes_.begun_since(cause, then, kRoot, at(Kind::UserEntry, 0, kRoot, to));
+  };
+  load_at(0, kOther, 5);
+  load_at(1, kRoot, 10);
+  EXPECT_EQ(begun(0, kOther, 12, 15), 3U) << "done on a vCPU that is elsewhere";
+  load_at(0, kRoot, 20);
+  load_at(1, kOther, 30);
+  EXPECT_EQ(begun(1, kOther, 35, 40), 5U) << "the first has it loaded";
+  load_at(0, kOther, 50);
+  EXPECT_EQ(begun(0, kOther, 50, 60), 0U) << "no vCPU has";
+  EXPECT_EQ(begun(0, kRoot, 40, 60), 10U);
+  // The load of the second is no longer there, and still known.
+  load_at(1, kRoot, 70);
+  for (std::size_t i = 0; i < run::RecentWrites::kMost; ++i) load_at(0, kOther, 80);
+  EXPECT_EQ(begun(0, kOther, 80, 90), 10U);
 }
 
 TEST_F(RecentWrites, OtherEventsAreNoCause) {

@@ -128,8 +128,23 @@ class ScriptedRun {
   engine::End ending = engine::End::GuestReset;
   /// What the engine says of itself may be changed here.
   std::function<void(engine::Outcome&)> describe;
+  /// As the agent says.
+  std::uint32_t cpus = 1;
   /// Something to do just before the agent says goodbye.
   std::function<void(ScriptedRun&)> at_the_end;
+
+  /// Why the session wanted the guest ended, which goes on all the same.
+  std::string gave_up;
+  /// User mode is about to run on `root`, on the vCPU that the guest is at.
+  void enter_user(Frame root) {
+    event::Event entry{};
+    entry.kind = event::Kind::UserEntry;
+    entry.vcpu = guest_.vcpu;
+    entry.icount = ++guest_.icount;
+    entry.root = root.gpa().value;
+    guest_.emit(entry);
+    pump();
+  }
 
   /// Gives the session all events that came since the last time.
   void pump() {
@@ -162,6 +177,7 @@ class ScriptedRun {
     enter_user();
     protocol::Message hello = message(protocol::Type::Hello);
     std::strcpy(hello.body.hello.release, "6.12.0-plain");
+    hello.body.hello.cpus = cpus;
     ring(hello, sizeof hello.body.hello);
     announce();
     protocol::Message scenario = message(protocol::Type::ScenarioBegin);
@@ -259,18 +275,12 @@ class ScriptedRun {
     const event::Event& last = guest_.events.back();
     if (last.kind == event::Kind::Doorbell && !first_bell_) first_bell_ = last.icount;
     recorder_->on_stopped();
-    static_cast<void>(session_->on_stopped(guest_.events.back()));
+    const run::Commands commands = session_->on_stopped(guest_.events.back());
+    if (commands.give_up) gave_up = *commands.give_up;
     recorder_->on_answered();
   }
 
-  void enter_user() {
-    event::Event entry{};
-    entry.kind = event::Kind::UserEntry;
-    entry.icount = ++guest_.icount;
-    entry.root = root_.gpa().value;
-    guest_.emit(entry);
-    pump();
-  }
+  void enter_user() { enter_user(root_); }
 
   /// As the engine does at the load of a root.
   void copy_tables() {
