@@ -22,7 +22,9 @@ struct RecipeTraits {
 /// The control of `sealvisor lifetime`: a kernel that by itself changes [vdso].
 inline constexpr const char* kRestless = "restless";
 
-/// "<source>-sealed", "<source>-unsealed", "lying", "tampering" and "restless" are known.
+/// "<source>-sealed", "<source>-unsealed", "lying", "tampering" and "restless" are known, and each
+/// with
+/// "-smp" behind it.
 [[nodiscard]] RecipeTraits traits_of(const std::string& recipe);
 
 /// Folder of the finished build of `recipe`. Errors: no such recipe (Usage), not built (HostLacks);

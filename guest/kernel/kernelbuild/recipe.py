@@ -35,15 +35,21 @@ class Recipe:
 
     `patches` and its base's patches add up; every other value replaces.
     `tree` names an output tree of its own; without it recipes of one source share one.
+
+    "RECIPE-smp" is RECIPE with two CPUs, for each that there is a file for. It has a tree of its
+    own: CONFIG_SMP changes nearly every object.
     """
 
     KEYS = {"base", "source", "suites", "patches", "fragments", "tree", "request"}
 
     def __init__(self, name):
         path = HERE / "recipes" / name
-        if "/" in name or not path.is_file():
+        if "/" in name or not (path.is_file() or is_variant(name)):
             raise Problem(f"no recipe '{name}'; there are: {', '.join(names())}", 2)
         self.name = name
+        if not path.is_file():
+            self.of_two_cpus(Recipe(name.removesuffix(SMP)))
+            return
         values = {}
         for number, line in enumerate(path.read_text().splitlines(), 1):
             line = line.split("#", 1)[0].strip()
@@ -63,6 +69,12 @@ class Recipe:
             raise Problem(f"{path}: tree: expected a name of a-z, 0-9 and '-', got '{self.tree}'")
         self.series = (self.base.series if self.base else []) + values.get("patches", "").split()
 
+    def of_two_cpus(self, base):
+        self.base, self.series = base, base.series
+        self.source, self.suites, self.request = base.source, base.suites, "yes"
+        self.fragments = base.fragments + " smp"
+        self.tree = (base.tree + SMP).removeprefix("-")
+
     def on_request(self):
         return self.request == "yes"
 
@@ -79,6 +91,13 @@ class Recipe:
     def fragment_files(self, arch):
         return [HERE / "fragments" / f"{name.replace('{arch}', arch)}.config"
                 for name in self.fragments.split()]
+
+
+SMP = "-smp"
+
+
+def is_variant(name):
+    return name.endswith(SMP) and (HERE / "recipes" / name.removesuffix(SMP)).is_file()
 
 
 def names():

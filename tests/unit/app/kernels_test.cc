@@ -122,6 +122,8 @@ TEST(Recipes, PromiseByTheirNames) {
                                    {"upstream-unsealed", true, false, false},
                                    {"lying", true, true, true},
                                    {"tampering", true, true, false},
+                                   {"lts-sealed-smp", true, true, false},
+                                   {"lying-smp", true, true, true},
                                    {"something", false, false, false}};
   for (const Case& one : cases) {
     const RecipeTraits traits = traits_of(one.recipe);

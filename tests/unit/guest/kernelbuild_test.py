@@ -244,6 +244,20 @@ class FromNothing(KernelBuild):
         self.assertEqual((self.home / "cached").read_text(), f"{compiler} -c -o x.o one.c\n")
 
 
+    def test_two_cpus_are_a_variant_of_any_recipe(self):
+        self.write("kernel/fragments/smp.config", "CONFIG_SMP=y\n")
+        plain = self.build()
+        two = self.build("small-smp")
+        self.assertNotEqual(plain, two)
+        self.assertIn("CONFIG_SMP=y", (pathlib.Path(two) / "config").read_text())
+        self.assertNotIn("CONFIG_SMP", (pathlib.Path(plain) / "config").read_text())
+        self.assertEqual(self.path(), plain)
+        self.assertEqual(self.path("small-smp"), two)
+        status, _, err = self.call("build", "nothing-smp", ARCH)
+        self.assertEqual(status, 2)
+        self.assertIn("no recipe 'nothing-smp'", err)
+
+
 class Key(KernelBuild):
     """A finished build counts only for the source, patches, configuration and compiler it is of."""
 
