@@ -234,7 +234,9 @@ TEST_P(Variants, ComeOutAsTheyMust) {
                 "munmap/*", "--scenario", "mprotect/x", "--scenario", "pkey/x", "--json",
                 json.string()});
   ASSERT_EQ(verify.finish(), 0) << verify.text();
-  EXPECT_NE(verify.text().find("not run: variant smp: "), std::string::npos) << verify.text();
+  if (GetParam() == arch::Arch::Arm64) {
+    EXPECT_NE(verify.text().find("not run: variant va52: "), std::string::npos) << verify.text();
+  }
   const auto report = nlohmann::json::parse(std::ifstream(json));
   std::set<std::string> ran;
   for (const auto& run : report["runs"]) {

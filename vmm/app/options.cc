@@ -723,8 +723,9 @@ Result<Command> parse_options(const std::vector<std::string>& arguments) {
     if (!verify.variants.empty()) {
       if (verify.machine.engine != engine::Kind::Tcg || !verify.machine.cpu_model.empty()) {
         return Error{ExitCode::Usage,
-                     "--variant is for --engine tcg, and not with --cpu; see `sealvisor verify "
-                     "--help`"};
+                     fmt::format("--variant {} is for --engine tcg, and not with --cpu; see "
+                                 "`sealvisor verify --help`",
+                                 fmt::join(verify.variants, ", "))};
       }
       if (auto chosen = choose_variants(verify.variants, verify.archs); !chosen) {
         return chosen.error();

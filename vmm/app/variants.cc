@@ -52,10 +52,9 @@ constexpr auto kVariants = std::to_array<Variant>({
      .description = "no forced writes through /proc/PID/mem",
      .arguments = "proc_mem.force_override=never"},
     {.name = "smp",
-     .description = "two vCPUs",
-     .refused =
-         "the monitor follows the root of one vCPU, and the x86-64 recipes are built without "
-         "CONFIG_SMP"},
+     .description = "two vCPUs, which run in turn",
+     .vcpus = 2,
+     .x86_recipe = "-smp"},
 });
 
 bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {

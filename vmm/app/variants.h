@@ -20,6 +20,10 @@ struct Variant {
   std::string_view cpu_model{};      ///< As QEMU's -cpu; empty: the usual one.
   /// x86-64: boot the bzImage, whose start-up code does what the PVH entry passes over.
   bool compressed_image = false;
+  unsigned vcpus = 1;
+  /// x86-64: whose kernel is booted, RECIPE with this behind its name. The other architecture's
+  /// kernels will do.
+  std::string_view x86_recipe{};
   std::string_view refused{};  ///< Why it can't be run; empty: it can.
 };
 

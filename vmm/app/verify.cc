@@ -123,27 +123,41 @@ Result<Prepared> prepare_recipes(const VerifyOptions& options, const Places& pla
   return prepared;
 }
 
-/// `request` as `variant` changes it.
-void apply(const Variant& variant, run::RunRequest& request) {
+/// `request` as `variant` changes it. Errors: it needs another kernel, which is not built.
+Status apply(const Variant& variant, const VerifyOptions& options, const VerifyTools& tools,
+             run::RunRequest& request) {
+  const std::string recipe = request.recipe;
   request.variant = variant.name;
   request.recipe += fmt::format(":{}", variant.name);
   request.kernel_arguments = variant.arguments;
   request.cpu_model = variant.cpu_model;
+  request.vcpus = variant.vcpus;
+  // A kernel of the user's is taken as it is.
+  const bool of_recipe = options.machine.kernel.empty();
+  if (of_recipe && !variant.x86_recipe.empty() && request.arch == arch::Arch::X86_64) {
+    const auto folder = tools.kernel_dir(recipe + std::string(variant.x86_recipe), request.arch);
+    if (!folder) return folder.error();
+    auto files = kernel_files(folder.value(), request.arch);
+    if (!files) return files.error();
+    request.kernel_image = std::move(files.value().image);
+    request.symbols = std::move(files.value().symbols);
+  }
   if (variant.compressed_image) {
     request.kernel_image = request.kernel_image.parent_path() / kCompressedImage;
   }
+  return {};
 }
 
 /// The usual guest, unless variants are named one by one, and each variant that exists for it.
-Result<std::vector<run::RunRequest>> with_variants(const VerifyOptions& options,
-                                                   std::vector<run::RunRequest> requests) {
-  if (options.variants.empty()) return requests;
+Result<Prepared> with_variants(const VerifyOptions& options, const VerifyTools& tools,
+                               Prepared prepared) {
+  if (options.variants.empty()) return prepared;
   const auto variants = choose_variants(options.variants, options.archs);
   if (!variants) return variants.error();
   const bool all =
       std::find(options.variants.begin(), options.variants.end(), "all") != options.variants.end();
   std::vector<run::RunRequest> varied;
-  for (const run::RunRequest& usual : requests) {
+  for (const run::RunRequest& usual : prepared.requests) {
     if (all) {
       varied.push_back(usual);
       for (const Variant& refused : all_variants()) {
@@ -154,11 +168,18 @@ Result<std::vector<run::RunRequest>> with_variants(const VerifyOptions& options,
     }
     for (const Variant* const variant : variants.value()) {
       if (variant->only.value_or(usual.arch) != usual.arch) continue;
-      varied.push_back(usual);
-      apply(*variant, varied.back());
+      run::RunRequest request = usual;
+      if (auto applied = apply(*variant, options, tools, request); applied) {
+        varied.push_back(std::move(request));
+      } else if (applied.error().code == ExitCode::Usage) {
+        return applied.error();
+      } else {
+        prepared.not_run.push_back({request.arch, request.recipe, applied.error()});
+      }
     }
   }
-  return varied;
+  prepared.requests = std::move(varied);
+  return prepared;
 }
 
 /// Indices of the requests, architectures in turn: two runs at a time are then of both.
@@ -282,9 +303,8 @@ Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
   auto prepared = options.machine.kernel.empty() ? prepare_recipes(options, places, tools)
                                                  : prepare_image(options, places);
   if (!prepared) return prepared;
-  auto varied = with_variants(options, std::move(prepared.value().requests));
-  if (!varied) return varied.error();
-  prepared.value().requests = std::move(varied).value();
+  prepared = with_variants(options, tools, std::move(prepared).value());
+  if (!prepared) return prepared;
   for (run::RunRequest& request : prepared.value().requests) {
     request.plan = plan_of(chosen.value(), request.arch, options.machine.full);
     for (scenario::PlanItem& item : request.plan) {

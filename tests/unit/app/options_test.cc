@@ -364,6 +364,8 @@ TEST(Options, EachMistakeGetsOneSentence) {
       {"bench --baseline b --baseline-anyway weather", "weather not in"},
       {"bench --b lts-unsealed", "--a and --b are both lts-unsealed"},
       {"bench --engine qemu", "--engine"},
+      {"verify --engine kvm --variant smp", "--variant smp is for --engine tcg"},
+      {"verify --engine kvm-nested --variant smp", "--variant smp is for --engine tcg"},
       {"bench --engine kvm --explain", "--explain is for --engine tcg"},
       {"bench --engine kvm-nested --explain", "--explain is for --engine tcg"},
       {"bench --engine kvm --cross-check", "--cross-check is for --engine tcg"},

@@ -29,8 +29,8 @@ TEST(Variants, EachChangesSomethingOrSaysWhyItCant) {
     EXPECT_TRUE(seen.insert(variant.name).second) << variant.name;
     EXPECT_NE(variant.name, "all");
     EXPECT_FALSE(variant.description.empty());
-    const bool changes =
-        !variant.arguments.empty() || !variant.cpu_model.empty() || variant.compressed_image;
+    const bool changes = !variant.arguments.empty() || !variant.cpu_model.empty() ||
+                         variant.compressed_image || variant.vcpus != 1;
     EXPECT_NE(changes, !variant.refused.empty()) << variant.name;
   }
 }
@@ -43,9 +43,9 @@ TEST(Variants, AreChosenByNameInTheOrderOfTheTable) {
 
 TEST(Variants, AllAreThoseThatCanBeRunThere) {
   EXPECT_THAT(names({"all"}, {Arch::Arm64}),
-              ElementsAre("kpti", "lse", "force-ptrace", "force-never"));
+              ElementsAre("kpti", "lse", "force-ptrace", "force-never", "smp"));
   EXPECT_THAT(names({"all"}, {Arch::X86_64}),
-              ElementsAre("pti", "la57", "no-pku", "force-ptrace", "force-never"));
+              ElementsAre("pti", "la57", "no-pku", "force-ptrace", "force-never", "smp"));
 }
 
 TEST(Variants, AreRefusedByName) {

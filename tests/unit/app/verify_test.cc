@@ -159,6 +159,39 @@ TEST_F(VerifyTest, VariantsAreRunsOfTheirOwn) {
   EXPECT_THAT(labels().front(), HasSubstr("VA_BITS_48"));
 }
 
+TEST_F(VerifyTest, TwoVcpusBootAKernelOfTheirOwnOnX86) {
+  const Temporary smp;
+  for (const char* name : {"image", "Image", "vmlinux"}) smp.file(name, "kernel");
+  bool built = true;
+  tools_.kernel_dir = [&](const std::string& recipe, Arch) -> Result<std::filesystem::path> {
+    if (!recipe.ends_with("-smp")) return folder_.path();
+    if (!built) return Error{ExitCode::HostLacks, recipe + " is not built"};
+    return smp.path();
+  };
+  options_.recipes = {"lts-sealed"};
+  options_.variants = {"smp"};
+  const auto prepared = prepare(options_, places_, tools_);
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+  const auto& requests = prepared.value().requests;
+  ASSERT_EQ(requests.size(), 2U);
+  for (const run::RunRequest& request : requests) {
+    EXPECT_EQ(request.recipe, "lts-sealed:smp");
+    EXPECT_EQ(request.vcpus, 2U);
+    EXPECT_TRUE(request.sealed && request.expectations);
+    const Temporary& home = request.arch == Arch::X86_64 ? smp : folder_;
+    EXPECT_EQ(request.kernel_image.parent_path(), home.path());
+    EXPECT_EQ(request.symbols, home.path() / "vmlinux");
+  }
+  built = false;
+  const auto lacking = prepare(options_, places_, tools_);
+  ASSERT_TRUE(lacking.ok());
+  ASSERT_EQ(lacking.value().requests.size(), 1U);
+  EXPECT_EQ(lacking.value().requests[0].arch, Arch::Arm64);
+  ASSERT_EQ(lacking.value().not_run.size(), 1U);
+  EXPECT_EQ(lacking.value().not_run[0].recipe, "lts-sealed:smp");
+  EXPECT_EQ(lacking.value().not_run[0].error.message, "lts-sealed-smp is not built");
+}
+
 TEST_F(VerifyTest, MistakesEndItBeforeAnythingRuns) {
   options_.recipes = {"lts-sealed", "no-such"};
   const auto recipe = prepare(options_, places_, tools_);
