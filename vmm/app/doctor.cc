@@ -7,7 +7,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -15,6 +18,7 @@
 #include "vmm/app/kernels.h"
 #include "vmm/app/options.h"
 #include "vmm/app/places.h"
+#include "vmm/app/variants.h"
 #include "vmm/engine/kvm/host.h"
 #include "vmm/engine/tcg/qemu/program.h"
 #include "vmm/report/layout.h"
@@ -94,9 +98,16 @@ TcgFacts gather_tcg(const Places& places, arch::Arch arch) {
   const auto qemu = engine::tcg::find_qemu(arch);
   TcgFacts facts{arch, qemu_fact(qemu), plugin_fact(places, qemu), agents_fact(places, arch),
                  {},   space_fact()};
-  for (const char* recipe : kDefaultRecipes) {
+  const auto built = [&](const std::string& recipe) {
     const auto folder = kernel_dir(places, recipe, arch);
-    facts.kernels.emplace_back(recipe, folder ? Status() : Status(folder.error()));
+    return std::pair(recipe, folder ? Status() : Status(folder.error()));
+  };
+  for (const char* recipe : kDefaultRecipes) facts.kernels.push_back(built(recipe));
+  for (const Variant& variant : all_variants()) {
+    if (variant.x86_recipe.empty() || arch != arch::Arch::X86_64) continue;
+    for (const char* recipe : kDefaultRecipes) {
+      facts.kernels_of_variants.push_back(built(recipe + std::string(variant.x86_recipe)));
+    }
   }
   return facts;
 }
@@ -154,10 +165,17 @@ Lane tcg_lane(const TcgFacts& facts) {
     missing.push_back(recipe);
     if (problem.empty()) problem = status.error().message;
   }
+  std::vector<std::string> not_built;
+  for (const auto& [recipe, status] : facts.kernels_of_variants) {
+    (status ? built : not_built).push_back(recipe);
+  }
   if (!built.empty()) parts.push_back(fmt::format("kernels built: {}", fmt::join(built, ", ")));
   if (!missing.empty()) {
     lane.state = kNotReady;
     parts.push_back(fmt::format("kernels missing: {} ({})", fmt::join(missing, ", "), problem));
+  }
+  if (!not_built.empty()) {
+    parts.push_back(fmt::format("not built, for variants only: {}", fmt::join(not_built, ", ")));
   }
   parts.push_back(facts.space);
   lane.why = fmt::format("exact: {}", fmt::join(parts, "; "));

@@ -29,6 +29,8 @@ struct TcgFacts {
   Result<std::string> agents;                           ///< "guest programs built".
   std::vector<std::pair<std::string, Status>> kernels;  ///< Recipe; an error if it is not built.
   std::string space;                                    ///< Free disk space and where, for people.
+  /// The same of kernels that only a variant needs: if one is not built, the lane is ready.
+  std::vector<std::pair<std::string, Status>> kernels_of_variants{};
 };
 [[nodiscard]] Lane tcg_lane(const TcgFacts& facts);
 

@@ -100,10 +100,11 @@ def is_variant(name):
     return name.endswith(SMP) and (HERE / "recipes" / name.removesuffix(SMP)).is_file()
 
 
-def names():
+def names(variants=False):
     order = {"lts-sealed": 0, "lts-unsealed": 1, "lying": 2}
     found = [p.name for p in (HERE / "recipes").iterdir() if not p.name.startswith(".")]
-    return sorted(found, key=lambda n: (order.get(n, 9), n))
+    found.sort(key=lambda n: (order.get(n, 9), n))
+    return [name for base in found for name in ((base, base + SMP) if variants else (base,))]
 
 
 def write_atomically(path, text):

@@ -56,6 +56,15 @@ TEST(Doctor, ATcgLaneNamesWhatIsMissing) {
   }
 }
 
+TEST(Doctor, ATcgLaneIsReadyWithoutTheKernelsOfVariants) {
+  TcgFacts facts = good_facts();
+  facts.kernels_of_variants = {{"lts-sealed-smp", Status()}, {"lying-smp", lacks("is not built")}};
+  const Lane lane = tcg_lane(facts);
+  EXPECT_EQ(lane.state, "ready");
+  EXPECT_THAT(lane.why, HasSubstr("kernels built: lts-sealed, lying, lts-sealed-smp;"));
+  EXPECT_THAT(lane.why, HasSubstr("not built, for variants only: lying-smp;"));
+}
+
 engine::kvm::Choice chosen(engine::Mechanism mechanism) { return {mechanism, "because"}; }
 
 TEST(Doctor, TellsTheStatesOfKvmApart) {

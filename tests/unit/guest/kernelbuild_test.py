@@ -243,9 +243,10 @@ class FromNothing(KernelBuild):
         self.assertEqual((self.home / "called").read_text(), "-c -o x.o one.c\n-c -o x.o a folder/two.S\n")
         self.assertEqual((self.home / "cached").read_text(), f"{compiler} -c -o x.o one.c\n")
 
-
     def test_two_cpus_are_a_variant_of_any_recipe(self):
         self.write("kernel/fragments/smp.config", "CONFIG_SMP=y\n")
+        for arch in {"x86_64", "arm64"} - {ARCH}:  # the list is of both
+            self.write(f"kernel/fragments/{arch}.config", "")
         plain = self.build()
         two = self.build("small-smp")
         self.assertNotEqual(plain, two)
@@ -253,6 +254,11 @@ class FromNothing(KernelBuild):
         self.assertNotIn("CONFIG_SMP", (pathlib.Path(plain) / "config").read_text())
         self.assertEqual(self.path(), plain)
         self.assertEqual(self.path("small-smp"), two)
+        status, out, err = self.call("list", "--json")
+        self.assertEqual(status, 0, err)
+        listed = [row for row in json.loads(out) if row["recipe"].endswith("-smp")]
+        self.assertEqual([(row["recipe"], row["arch"], row["path"]) for row in listed],
+                         [("small-smp", ARCH, two)], "none that is not built")
         status, _, err = self.call("build", "nothing-smp", ARCH)
         self.assertEqual(status, 2)
         self.assertIn("no recipe 'nothing-smp'", err)
