@@ -81,15 +81,6 @@ Status add_real(const CompatOptions& options, const Places& places, const Verify
   return {};
 }
 
-VerifyOptions as_verify(const CompatOptions& options) {
-  VerifyOptions verify;
-  verify.machine = options.machine;
-  verify.archs = options.archs;
-  verify.recipes = options.recipes;
-  verify.deadline = options.deadline;
-  return verify;
-}
-
 }  // namespace
 
 Result<ChosenSequences> choose_sequences(const std::vector<std::string>& patterns, arch::Arch arch,
@@ -119,7 +110,7 @@ Result<ChosenSequences> choose_sequences(const std::vector<std::string>& pattern
 
 Result<PreparedCompat> prepare_compat(const CompatOptions& options, const Places& places,
                                       const VerifyTools& tools) {
-  VerifyOptions verify = as_verify(options);
+  VerifyOptions verify = guests_of(options);
   if (verify.machine.scenarios.empty()) verify.machine.scenarios = {"compat/*"};
   auto guests = prepare(verify, places, tools);
   if (!guests) return guests.error();

@@ -30,11 +30,7 @@ std::vector<std::string> lifetime_scenarios() {
 
 Result<Prepared> prepare_lifetime(const LifetimeOptions& options, const Places& places,
                                   const VerifyTools& tools) {
-  VerifyOptions verify;
-  verify.machine = options.machine;
-  verify.archs = options.archs;
-  verify.recipes = options.recipes;
-  verify.deadline = options.deadline;
+  VerifyOptions verify = guests_of(options);
   if (verify.machine.scenarios.empty()) verify.machine.scenarios = lifetime_scenarios();
   auto prepared = prepare(verify, places, tools);
   if (!prepared) return prepared;

@@ -110,24 +110,24 @@ struct BenchOptions {
   bool cross_check = false;  ///< Tools of others are run too, and the slowed kernel.
 };
 
-/// `sealvisor compat`: with the machine's kernel, symbols, scenarios (of kind Sequence), memory,
-/// cpu.
-struct CompatOptions {
-  MachineOptions machine;
-  std::vector<arch::Arch> archs;  ///< Empty: with an image of the user's, its own; else both.
-  std::vector<std::string> recipes;
-  std::filesystem::path json;  ///< Empty: none is written.
-  std::chrono::seconds deadline{120};
-  bool real = false;  ///< The real programs too.
-};
-
-/// `sealvisor lifetime`: with the machine's kernel, symbols, scenarios, memory, cpu.
-struct LifetimeOptions {
+/// What `compat` and `lifetime` have in common: with the machine's kernel, symbols, scenarios,
+/// memory, cpu.
+struct WatchedOptions {
   MachineOptions machine;
   std::vector<arch::Arch> archs;  ///< As in VerifyOptions.
   std::vector<std::string> recipes;
   std::filesystem::path json;  ///< Empty: none is written.
-  std::chrono::seconds deadline{900};
+  std::chrono::seconds deadline{120};
+};
+
+/// `sealvisor compat`: scenarios of kind Sequence.
+struct CompatOptions : WatchedOptions {
+  bool real = false;  ///< The real programs too.
+};
+
+/// `sealvisor lifetime`.
+struct LifetimeOptions : WatchedOptions {
+  LifetimeOptions() { deadline = std::chrono::seconds(900); }
 };
 
 /// `audit`.

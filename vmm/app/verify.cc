@@ -273,6 +273,15 @@ Result<image::KernelFile> open_image(const MachineOptions& machine,
                             inner ? image::BzImage::Inner : image::BzImage::AsItIs);
 }
 
+VerifyOptions guests_of(const WatchedOptions& options) {
+  VerifyOptions verify;
+  verify.machine = options.machine;
+  verify.archs = options.archs;
+  verify.recipes = options.recipes;
+  verify.deadline = options.deadline;
+  return verify;
+}
+
 Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
                          const VerifyTools& tools) {
   const auto chosen = choose_scenarios(options.machine.scenarios, options.machine.full);

@@ -39,6 +39,9 @@ struct Prepared {
 [[nodiscard]] Result<image::KernelFile> open_image(const MachineOptions& machine,
                                                    const std::vector<arch::Arch>& archs);
 
+/// What `compat` and `lifetime` ask for, as `verify` does: the same machine, without files.
+[[nodiscard]] VerifyOptions guests_of(const WatchedOptions& options);
+
 /// Finds kernels and makes plans. A kernel that is not built is a run that can't start. Errors
 /// (Usage): no such recipe, no such scenario, a kernel image that is none.
 [[nodiscard]] Result<Prepared> prepare(const VerifyOptions& options, const Places& places,
