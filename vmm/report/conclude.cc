@@ -139,13 +139,18 @@ void complete_findings(Run& run) {
     // One that the end of a guest cut off is said with that end.
     const bool cut_off = !life.complete && run.ending.good;
     const bool ran = life.status == 0 || life.unsupported;
-    if ((life.violations == 0 && ran && !cut_off) || has_finding_under(run, id)) continue;
+    // Nothing seen is nothing held.
+    const bool unseen = ran && life.complete && !life.unsupported && life.user_entries == 0;
+    if ((life.violations == 0 && ran && !cut_off && !unseen) || has_finding_under(run, id)) {
+      continue;
+    }
     add_finding(run, id, "monitor",
                 life.violations != 0
                     ? fmt::format("{} while it ran", count_of(life.violations, "violation"))
                 : life.status != 0
                     ? fmt::format("the agent could not run it: errno {}", life.status)
-                    : std::string("the agent said goodbye in the midst of it"));
+                : unseen ? std::string("user mode was never judged while it ran")
+                         : std::string("the agent said goodbye in the midst of it"));
   }
   if (run.counts.mismatches != 0 && !has_finding_under(run, id_of(run, "rewalk"))) {
     add_finding(run, id_of(run, "rewalk"), "monitor",

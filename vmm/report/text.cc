@@ -209,9 +209,9 @@ std::string lives_table(const Run& run, const TextOptions& options) {
                      grouped(life.user_entries), grouped(life.pages_kept),
                      grouped(life.pages_refaulted), grouped(life.pages_unobserved),
                      grouped(life.teardowns), grouped(life.inherited), words_of(life)},
-                    life.unsupported                                            ? Colour::Dim
-                    : life.violations == 0 && life.status == 0 && life.complete ? Colour::Green
-                                                                                : Colour::Red});
+                    life.unsupported ? Colour::Dim
+                    : is_good(life)  ? Colour::Green
+                                     : Colour::Red});
   }
   return table({{"scenario", 28},
                 {"done", 9, true},

@@ -44,9 +44,14 @@ std::string words_of(const std::optional<Expected>& expected) {
   return text;
 }
 
+bool is_good(const Life& life) {
+  return life.violations == 0 && life.status == 0 && life.complete && life.user_entries != 0;
+}
+
 std::string words_of(const Life& life) {
   if (life.unsupported) return life.complete ? "not on this kernel" : "not on this kernel, cut off";
-  std::string outcome = life.violations == 0 ? "0 violations"
+  std::string outcome = life.violations == 0 && life.user_entries == 0 ? "nothing judged"
+                        : life.violations == 0                         ? "0 violations"
                         : life.violations == 1
                             ? "1 violation"
                             : fmt::format("{} violations", grouped(life.violations));

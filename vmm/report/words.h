@@ -23,6 +23,9 @@ namespace sealvisor::report {
 /// What came of it: "0 violations".
 [[nodiscard]] std::string words_of(const Life& life);
 
+/// It ran to its end, user mode was judged, and nothing was violated.
+[[nodiscard]] bool is_good(const Life& life);
+
 /// Each is one sentence or a list with semicolons; empty if there is nothing to say.
 [[nodiscard]] std::string machine_words(const Run& run);
 [[nodiscard]] std::string start_words(const Run& run);

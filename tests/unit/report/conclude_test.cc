@@ -78,81 +78,82 @@ TEST_P(ConcludeSpoiled, RunIsNotGood) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, ConcludeSpoiled,
-    testing::Values(Spoiled{"ViolationWithoutFinding",
-                            [](report::Run& run) {
-                              run.cells[0] = samples::violated("[vdso]", "munmap", "whole");
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/[vdso]/munmap/whole/expectation"},
-                    Spoiled{"MismatchedAnswer",
-                            [](report::Run& run) { run.cells[2].verdict = Verdict::Mismatch; },
-                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/munmap/whole/expectation"},
-                    Spoiled{"FindingOfAnInvariant",
-                            [](report::Run& run) {
-                              run.findings.push_back({"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2",
-                                                      "frame", false, ""});
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"},
-                    Spoiled{"Unobserved",
-                            [](report::Run& run) {
-                              run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/whole/unobserved"},
-                    Spoiled{"LifeViolation", [](report::Run& run) { run.lives[1].violations = 1; },
-                            ExitCode::Failed, "x86_64/lts-sealed/life/exec/monitor"},
-                    Spoiled{"LifeThatDidNotRun", [](report::Run& run) { run.lives[0].status = 12; },
-                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
-                    Spoiled{"LifeCutOff", [](report::Run& run) { run.lives[0].complete = false; },
-                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
-                    Spoiled{"SealNotClaimed",
-                            [](report::Run& run) { run.mappings[1].claims_sealed = false; },
-                            ExitCode::Failed, "x86_64/lts-sealed/[vvar]/claim"},
-                    Spoiled{"Mismatches", [](report::Run& run) { run.counts.mismatches = 3; },
-                            ExitCode::Failed, "x86_64/lts-sealed/rewalk/monitor"},
-                    Spoiled{"WitnessDiffers",
-                            [](report::Run& run) {
-                              run.counts.witness_stores = 5;
-                              run.counts.witness_differences = 1;
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/witness/monitor"},
-                    Spoiled{"StepsSawNothing",
-                            [](report::Run& run) {
-                              run.counts.stepped_instructions = 6000;
-                              run.counts.stepped_entries = 0;
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
-                    Spoiled{"AnEntryHadNoTrap",
-                            [](report::Run& run) {
-                              run.counts.stepped_instructions = 6000;
-                              run.counts.stepped_entries = 40;
-                              run.counts.stepped_untrapped = 1;
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
-                    Spoiled{"EvidenceLost",
-                            [](report::Run& run) {
-                              run.findings.push_back({"x86_64/lts-sealed/trace/evidence",
-                                                      "evidence", "disk full", false, ""});
-                            },
-                            ExitCode::HostLacks, "x86_64/lts-sealed/trace/evidence"},
-                    Spoiled{"GuestFailed",
-                            [](report::Run& run) {
-                              run.ending = {false, "kernel panic", "..."};
-                              run.cells[0] = samples::unobserved("[vdso]", "munmap", "whole");
-                            },
-                            ExitCode::GuestFailed, ""},
-                    Spoiled{"GuestBrokeTheProtocol",
-                            [](report::Run& run) {
-                              run.ending = {false, "doorbell flood", ""};
-                              run.findings.push_back({"x86_64/lts-sealed/boot/doorbell/monitor",
-                                                      "monitor", "junk", false, ""});
-                            },
-                            ExitCode::GuestFailed, "x86_64/lts-sealed/boot/doorbell/monitor"},
-                    Spoiled{"ViolatedAndThenFailed",
-                            [](report::Run& run) {
-                              run.ending = {false, "kernel panic", ""};
-                              run.findings.push_back({"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2",
-                                                      "frame", false, ""});
-                            },
-                            ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"}),
+    testing::Values(
+        Spoiled{
+            "ViolationWithoutFinding",
+            [](report::Run& run) { run.cells[0] = samples::violated("[vdso]", "munmap", "whole"); },
+            ExitCode::Failed, "x86_64/lts-sealed/[vdso]/munmap/whole/expectation"},
+        Spoiled{"MismatchedAnswer",
+                [](report::Run& run) { run.cells[2].verdict = Verdict::Mismatch; },
+                ExitCode::Failed, "x86_64/lts-sealed/[vvar]/munmap/whole/expectation"},
+        Spoiled{"FindingOfAnInvariant",
+                [](report::Run& run) {
+                  run.findings.push_back(
+                      {"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2", "frame", false, ""});
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"},
+        Spoiled{"Unobserved",
+                [](report::Run& run) {
+                  run.cells[2] = samples::unobserved("[vvar]", "munmap", "whole");
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/[vvar]/whole/unobserved"},
+        Spoiled{"LifeViolation", [](report::Run& run) { run.lives[1].violations = 1; },
+                ExitCode::Failed, "x86_64/lts-sealed/life/exec/monitor"},
+        Spoiled{"LifeThatDidNotRun", [](report::Run& run) { run.lives[0].status = 12; },
+                ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
+        Spoiled{"LifeNeverJudged", [](report::Run& run) { run.lives[0].user_entries = 0; },
+                ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
+        Spoiled{"LifeCutOff", [](report::Run& run) { run.lives[0].complete = false; },
+                ExitCode::Failed, "x86_64/lts-sealed/life/fork/monitor"},
+        Spoiled{"SealNotClaimed", [](report::Run& run) { run.mappings[1].claims_sealed = false; },
+                ExitCode::Failed, "x86_64/lts-sealed/[vvar]/claim"},
+        Spoiled{"Mismatches", [](report::Run& run) { run.counts.mismatches = 3; }, ExitCode::Failed,
+                "x86_64/lts-sealed/rewalk/monitor"},
+        Spoiled{"WitnessDiffers",
+                [](report::Run& run) {
+                  run.counts.witness_stores = 5;
+                  run.counts.witness_differences = 1;
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/witness/monitor"},
+        Spoiled{"StepsSawNothing",
+                [](report::Run& run) {
+                  run.counts.stepped_instructions = 6000;
+                  run.counts.stepped_entries = 0;
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
+        Spoiled{"AnEntryHadNoTrap",
+                [](report::Run& run) {
+                  run.counts.stepped_instructions = 6000;
+                  run.counts.stepped_entries = 40;
+                  run.counts.stepped_untrapped = 1;
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/step-check/monitor"},
+        Spoiled{"EvidenceLost",
+                [](report::Run& run) {
+                  run.findings.push_back(
+                      {"x86_64/lts-sealed/trace/evidence", "evidence", "disk full", false, ""});
+                },
+                ExitCode::HostLacks, "x86_64/lts-sealed/trace/evidence"},
+        Spoiled{"GuestFailed",
+                [](report::Run& run) {
+                  run.ending = {false, "kernel panic", "..."};
+                  run.cells[0] = samples::unobserved("[vdso]", "munmap", "whole");
+                },
+                ExitCode::GuestFailed, ""},
+        Spoiled{"GuestBrokeTheProtocol",
+                [](report::Run& run) {
+                  run.ending = {false, "doorbell flood", ""};
+                  run.findings.push_back(
+                      {"x86_64/lts-sealed/boot/doorbell/monitor", "monitor", "junk", false, ""});
+                },
+                ExitCode::GuestFailed, "x86_64/lts-sealed/boot/doorbell/monitor"},
+        Spoiled{"ViolatedAndThenFailed",
+                [](report::Run& run) {
+                  run.ending = {false, "kernel panic", ""};
+                  run.findings.push_back(
+                      {"x86_64/lts-sealed/life/fork/[vdso]/S2", "S2", "frame", false, ""});
+                },
+                ExitCode::Failed, "x86_64/lts-sealed/life/fork/[vdso]/S2"}),
     [](const auto& spoiled) { return std::string(spoiled.param.name); });
 
 TEST(Conclude, UnobservedCellsOfOneFormAreOneFindingAndNeverHeld) {

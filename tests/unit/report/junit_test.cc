@@ -103,6 +103,9 @@ TEST(ReportJunit, WhatIsWrongHasNotPassed) {
   EXPECT_EQ(outcome_in(of([](report::Run& run) { run.lives[1].violations = 1; }),
                        "x86_64.lts-sealed.scenarios life/exec"),
             "failure");
+  EXPECT_EQ(outcome_in(of([](report::Run& run) { run.lives[0].user_entries = 0; }),
+                       "x86_64.lts-sealed.scenarios life/fork"),
+            "failure");
   EXPECT_EQ(outcome_in(of([](report::Run& run) { run.lives[0].complete = false; }),
                        "x86_64.lts-sealed.scenarios life/fork"),
             "failure");
@@ -314,6 +317,7 @@ TEST(ReportJunit, SomethingFailedExactlyIfTheExitCodeSaysSo) {
       with(violated, kKnownVvar),
       with([](report::Run& run) { run.lives[0].status = 12; }, {}),
       with([](report::Run& run) { run.lives[0].complete = false; }, {}),
+      with([](report::Run& run) { run.lives[0].user_entries = 0; }, {}),
       with([](report::Run& run) { run.counts.mismatches = 3; }, {}),
       with([](report::Run& run) { run.counts.witness_differences = 1; }, {}),
       with([](report::Run& run) { run.mappings[1].claims_sealed = false; }, {}),

@@ -80,10 +80,9 @@ State state_of(const Run& run, const Cell& cell) {
 State state_of(const Run& run, const Life& life) {
   const std::vector<const Finding*> findings = findings_under(run, id_of(run, life.name));
   if (any_new(findings)) return State::Finding;
-  const bool good = life.violations == 0 && life.status == 0 && life.complete;
   if (!findings.empty()) return State::Open;
   if (life.unsupported && life.complete) return State::Skipped;
-  return good ? State::Good : State::Finding;
+  return is_good(life) ? State::Good : State::Finding;
 }
 
 State state_of(const Run& run, const Program& program) {
