@@ -260,6 +260,7 @@ constexpr auto kLives = std::to_array<Life>({
     {"life/clone-vm", run_clone_vm},
     {"life/exec-thread", run_exec_thread},
     {"life/exec-failed", run_exec_failed},
+    {"life/exec-failed-late", run_exec_failed_late},
     {"life/core-dump", run_core_dump},
     {"life/personality", run_personality},
     {"life/knobs", run_knobs},

@@ -85,6 +85,24 @@ int clone_and_touch(MappingTable& table) {
   return status;
 }
 
+/// Execs with a stack of one page, which the words fill but for kRoom bytes. They fit, so the old
+/// program goes and the new one gets its vdso; then its auxiliary vector finds no room (6.12:
+/// fs/binfmt_elf.c, create_elf_tables, behind ARCH_SETUP_ADDITIONAL_PAGES). Returns if exec failed
+/// earlier, with errno.
+void exec_without_stack() {
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kRoom = 128;
+  static char word[kPage];
+  char path[] = "/init";
+  // Words lie below one pointer's room at the top, the path's own copy first (fs/exec.c).
+  const std::size_t length = kPage - kRoom - sizeof(void*) - sizeof path;
+  std::memset(word, 'x', length - 1);
+  char* const arguments[] = {word, nullptr};
+  const rlimit one_page{kPage, kPage};
+  ::personality(ADDR_NO_RANDOMIZE);  // Else the words are moved by some bytes.
+  if (::setrlimit(RLIMIT_STACK, &one_page) == 0) ::execve(path, arguments, arguments + 1);
+}
+
 struct ExecWork {
   Agent* agent;
   std::uint64_t token;
@@ -253,6 +271,18 @@ int run_exec_failed(Agent& agent, std::uint32_t count, std::uint32_t& done) {
       return errno;  // Too early: the old program is still there.
     });
     if (const int error = ended_by("exec that fails late", child, SIGSEGV); error != 0)
+      return error;
+  }
+  return 0;
+}
+
+int run_exec_failed_late(Agent& agent, std::uint32_t count, std::uint32_t& done) {
+  for (; done < count; ++done) {
+    const pid_t child = child_with(agent, [](MappingTable&, std::uint64_t) {
+      exec_without_stack();
+      return errno;  // Too early: the old program is still there.
+    });
+    if (const int error = ended_by("exec without room for its tables", child, SIGSEGV); error != 0)
       return error;
   }
   return 0;

@@ -16,6 +16,7 @@ namespace sealvisor::agent {
 [[nodiscard]] int run_clone_vm(Agent& agent, std::uint32_t count, std::uint32_t& done);
 [[nodiscard]] int run_exec_thread(Agent& agent, std::uint32_t count, std::uint32_t& done);
 [[nodiscard]] int run_exec_failed(Agent& agent, std::uint32_t count, std::uint32_t& done);
+[[nodiscard]] int run_exec_failed_late(Agent& agent, std::uint32_t count, std::uint32_t& done);
 [[nodiscard]] int run_core_dump(Agent& agent, std::uint32_t count, std::uint32_t& done);
 [[nodiscard]] int run_personality(Agent& agent, std::uint32_t count, std::uint32_t& done);
 [[nodiscard]] int run_knobs(Agent& agent, std::uint32_t count, std::uint32_t& done);

@@ -98,6 +98,8 @@ inline constexpr auto kLives = std::to_array<Scenario>({
     detail::rare_life("life/exec-thread", 4, "exec from a thread that is not the first"),
     detail::rare_life("life/exec-failed", 4,
                       "exec that fails once the old program is gone already"),
+    detail::rare_life("life/exec-failed-late", 4,
+                      "exec that fails once the new program has its vdso"),
     detail::rare_life("life/core-dump", 4, "children that dump core"),
     detail::rare_life("life/personality", 4, "exec under each personality that moves mappings"),
     detail::rare_life("life/knobs", 4, "exec with each sysctl turned that moves mappings"),

@@ -104,9 +104,9 @@ TcgFacts gather_tcg(const Places& places, arch::Arch arch) {
   };
   for (const char* recipe : kDefaultRecipes) facts.kernels.push_back(built(recipe));
   for (const Variant& variant : all_variants()) {
-    if (variant.x86_recipe.empty() || arch != arch::Arch::X86_64) continue;
+    if (variant.own_kernel != arch) continue;
     for (const char* recipe : kDefaultRecipes) {
-      facts.kernels_of_variants.push_back(built(recipe + std::string(variant.x86_recipe)));
+      facts.kernels_of_variants.push_back(built(recipe_of(variant, recipe, arch)));
     }
   }
   return facts;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "vmm/app/script_folder.h"
+#include "vmm/app/variants.h"
 #include "vmm/image/kernel_image.h"
 
 namespace sealvisor::app {
@@ -16,8 +17,9 @@ namespace fs = std::filesystem;
 RecipeTraits traits_of(const std::string& recipe) {
   if (recipe == "lying" || recipe == kRestless) return {true, true, true};
   if (recipe == "tampering") return {true, true, false};
-  // What has two CPUs promises what its base does (kernelbuild/recipe.py).
-  if (recipe.ends_with("-smp")) return traits_of(recipe.substr(0, recipe.size() - 4));
+  // A variant promises what its base does (kernelbuild/recipe.py).
+  if (const auto base = without_variant(recipe); base != recipe)
+    return traits_of(std::string(base));
   if (recipe.ends_with("-unsealed")) return {true, false, false};
   if (recipe.ends_with("-sealed")) return {true, true, false};
   return {};

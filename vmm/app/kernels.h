@@ -23,7 +23,7 @@ struct RecipeTraits {
 inline constexpr const char* kRestless = "restless";
 
 /// "<source>-sealed", "<source>-unsealed", "lying", "tampering" and "restless" are known, and each
-/// with "-smp" behind it.
+/// with the name of a variant behind it ("-smp").
 [[nodiscard]] RecipeTraits traits_of(const std::string& recipe);
 
 /// Folder of the finished build of `recipe`. Errors: no such recipe (Usage), not built (HostLacks);

@@ -40,7 +40,7 @@ constexpr auto kVariants = std::to_array<Variant>({
     {.name = "sw-pan",
      .description = "PAN in software: TTBR0 is taken away in the kernel",
      .only = Arch::Arm64,
-     .refused = "the recipes are built without CONFIG_ARM64_SW_TTBR0_PAN"},
+     .own_kernel = Arch::Arm64},
     {.name = "va52",
      .description = "52-bit addresses (FEAT_LPA2)",
      .only = Arch::Arm64,
@@ -54,7 +54,7 @@ constexpr auto kVariants = std::to_array<Variant>({
     {.name = "smp",
      .description = "two vCPUs, which run in turn",
      .vcpus = 2,
-     .x86_recipe = "-smp"},
+     .own_kernel = Arch::X86_64},
 });
 
 bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {
@@ -64,6 +64,19 @@ bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {
 }  // namespace
 
 std::span<const Variant> all_variants() { return kVariants; }
+
+std::string recipe_of(const Variant& variant, const std::string& recipe, Arch arch) {
+  return variant.own_kernel == arch ? fmt::format("{}-{}", recipe, variant.name) : recipe;
+}
+
+std::string_view without_variant(std::string_view recipe) {
+  for (const Variant& variant : kVariants) {
+    const std::size_t longer = variant.name.size() + 1;
+    if (!variant.own_kernel || recipe.size() <= longer || !recipe.ends_with(variant.name)) continue;
+    if (recipe[recipe.size() - longer] == '-') return recipe.substr(0, recipe.size() - longer);
+  }
+  return recipe;
+}
 
 Result<std::vector<const Variant*>> choose_variants(const std::vector<std::string>& words,
                                                     const std::vector<Arch>& archs) {

@@ -21,14 +21,21 @@ struct Variant {
   /// x86-64: boot the bzImage, whose start-up code does what the PVH entry passes over.
   bool compressed_image = false;
   unsigned vcpus = 1;
-  /// x86-64: whose kernel is booted, RECIPE with this behind its name. The other architecture's
-  /// kernels will do.
-  std::string_view x86_recipe{};
+  /// The architecture on which a kernel of its own is booted: RECIPE-NAME, with the name of the
+  /// variant. The other's kernels will do. Empty: everywhere.
+  std::optional<arch::Arch> own_kernel{};
   std::string_view refused{};  ///< Why it can't be run; empty: it can.
 };
 
 /// Every variant that there is a word for, those that are refused too.
 [[nodiscard]] std::span<const Variant> all_variants();
+
+/// The recipe whose kernel `variant` boots in the place of `recipe`.
+[[nodiscard]] std::string recipe_of(const Variant& variant, const std::string& recipe,
+                                    arch::Arch arch);
+
+/// `recipe` without the variant that is behind its name, if it has a kernel of its own.
+[[nodiscard]] std::string_view without_variant(std::string_view recipe);
 
 /// What `words` (names, or "all") mean for guests of `archs`: each once, in the order of the table.
 /// Errors (Usage): no such name, one that is refused (the message says why), or one that exists on

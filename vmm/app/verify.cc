@@ -134,8 +134,8 @@ Status apply(const Variant& variant, const VerifyOptions& options, const VerifyT
   request.vcpus = variant.vcpus;
   // A kernel of the user's is taken as it is.
   const bool of_recipe = options.machine.kernel.empty();
-  if (of_recipe && !variant.x86_recipe.empty() && request.arch == arch::Arch::X86_64) {
-    const auto folder = tools.kernel_dir(recipe + std::string(variant.x86_recipe), request.arch);
+  if (of_recipe && variant.own_kernel == request.arch) {
+    const auto folder = tools.kernel_dir(recipe_of(variant, recipe, request.arch), request.arch);
     if (!folder) return folder.error();
     auto files = kernel_files(folder.value(), request.arch);
     if (!files) return files.error();

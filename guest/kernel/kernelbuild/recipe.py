@@ -36,19 +36,19 @@ class Recipe:
     `patches` and its base's patches add up; every other value replaces.
     `tree` names an output tree of its own; without it recipes of one source share one.
 
-    "RECIPE-smp" is RECIPE with two CPUs, for each that there is a file for. It has a tree of its
-    own: CONFIG_SMP changes nearly every object.
+    "RECIPE-VARIANT" is RECIPE with one fragment more, for each that there is a file for. It has a
+    tree of its own: such a fragment changes nearly every object.
     """
 
     KEYS = {"base", "source", "suites", "patches", "fragments", "tree", "request"}
 
     def __init__(self, name):
         path = HERE / "recipes" / name
-        if "/" in name or not (path.is_file() or is_variant(name)):
+        if "/" in name or not (path.is_file() or variant_of(name)):
             raise Problem(f"no recipe '{name}'; there are: {', '.join(names())}", 2)
         self.name = name
         if not path.is_file():
-            self.of_two_cpus(Recipe(name.removesuffix(SMP)))
+            self.vary(*variant_of(name))
             return
         values = {}
         for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -69,11 +69,12 @@ class Recipe:
             raise Problem(f"{path}: tree: expected a name of a-z, 0-9 and '-', got '{self.tree}'")
         self.series = (self.base.series if self.base else []) + values.get("patches", "").split()
 
-    def of_two_cpus(self, base):
+    def vary(self, base, variant):
+        base = Recipe(base)
         self.base, self.series = base, base.series
         self.source, self.suites, self.request = base.source, base.suites, "yes"
-        self.fragments = base.fragments + " smp"
-        self.tree = (base.tree + SMP).removeprefix("-")
+        self.fragments = f"{base.fragments} {variant}"
+        self.tree = f"{base.tree}-{variant}".removeprefix("-")
 
     def on_request(self):
         return self.request == "yes"
@@ -93,18 +94,25 @@ class Recipe:
                 for name in self.fragments.split()]
 
 
-SMP = "-smp"
+# Each with its fragment: two CPUs (for x86_64), PAN in software (for arm64).
+VARIANTS = ("smp", "sw-pan")
 
 
-def is_variant(name):
-    return name.endswith(SMP) and (HERE / "recipes" / name.removesuffix(SMP)).is_file()
+def variant_of(name):
+    """The base and the variant that `name` is of; None if it is of none."""
+    for variant in VARIANTS:
+        base = name.removesuffix(f"-{variant}")
+        if base != name and (HERE / "recipes" / base).is_file():
+            return base, variant
+    return None
 
 
 def names(variants=False):
     order = {"lts-sealed": 0, "lts-unsealed": 1, "lying": 2}
     found = [p.name for p in (HERE / "recipes").iterdir() if not p.name.startswith(".")]
     found.sort(key=lambda n: (order.get(n, 9), n))
-    return [name for base in found for name in ((base, base + SMP) if variants else (base,))]
+    varied = [f"-{variant}" for variant in VARIANTS] if variants else []
+    return [base + suffix for base in found for suffix in ["", *varied]]
 
 
 def write_atomically(path, text):

@@ -30,7 +30,7 @@ TEST(Variants, EachChangesSomethingOrSaysWhyItCant) {
     EXPECT_NE(variant.name, "all");
     EXPECT_FALSE(variant.description.empty());
     const bool changes = !variant.arguments.empty() || !variant.cpu_model.empty() ||
-                         variant.compressed_image || variant.vcpus != 1;
+                         variant.compressed_image || variant.vcpus != 1 || variant.own_kernel;
     EXPECT_NE(changes, !variant.refused.empty()) << variant.name;
   }
 }
@@ -43,9 +43,22 @@ TEST(Variants, AreChosenByNameInTheOrderOfTheTable) {
 
 TEST(Variants, AllAreThoseThatCanBeRunThere) {
   EXPECT_THAT(names({"all"}, {Arch::Arm64}),
-              ElementsAre("kpti", "lse", "force-ptrace", "force-never", "smp"));
+              ElementsAre("kpti", "lse", "sw-pan", "force-ptrace", "force-never", "smp"));
   EXPECT_THAT(names({"all"}, {Arch::X86_64}),
               ElementsAre("pti", "la57", "no-pku", "force-ptrace", "force-never", "smp"));
+}
+
+TEST(Variants, SomeBootAKernelOfTheirOwn) {
+  const Variant* const pan = choose_variants({"sw-pan"}, {Arch::Arm64}).value().front();
+  EXPECT_EQ(recipe_of(*pan, "lts-sealed", Arch::Arm64), "lts-sealed-sw-pan");
+  const Variant* const smp = choose_variants({"smp"}, {Arch::Arm64}).value().front();
+  EXPECT_EQ(recipe_of(*smp, "lts-sealed", Arch::X86_64), "lts-sealed-smp");
+  EXPECT_EQ(recipe_of(*smp, "lts-sealed", Arch::Arm64), "lts-sealed");
+  EXPECT_EQ(without_variant("lts-sealed-sw-pan"), "lts-sealed");
+  EXPECT_EQ(without_variant("lts-sealed-smp"), "lts-sealed");
+  for (const char* whole : {"lts-sealed", "lts-sealed-pti", "lts-sealedsmp", "smp", "-smp", ""}) {
+    EXPECT_EQ(without_variant(whole), whole);
+  }
 }
 
 TEST(Variants, AreRefusedByName) {

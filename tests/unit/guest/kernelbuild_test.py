@@ -243,8 +243,9 @@ class FromNothing(KernelBuild):
         self.assertEqual((self.home / "called").read_text(), "-c -o x.o one.c\n-c -o x.o a folder/two.S\n")
         self.assertEqual((self.home / "cached").read_text(), f"{compiler} -c -o x.o one.c\n")
 
-    def test_two_cpus_are_a_variant_of_any_recipe(self):
+    def test_a_variant_is_of_any_recipe(self):
         self.write("kernel/fragments/smp.config", "CONFIG_SMP=y\n")
+        self.write("kernel/fragments/sw-pan.config", "CONFIG_OTHER=y\n")
         for arch in {"x86_64", "arm64"} - {ARCH}:  # the list is of both
             self.write(f"kernel/fragments/{arch}.config", "")
         plain = self.build()
@@ -259,6 +260,8 @@ class FromNothing(KernelBuild):
         listed = [row for row in json.loads(out) if row["recipe"].endswith("-smp")]
         self.assertEqual([(row["recipe"], row["arch"], row["path"]) for row in listed],
                          [("small-smp", ARCH, two)], "none that is not built")
+        other = self.build("small-sw-pan")
+        self.assertIn("CONFIG_OTHER=y", (pathlib.Path(other) / "config").read_text())
         status, _, err = self.call("build", "nothing-smp", ARCH)
         self.assertEqual(status, 2)
         self.assertIn("no recipe 'nothing-smp'", err)
