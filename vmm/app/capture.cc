@@ -8,7 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "vmm/engine/tcg/qemu/child.h"
+#include "vmm/base/child.h"
+#include "vmm/base/pipe.h"
 
 namespace sealvisor::app {
 
@@ -21,16 +22,15 @@ constexpr std::size_t kMostOutput = 65536;
 Result<Captured> capture(const std::filesystem::path& program,
                          const std::vector<std::string>& arguments,
                          std::chrono::milliseconds limit) {
-  namespace tcg = engine::tcg;
   const auto until = std::chrono::steady_clock::now() + limit;
-  auto pipe = tcg::make_pipe("the output of " + program.string());
+  auto pipe = make_pipe("the output of " + program.string());
   if (!pipe) return pipe.error();
-  auto child = tcg::Child::start({program, arguments, {}, pipe.value().writing.get()});
+  auto child = Child::start({program, arguments, {}, pipe.value().writing.get()});
   if (!child) return child.error();
   pipe.value().writing.reset();
   Captured captured;
   std::array<char, 4096> block{};
-  while (tcg::wait_readable(pipe.value().reading.get(), until)) {
+  while (wait_readable(pipe.value().reading.get(), until)) {
     const ssize_t count = ::read(pipe.value().reading.get(), block.data(), block.size());
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (count <= 0) break;

@@ -18,8 +18,8 @@
 #include <thread>
 
 #include "tests/unit/engine/stand_in.h"
+#include "vmm/base/pipe.h"
 #include "vmm/engine/tcg/loop.h"
-#include "vmm/engine/tcg/qemu/child.h"
 #include "vmm/engine/tcg/tcg_engine.h"
 
 namespace sealvisor::engine::tcg {

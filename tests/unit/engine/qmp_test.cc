@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "vmm/engine/tcg/qemu/child.h"
+#include "vmm/base/pipe.h"
 
 namespace sealvisor::engine::tcg {
 namespace {

@@ -12,7 +12,7 @@
 #include <functional>
 #include <string>
 
-#include "vmm/engine/tcg/qemu/child.h"
+#include "vmm/base/pipe.h"
 
 namespace sealvisor::engine {
 namespace {
@@ -164,7 +164,7 @@ TEST(Terminal, OneAtATimeIsRaw) {
 }
 
 TEST(Terminal, GivesUpAFullOutputWhenAskedTo) {
-  auto pipe = tcg::make_pipe("a test");
+  auto pipe = make_pipe("a test");
   ASSERT_TRUE(pipe.ok());
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   const auto terminal = Terminal::open(null.get(), pipe.value().writing.get());
@@ -189,12 +189,12 @@ TEST(Terminal, ReadsWhatIsTypedAndWritesWhatIsShown) {
   ASSERT_TRUE(terminal.ok());
   ASSERT_EQ(::write(pty.ours.get(), "\x03q", 2), 2);
   const auto until = std::chrono::steady_clock::now() + 10s;
-  ASSERT_TRUE(tcg::wait_readable(terminal.value().input().get(), until));
+  ASSERT_TRUE(wait_readable(terminal.value().input().get(), until));
   char typed[8] = {};
   EXPECT_EQ(::read(terminal.value().input().get(), typed, sizeof typed), 2);
   EXPECT_STREQ(typed, "\x03q") << "Ctrl-C must reach the guest as a character";
   EXPECT_TRUE(terminal.value().write("line\n"));
-  ASSERT_TRUE(tcg::wait_readable(pty.ours.get(), until));
+  ASSERT_TRUE(wait_readable(pty.ours.get(), until));
   char shown[8] = {};
   EXPECT_EQ(::read(pty.ours.get(), shown, sizeof shown), 5);
   EXPECT_STREQ(shown, "line\n");
@@ -209,7 +209,7 @@ TEST(Terminal, GivesNoInputFromAPlainFile) {
 }
 
 TEST(Terminal, NoticesThatItsOutputIsGone) {
-  auto pipe = tcg::make_pipe("a test");
+  auto pipe = make_pipe("a test");
   ASSERT_TRUE(pipe.ok());
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   const auto terminal = Terminal::open(null.get(), pipe.value().writing.get());

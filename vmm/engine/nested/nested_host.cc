@@ -18,10 +18,11 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "vmm/base/child.h"
 #include "vmm/base/fd.h"
+#include "vmm/base/pipe.h"
 #include "vmm/engine/nested/command_line.h"
 #include "vmm/engine/tcg/loop.h"
-#include "vmm/engine/tcg/qemu/child.h"
 #include "vmm/engine/tcg/qemu/program.h"
 #include "vmm/image/initramfs.h"
 
@@ -141,7 +142,7 @@ class Session {
   PortReader port_;
 
   // Owners come before the watches that borrow from them.
-  std::optional<tcg::Child> child_;
+  std::optional<Child> child_;
   Fd console_fd_;
   Fd port_fd_;
   Fd words_fd_;
@@ -157,7 +158,7 @@ class Session {
 
   Clock::time_point started_{};
   Clock::time_point ended_{};
-  std::optional<tcg::ChildExit> exit_;
+  std::optional<ChildExit> exit_;
   std::optional<Error> error_;
   std::string tail_;   ///< End of the console.
   std::string words_;  ///< QEMU's standard error.
@@ -171,11 +172,11 @@ Status Session::begin(const fs::path& initramfs) {
     if (!error) signals_.add(number, error);
   }
   if (error) return Error{ExitCode::HostLacks, "handling signals: " + error.message()};
-  auto console = tcg::socket_pair("the emulated host's console");
+  auto console = socket_pair("the emulated host's console");
   if (!console) return console.error();
-  auto port = tcg::socket_pair("the emulated host's port");
+  auto port = socket_pair("the emulated host's port");
   if (!port) return port.error();
-  auto words = tcg::make_pipe("QEMU's messages");
+  auto words = make_pipe("QEMU's messages");
   if (!words) return words.error();
 
   MachinePlan machine;
@@ -187,7 +188,7 @@ Status Session::begin(const fs::path& initramfs) {
   machine.initramfs = initramfs;
   machine.tsc_khz = emulated_tsc_khz();
   machine.kernel_arguments = plan_.kernel_arguments;
-  tcg::ChildPlan start;
+  ChildPlan start;
   start.program = qemu_.path;
   start.arguments =
       qemu_arguments(machine, console.value().theirs.get(), port.value().theirs.get());
@@ -196,7 +197,7 @@ Status Session::begin(const fs::path& initramfs) {
   start.inherited = {console.value().theirs.get(), port.value().theirs.get()};
   start.output = words.value().writing.get();
   started_ = Clock::now();
-  auto child = tcg::Child::start(start);
+  auto child = Child::start(start);
   if (!child) return child.error();
   child_.emplace(std::move(child).value());
   console_fd_ = std::move(console.value().ours);

@@ -15,6 +15,7 @@
 #include <boost/asio/post.hpp>
 
 #include "vmm/base/cpu_time.h"
+#include "vmm/base/pipe.h"
 #include "vmm/base/signal_text.h"
 #include "vmm/engine/tcg/qemu/command_line.h"
 

@@ -12,9 +12,9 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "vmm/base/child.h"
 #include "vmm/engine/engine.h"
 #include "vmm/engine/tcg/event_pump.h"
-#include "vmm/engine/tcg/qemu/child.h"
 #include "vmm/engine/tcg/qemu/program.h"
 #include "vmm/engine/tcg/qemu/qmp.h"
 #include "vmm/engine/terminal.h"

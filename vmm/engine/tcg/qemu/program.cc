@@ -9,7 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "vmm/engine/tcg/qemu/child.h"
+#include "vmm/base/child.h"
+#include "vmm/base/pipe.h"
 #include "vmm/engine/tcg/qemu/command_line.h"
 
 namespace sealvisor::engine::tcg {

@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "vmm/engine/tcg/qemu/child.h"
+#include "vmm/base/pipe.h"
 
 namespace sealvisor::engine::tcg {
 
