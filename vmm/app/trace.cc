@@ -436,13 +436,20 @@ int trace(const TraceOptions& options) {
   output.add(head_of(options.format));
   const std::vector<evidence::RunEntry>& runs = checked.value().manifest.runs;
   Listing listing;
+  bool all_whole = true;
   for (const evidence::RunEntry& entry : runs) {
+    if (!entry.not_whole.empty()) {
+      say(fmt::format("{} is left out: its evidence is not whole: {}", entry.folder,
+                      entry.not_whole));
+      all_whole = false;
+      continue;
+    }
     if (auto listed = list_run(options, entry, output, listing); !listed) {
       return refuse(listed.error());
     }
     if (!output.good()) break;
   }
-  if (listing.runs == 0 && !runs.empty()) {
+  if (listing.runs == 0 && !listing.names.empty()) {
     return refuse({ExitCode::Usage, fmt::format("--run {}: there is none of this name, but {}",
                                                 fmt::join(options.filter.runs, ", "),
                                                 fmt::join(listing.names, ", "))});
@@ -451,7 +458,7 @@ int trace(const TraceOptions& options) {
   say_unknown_mappings(options.filter, listing);
   fmt::print(stderr, "{} of {} events, in {} of {} runs\n", report::grouped(listing.listed),
              report::grouped(listing.all), listing.runs, runs.size());
-  return static_cast<int>(ExitCode::AsExpected);
+  return static_cast<int>(all_whole ? ExitCode::AsExpected : ExitCode::Failed);
 }
 
 }  // namespace sealvisor::app

@@ -253,6 +253,20 @@ TEST_F(TraceCommand, ListsAllEvents) {
   EXPECT_EQ(said_, fmt::format("{} of {} events, in 1 of 1 runs\n", kinds.size(), kinds.size()));
 }
 
+TEST_F(TraceCommand, LeavesOutARunThatIsNotWholeAndSaysSo) {
+  const auto all = list();
+  seal_again(bundle_.folder(), [](evidence::Manifest& manifest) {
+    evidence::RunEntry other;
+    other.folder = "runs/arm64-lts-sealed";
+    other.not_whole = "No space left on device";
+    manifest.runs.insert(manifest.runs.begin(), other);
+  });
+  EXPECT_EQ(list(static_cast<int>(ExitCode::Failed)), all);
+  EXPECT_THAT(said_, HasSubstr("runs/arm64-lts-sealed is left out: its evidence is not whole: No "
+                               "space left on device"));
+  EXPECT_THAT(said_, HasSubstr("in 1 of 2 runs"));
+}
+
 TEST_F(TraceCommand, FindsWhoUnmappedTheVdso) {
   options_.format = TraceOptions::Format::JsonLines;
   options_.filter.mappings = {"[vdso]"};
