@@ -39,10 +39,14 @@ struct qemu_plugin_tb {
   std::uint64_t vaddr = 0;
   std::vector<qemu_plugin_insn> instructions;
   std::vector<std::pair<qemu_plugin_u64, std::uint64_t>> counts;
+  std::vector<std::pair<qemu_plugin_vcpu_udata_cb_t, void*>> before;
   std::vector<Condition> conditions;
 };
 
 namespace sealvisor::test {
+namespace {
+constexpr unsigned kTold = 0;
+}
 
 FakeQemu& FakeQemu::get() {
   static FakeQemu qemu;
@@ -65,18 +69,19 @@ void FakeQemu::run(unsigned vcpu, std::uint64_t vaddr, std::vector<FakeInstructi
     vaddr += size;
   }
   translate(&block);
-  for (const auto& [entry, add] : block.counts) entry.score->words[vcpu] += add;
+  for (const auto& [entry, add] : block.counts) entry.score->words[kTold] += add;
+  for (const auto& [call, userdata] : block.before) call(kTold, userdata);
   for (const auto& condition : block.conditions) {
-    if (condition.entry.score->words[vcpu] != condition.than) {
-      condition.call(vcpu, condition.userdata);
+    if (condition.entry.score->words[kTold] != condition.than) {
+      condition.call(kTold, condition.userdata);
     }
   }
   for (const qemu_plugin_insn& one : block.instructions) {
-    for (const auto& [call, userdata] : one.before) call(vcpu, userdata);
+    for (const auto& [call, userdata] : one.before) call(kTold, userdata);
     if (!one.what.store) continue;
     storing_ = *one.what.store;
     std::memcpy(ram_ + storing_.gpa, &storing_.value, sizeof storing_.value);
-    for (const auto& [call, userdata] : one.after_store) call(vcpu, 0, storing_.vaddr, userdata);
+    for (const auto& [call, userdata] : one.after_store) call(kTold, 0, storing_.vaddr, userdata);
   }
 }
 
@@ -89,7 +94,8 @@ std::vector<qemu_plugin_register>& all_registers() {
   static std::vector<qemu_plugin_register> all = [] {
     std::vector<qemu_plugin_register> made;
     for (const char* name :
-         {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "cr0", "cr3", "cr4", "cs", "efer",
+         {"rax",     "rcx",   "rdx",       "rbx",       "rsp",  "rbp",     "rsi",       "rdi",
+          "cr0",     "cr3",   "cr4",       "cs",        "efer", "gs_base", "k_gs_base", "TPIDR_EL1",
           "TCR_EL1", "SCTLR", "TTBR0_EL1", "TTBR1_EL1", "cpsr", "sp"}) {
       made.push_back({name});
     }
@@ -147,6 +153,10 @@ void qemu_plugin_u64_set(qemu_plugin_u64 entry, unsigned vcpu, std::uint64_t val
   entry.score->words[vcpu] = value;
 }
 
+void qemu_plugin_register_vcpu_tb_exec_cb(qemu_plugin_tb* tb, qemu_plugin_vcpu_udata_cb_t cb,
+                                          qemu_plugin_cb_flags /*flags*/, void* userdata) {
+  tb->before.emplace_back(cb, userdata);
+}
 void qemu_plugin_register_vcpu_tb_exec_cond_cb(qemu_plugin_tb* tb, qemu_plugin_vcpu_udata_cb_t cb,
                                                qemu_plugin_cb_flags /*flags*/,
                                                qemu_plugin_cond /*cond*/, qemu_plugin_u64 entry,

@@ -1,6 +1,7 @@
 // A stand-in for the part of QEMU that the monitor talks to: translates blocks once, runs them on
 // any vCPU, and has registers and memory that tests set. No emulation: a test says what an
-// instruction stores.
+// instruction stores. As QEMU does with vCPUs of one thread, it takes all of them for the first one
+// when code calls back.
 #pragma once
 
 #include <array>

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 
 #include "tests/unit/plugin/fake_qemu.h"
 #include "vmm/engine/tcg/plugin/entry.h"
+#include "vmm/engine/tcg/plugin/which_vcpu.h"
 
 namespace sealvisor::engine::tcg {
 namespace {
@@ -33,6 +35,7 @@ constexpr std::uint64_t kUser = 0x401000;
 // Roots, and below each its tables down to the one with entries of pages.
 constexpr Frame kRoots[] = {Frame{0x100}, Frame{0x200}};
 constexpr Frame kPage{0x300};
+constexpr std::uint64_t kOwnWords[] = {0xffff888000000000, 0xffff888000100000};
 const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};  // mov cr3, rax
 const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};     // mov [rdi], rax
 const std::vector<std::uint8_t> kNop = {0x90};
@@ -81,16 +84,20 @@ class Machine {
   /// The vCPU loads a root in the kernel.
   void load_root(unsigned vcpu, Frame root) {
     qemu_.registers(vcpu)["rax"] = root.gpa().value;
-    qemu_.registers(vcpu)["cs"] = 0x10;
+    in_kernel(vcpu);
     run(vcpu, kKernel, {{kLoadRoot}});
     qemu_.registers(vcpu)["cr3"] = root.gpa().value;
   }
   /// A block of user mode.
   void run_user(unsigned vcpu) {
-    qemu_.registers(vcpu)["cs"] = 0x33;
+    auto& registers = qemu_.registers(vcpu);
+    registers["cs"] = 0x33;
+    registers["gs_base"] = 0x7f0000000000;
+    registers["k_gs_base"] = kOwnWords[vcpu];
     run(vcpu, kUser, {{kNop}, {kNop}});
   }
   void store(unsigned vcpu, std::uint64_t vaddr, std::uint64_t gpa, std::uint64_t value) {
+    in_kernel(vcpu);
     run(vcpu, kKernel + 0x100, {{kNop}, {kStore, test::FakeStore{vaddr, gpa, value}}});
   }
   /// Events since the last call, but for copies of tables.
@@ -118,6 +125,12 @@ class Machine {
   }
 
  private:
+  void in_kernel(unsigned vcpu) {
+    auto& registers = qemu_.registers(vcpu);
+    registers["cs"] = 0x10;
+    registers["gs_base"] = kOwnWords[vcpu];
+    registers["k_gs_base"] = 0;
+  }
   static Mapping map(const Fd& file, std::uint64_t bytes) {
     return Mapping::map(file, bytes, PROT_READ | PROT_WRITE, "test").value();
   }
@@ -268,6 +281,52 @@ TEST(Monitor, UserModeOnAVcpuOfOtherPagingIsNamedOnce) {
     EXPECT_EQ(limits[0].kind, Kind::Limit);
     EXPECT_EQ(limits[0].aux, static_cast<std::uint64_t>(event::Limit::OtherPaging));
   });
+}
+
+/// Threads of one process: only what their kernel keeps for each CPU tells them apart.
+TEST(Monitor, VcpusOfOneRootAreToldApart) {
+  with_machine([](Machine& machine) {
+    start_both(machine);
+    machine.load_root(1, kRoots[0]);
+    machine.run_user(1);
+    machine.run_user(0);
+    machine.take();
+    machine.store(1, kKernel + 0x1000, leaf_table(0).slot(5).value, kPage.gpa().value | 5);
+    const auto stores = machine.take();
+    ASSERT_EQ(stores.size(), 1U);
+    EXPECT_EQ(stores[0].vcpu, 1U);
+    for (const unsigned vcpu : {0U, 1U}) {
+      machine.run_user(vcpu);
+      const auto entries = machine.take();
+      ASSERT_EQ(entries.size(), 1U);
+      EXPECT_EQ(entries[0].kind, Kind::UserEntry);
+      EXPECT_EQ(entries[0].vcpu, vcpu);
+      EXPECT_EQ(entries[0].root, kRoots[0].gpa().value);
+    }
+  });
+}
+
+TEST(WhichVcpu, IsTheOnlyOneWithTheRoot) {
+  const VcpuMarks marks[] = {{0x1000, 7, false}, {0x2000, 8, true}};
+  EXPECT_EQ(which_vcpu(marks, 0x1000, 8), 0U) << "whatever the kernel keeps for itself";
+  EXPECT_EQ(which_vcpu(marks, 0x2000, 7), 1U);
+}
+
+TEST(WhichVcpu, OfOneRootIsWhoHasTheWord) {
+  const VcpuMarks marks[] = {{0x1000, 7, true}, {0x1000, 8, false}};
+  EXPECT_EQ(which_vcpu(marks, 0x1000, 8), 1U);
+  EXPECT_EQ(which_vcpu(marks, 0x1000, 7), 0U);
+  EXPECT_EQ(which_vcpu(marks, 0x1000, 9), 0U) << "the armed one: it is judged";
+  const VcpuMarks coming[] = {{0x1000, 7, true}, {0x1000, 0, true}};
+  EXPECT_EQ(which_vcpu(coming, 0x1000, 0), 1U) << "it comes up";
+  EXPECT_EQ(which_vcpu(coming, 0x1000, 9), 1U) << "and gets its word";
+}
+
+TEST(WhichVcpu, WithAnUnknownRootIsWhoHasTheWord) {
+  const VcpuMarks marks[] = {{0x1000, 7, false}, {0x2000, 8, false}};
+  EXPECT_EQ(which_vcpu(marks, 0x3000, 8), 1U);
+  EXPECT_EQ(which_vcpu(marks, 0x3000, 9), 0U);
+  EXPECT_EQ(which_vcpu(std::span(marks).first(1), 0x3000, 9), 0U);
 }
 
 TEST(PluginEntry, TakesAsManyVcpusAsItCanTellApart) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "vmm/engine/tcg/plugin/entry.h"
+#include "vmm/engine/tcg/plugin/which_vcpu.h"
 #include "vmm/engine/tcg/plugin/zero_block.h"
 
 namespace sealvisor::engine::tcg {
@@ -27,6 +28,13 @@ constexpr std::size_t kMostBytes = 15;
 constexpr std::uint64_t kWidestStore = 64;
 // Code of 32-bit modes lies below; what never_stores() knows of encodings does not hold there.
 constexpr std::uint64_t kFirstOnly64Bit = std::uint64_t{1} << 32;
+
+/// What the register holds once `raw` was loaded: CR3 does not keep bit 63 (Intel SDM vol. 3,
+/// 4.10.4.1).
+std::uint64_t as_read(arch::Arch arch, std::uint64_t raw) {
+  return arch == arch::Arch::X86_64 ? raw & ~(std::uint64_t{1} << 63) : raw;
+}
+
 }  // namespace
 
 bool RamView::read_entry(Gpa slot, std::uint64_t& value) const {
@@ -82,8 +90,7 @@ Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
 }
 
 void Monitor::on_vcpu_init(unsigned vcpu) {
-  run(vcpu);
-  begun_ = std::max(begun_, vcpu + 1);
+  assert(vcpu < options_.vcpus);
   auto registers = Registers::find(options_.arch);
   if (!registers) {
     qemu_plugin_outs(("sealvisor: " + registers.error().message + "\n").c_str());
@@ -104,32 +111,59 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
     }
     sink_.witness = witness_.get();
   }
-  // The words of arm() itself: what QEMU would run is not for a signal handler. QEMU moves a
-  // scoreboard only to make room for more vCPUs, of which this is one.
-  for (unsigned one = 0; one <= vcpu; ++one) {
-    witness_->wants(one,
-                    static_cast<std::uint64_t*>(qemu_plugin_scoreboard_find(armed_.score, one)));
+  // The word of arm() itself: what QEMU would run is not for a signal handler. QEMU moves a
+  // scoreboard only to make room for more vCPUs.
+  witness_->wants(vcpu, several() ? &armed_words_[vcpu]
+                                  : static_cast<std::uint64_t*>(
+                                        qemu_plugin_scoreboard_find(armed_.score, vcpu)));
+}
+
+void Monitor::identify() {
+  if (!several() || !vcpus_[0].registers) return;
+  // Handles are the same for all: what is read is of the one that runs.
+  const Registers& registers = *vcpus_[0].registers;
+  const std::uint64_t own = registers.own_word();
+  std::array<VcpuMarks, event::kMostVcpus> marks;
+  for (unsigned one = 0; one < options_.vcpus; ++one) {
+    marks[one] = {as_read(options_.arch, vcpus_[one].lower.raw), vcpus_[one].own,
+                  armed_words_[one] != 0};
+  }
+  now_ = which_vcpu(std::span(marks).first(options_.vcpus), registers.lower_root(), own);
+  if (own != 0) vcpu().own = own;
+}
+
+std::uint64_t Monitor::instructions() const {
+  return several() ? all_icount_ : qemu_plugin_u64_get(icount_, 0);
+}
+
+std::uint64_t Monitor::icount(const Site& site) const { return instructions() - site.behind; }
+
+void Monitor::arm() {
+  if (several()) {
+    armed_words_.fill(1);
+  } else {
+    qemu_plugin_u64_set(armed_, 0, 1);
   }
 }
 
-std::uint64_t Monitor::sum_of(qemu_plugin_u64 counter) const {
-  std::uint64_t all = 0;
-  for (unsigned one = 0; one < begun_; ++one) all += qemu_plugin_u64_get(counter, one);
-  return all;
+void Monitor::disarm() {
+  if (several()) {
+    armed_words_[now_] = 0;
+  } else {
+    qemu_plugin_u64_set(armed_, 0, 0);
+  }
 }
 
-std::uint64_t Monitor::icount(const Site& site) const { return sum_of(icount_) - site.behind; }
-
-void Monitor::arm() {
-  for (unsigned one = 0; one < begun_; ++one) qemu_plugin_u64_set(armed_, one, 1);
+std::uint64_t Monitor::armed() const {
+  return several() ? armed_words_[now_] : qemu_plugin_u64_get(armed_, 0);
 }
 
-void Monitor::invalidate_all_caches() {
-  for (unsigned one = 0; one < options_.vcpus; ++one) caches_[one].invalidate_all();
+void Monitor::remember(std::uint64_t vaddr) {
+  if (!several() || !is_user_address(options_.arch, vaddr)) cache_.insert(vaddr);
 }
 
 std::uint64_t Monitor::user_instructions(const Site& site) const {
-  const std::uint64_t begun = sum_of(user_icount_);
+  const std::uint64_t begun = several() ? all_user_icount_ : qemu_plugin_u64_get(user_icount_, 0);
   return is_user_address(options_.arch, site.pc) ? begun - site.behind : begun;
 }
 
@@ -156,20 +190,29 @@ Event Monitor::stamp(Kind kind, const Site& site) const {
 
 void Monitor::on_translate(qemu_plugin_tb* tb) {
   const std::size_t count = qemu_plugin_tb_n_insns(tb);
-  qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_, count);
   const std::uint64_t start = qemu_plugin_tb_vaddr(tb);
-  if (options_.watch && is_user_address(options_.arch, start)) {
-    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, user_icount_,
+  const bool user = is_user_address(options_.arch, start);
+  const bool judged = options_.watch && (user || witness_ != nullptr);
+  if (several() || judged) sites_.push_back({start, static_cast<std::uint32_t>(count), {}});
+  if (several()) {
+    qemu_plugin_register_vcpu_tb_exec_cb(
+        tb, judged ? &Monitor::judged_block_callback : &Monitor::block_callback,
+        judged ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS, &sites_.back());
+  } else {
+    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, icount_,
                                                       count);
-  }
-  if (options_.watch && (is_user_address(options_.arch, start) || witness_ != nullptr)) {
-    sites_.push_back({start, static_cast<std::uint32_t>(count), {}});
-    qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
-                                              QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
-                                              &sites_.back());
+    if (options_.watch && user) {
+      qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64,
+                                                        user_icount_, count);
+    }
+    if (judged) {
+      qemu_plugin_register_vcpu_tb_exec_cond_cb(tb, &Monitor::user_entry_callback,
+                                                QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_,
+                                                0, &sites_.back());
+    }
   }
   const qemu_plugin_cb_flags store_registers =
-      options_.stacks ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS;
+      options_.stacks || several() ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS;
   bool after_zero_block = false;
   for (std::size_t i = 0; i < count; ++i) {
     qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
@@ -199,34 +242,51 @@ void Monitor::on_translate(qemu_plugin_tb* tb) {
   }
 }
 
-void Monitor::store_callback(unsigned vcpu, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
+void Monitor::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std::uint64_t vaddr,
                              void* site) {
   // Runs for each store of the guest. Only one near the end of its page needs its size, and the
   // site, which is seldom in a cache of the host's, is left alone until it is needed.
   const bool near_end = (vaddr & kPageMask) > arch::kPageSize - kWidestStore;
-  if (!near_end && only_->caches_[vcpu].contains(vaddr)) return;
-  only_->run(vcpu);
+  if (!near_end && only_->cache_.contains(vaddr)) return;
+  only_->identify();
   only_->on_store(*static_cast<const Site*>(site), info, vaddr);
 }
 
 void Monitor::on_flush() { sites_.clear(); }
 
-void Monitor::special_callback(unsigned vcpu, void* site) {
-  only_->run(vcpu);
+void Monitor::special_callback(unsigned /*vcpu*/, void* site) {
+  only_->identify();
   only_->on_special(*static_cast<const Site*>(site));
 }
 
 void Monitor::after_zero_callback(unsigned /*vcpu*/, void* /*site*/) { only_->settle_zero(); }
 
-void Monitor::user_entry_callback(unsigned vcpu, void* site) {
-  only_->run(vcpu);
+void Monitor::user_entry_callback(unsigned /*vcpu*/, void* site) {
   only_->on_user_entry(*static_cast<const Site*>(site));
+}
+
+void Monitor::count_block(const Site& block) {
+  all_icount_ += block.behind;
+  if (options_.watch && is_user_address(options_.arch, block.pc)) all_user_icount_ += block.behind;
+}
+
+void Monitor::block_callback(unsigned /*vcpu*/, void* site) {
+  only_->count_block(*static_cast<const Site*>(site));
+}
+
+void Monitor::judged_block_callback(unsigned /*vcpu*/, void* site) {
+  const Site& block = *static_cast<const Site*>(site);
+  only_->count_block(block);
+  const auto& words = only_->armed_words_;
+  if (std::all_of(words.begin(), words.end(), [](std::uint64_t word) { return word == 0; })) return;
+  only_->identify();
+  if (only_->armed() != 0) only_->on_user_entry(block);
 }
 
 void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr) {
   const std::uint64_t bytes = std::uint64_t{1} << qemu_plugin_mem_size_shift(info);
   const bool straddles = (vaddr & kPageMask) + bytes > arch::kPageSize;
-  if (!straddles && cache().contains(vaddr)) return;
+  if (!straddles && cache_.contains(vaddr)) return;
   ++slow_stores_;
   qemu_plugin_hwaddr* hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
   if (hwaddr == nullptr) {
@@ -244,7 +304,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
   const auto whole = static_cast<std::uint32_t>(bytes);
   if (bytes <= room) {
     if (is_io || !tracker_.is_watched(arch::frame_of(Gpa{phys}))) {
-      cache().insert(vaddr);
+      remember(vaddr);
       return;
     }
     const std::uint64_t slots = ((phys & 7) + bytes + 7) / 8;
@@ -302,9 +362,9 @@ bool Monitor::misses(const Site& site, Frame frame) {
 
 void Monitor::sync_cache() {
   if (tracker_.upper_changes() != seen_upper_changes_) {
-    invalidate_all_caches();
+    cache_.invalidate_all();
   } else if (tracker_.changes() != seen_changes_) {
-    for (unsigned one = 0; one < options_.vcpus; ++one) caches_[one].invalidate_lower();
+    cache_.invalidate_lower();
   }
   seen_changes_ = tracker_.changes();
   seen_upper_changes_ = tracker_.upper_changes();
@@ -379,7 +439,7 @@ void Monitor::load_root(const Site& site, std::uint64_t raw, Half half) {
   const Frame frame = model::root_of(options_.arch, raw);
   const bool same = loaded.told && model::root_of(options_.arch, loaded.raw) == frame;
   loaded = {raw, in_format()};
-  cache().invalidate_all();
+  cache_.invalidate_all();
   if (same || !loaded.told) return;
   Event event = stamp(Kind::RootLoad, site);
   event.root = raw;
@@ -464,13 +524,12 @@ void Monitor::on_special(const Site& site) {
                 site.facts.upper ? Half::Upper : Half::Lower);
       break;
     case InstructionFacts::Kind::TlbInvalidate:
-      // On arm64 it may be for all CPUs (`tlbi ...is`).
-      invalidate_all_caches();
+      cache_.invalidate_all();
       break;
     case InstructionFacts::Kind::ControlRegister:
       // The callback comes before the write; the new value is read at the next root load or entry.
       vcpu().paging_stale = true;
-      cache().invalidate_all();
+      cache_.invalidate_all();
       arm();
       break;
     case InstructionFacts::Kind::ZeroBlock:
@@ -486,7 +545,7 @@ void Monitor::on_special(const Site& site) {
 
 void Monitor::on_zero_block(const Site& site) {
   const std::uint64_t vaddr = vcpu().registers->general(site.facts.reg);
-  if (cache().contains(vaddr) || !tracker_.format().has_value()) return;
+  if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
   const std::uint64_t root =
       is_user_address(options_.arch, vaddr) ? vcpu().lower.raw : vcpu().upper.raw;
@@ -494,7 +553,7 @@ void Monitor::on_zero_block(const Site& site) {
       arch::walk(*tracker_.format(), ram_, model::root_of(options_.arch, root), arch::Gva{vaddr});
   if (walk.end != arch::WalkEnd::Leaf) return;  // it will fault
   if (!tracker_.is_watched(arch::frame_of(walk.output))) {
-    cache().insert(vaddr);
+    remember(vaddr);
     return;
   }
   // The callback comes before the instruction, which may still fault: the page may be read-only.
@@ -550,9 +609,9 @@ void Monitor::on_user_entry(const Site& site) {
   settle_zero();
   if (witness_ != nullptr) {
     witness_->check(tracker_, ram_);
-    if (qemu_plugin_u64_get(armed_, now_) == Witness::kWanted) {
+    if (armed() == Witness::kWanted) {
       // By the witness alone: nothing that user mode is judged for has happened.
-      qemu_plugin_u64_set(armed_, now_, 0);
+      disarm();
       return;
     }
     if (!is_user_address(options_.arch, site.pc)) return;  // user mode has not run yet
@@ -563,10 +622,10 @@ void Monitor::on_user_entry(const Site& site) {
     // A kernel that boots at low addresses, block after block. On arm64 its way to user mode has a
     // callback of its own; an x86-64 kernel is not there for long.
     vcpu().unjudged = options_.arch == arch::Arch::Arm64;
-    if (vcpu().unjudged) qemu_plugin_u64_set(armed_, now_, 0);
+    if (vcpu().unjudged) disarm();
     return;
   }
-  qemu_plugin_u64_set(armed_, now_, 0);
+  disarm();
   if (vcpu().paging_stale) read_paging(site);
   // The root that counts is what the vCPU has, not what we remember.
   const std::uint64_t root = registers.lower_root();
@@ -580,7 +639,7 @@ void Monitor::on_user_entry(const Site& site) {
   if (options_.arch == arch::Arch::Arm64 && !vcpu().upper.told) {
     load_root(site, registers.upper_root(), Half::Upper);
   }
-  qemu_plugin_u64_set(armed_, now_, 0);
+  disarm();
   vcpu().user_ran = true;
   Event event = stamp(Kind::UserEntry, site);
   event.root = root;
@@ -595,7 +654,7 @@ void Monitor::end() {
   if (witness_ != nullptr) witness_->check(tracker_, ram_);
   Event event{};
   event.kind = Kind::RunEnd;
-  event.icount = sum_of(icount_);
+  event.icount = instructions();
   event.old_value = slow_stores_;
   event.new_value = watched_stores_;
   if (witness_ != nullptr) {

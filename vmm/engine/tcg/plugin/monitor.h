@@ -45,8 +45,13 @@ class RamView final : public arch::TableReader {
 /// (plugin.cc). All calls but end() come from the thread that runs the vCPUs in turn (`-accel
 /// tcg,thread=single`), so that what happens has one order, and a call that waits stops them all.
 ///
-/// Each vCPU has roots of its own, and so its own cache of pages. What a store changed concerns all
-/// of them: user mode of another vCPU may be what runs next, and is judged then.
+/// Each vCPU has roots of its own. What a store changed concerns all of them: user mode of another
+/// vCPU may be what runs next, and is judged then.
+///
+/// Which of several vCPUs calls back QEMU does not tell (which_vcpu.h), and what it counts for each
+/// in translated code goes wrong then: it writes over a constant of that code (QEMU 10.0:
+/// accel/tcg/plugin-gen.c, gen_plugin_u64_ptr). So with several each block calls back to be
+/// counted, and vCPUs are told apart by their registers.
 ///
 /// What it relies on, and where that ends, is in docs/lanes.md ("tcg"): every store instruction
 /// calls back after the store (those that arch::never_stores() names are not asked); `dc zva` does
@@ -89,6 +94,7 @@ class Monitor {
     LoadedRoot upper;
     bool unjudged = false;  ///< Disarmed before user mode ran: to be armed when it may run next.
     bool user_ran = false;  ///< Before that, low addresses are those of a kernel that boots.
+    std::uint64_t own = 0;  ///< Of several: Registers::own_word().
   };
 
   /// A `dc zva` to a watched frame of which it is not yet known whether it stored.
@@ -111,16 +117,19 @@ class Monitor {
   static void special_callback(unsigned vcpu, void* site);
   static void after_zero_callback(unsigned vcpu, void* site);
   static void user_entry_callback(unsigned vcpu, void* site);
+  static void block_callback(unsigned vcpu, void* site);
+  static void judged_block_callback(unsigned vcpu, void* site);
 
-  /// From here on `vcpu` is the one that runs.
-  void run(unsigned vcpu) {
-    assert(vcpu < options_.vcpus);
-    now_ = vcpu;
-  }
+  [[nodiscard]] bool several() const { return options_.vcpus > 1; }
+  /// Finds out which vCPU calls back. Precondition: the callback may read registers, or there is
+  /// one vCPU.
+  void identify();
+  /// Counts a block, of several vCPUs.
+  void count_block(const Site& block);
   [[nodiscard]] Vcpu& vcpu() { return vcpus_[now_]; }
   [[nodiscard]] const Vcpu& vcpu() const { return vcpus_[now_]; }
-  [[nodiscard]] PageCache& cache() { return caches_[now_]; }
-  void invalidate_all_caches();
+  /// `vaddr` is not watched: remember it, if that is so on each vCPU.
+  void remember(std::uint64_t vaddr);
   void on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t vaddr);
   void store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes, std::uint32_t whole,
                   std::uint32_t part, std::uint32_t parts);
@@ -152,8 +161,12 @@ class Monitor {
   void sync_cache();
   /// The next block of user mode is judged, on whichever vCPU.
   void arm();
-  /// The words of `counter`, which counts on each vCPU for itself, in sum.
-  [[nodiscard]] std::uint64_t sum_of(qemu_plugin_u64 counter) const;
+  /// The vCPU that runs has been judged, or need not be.
+  void disarm();
+  /// Whether the vCPU that runs is armed, and by whom: 1, or Witness::kWanted.
+  [[nodiscard]] std::uint64_t armed() const;
+  /// Instructions begun, of all blocks.
+  [[nodiscard]] std::uint64_t instructions() const;
   [[nodiscard]] std::uint64_t icount(const Site& site) const;
   /// Instructions that user mode has begun, up to and with the site's, on all vCPUs.
   [[nodiscard]] std::uint64_t user_instructions(const Site& site) const;
@@ -170,18 +183,20 @@ class Monitor {
   model::TableTracker tracker_;
   std::unique_ptr<Witness> witness_;
   std::array<Vcpu, event::kMostVcpus> vcpus_;
-  std::array<PageCache, event::kMostVcpus> caches_;
-  unsigned now_ = 0;    ///< The vCPU that runs.
-  unsigned begun_ = 0;  ///< vCPUs that QEMU has told of; it has no words for any other.
+  PageCache cache_;   ///< Of several vCPUs: pages of the upper half only, which they share.
+  unsigned now_ = 0;  ///< The vCPU that runs.
   std::uint64_t seen_changes_ = 0;
   std::uint64_t seen_upper_changes_ = 0;
   std::set<event::Limit> noted_;
   std::optional<PendingZero> pending_zero_;
   std::uint64_t slow_stores_ = 0;
   std::uint64_t watched_stores_ = 0;
-  qemu_plugin_u64 icount_{};
+  qemu_plugin_u64 icount_{};       ///< Of one vCPU, as the two below.
   qemu_plugin_u64 user_icount_{};  ///< The same, of blocks at user addresses.
   qemu_plugin_u64 armed_{};
+  std::uint64_t all_icount_ = 0;  ///< Of several, as the two below.
+  std::uint64_t all_user_icount_ = 0;
+  std::array<std::uint64_t, event::kMostVcpus> armed_words_{};  ///< The witness writes to them.
   std::deque<Site> sites_;  // addresses are handed to QEMU, which may call back at any later time
 };
 

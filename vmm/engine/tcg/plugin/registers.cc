@@ -49,6 +49,8 @@ Result<Registers> Registers::find(arch::Arch arch) {
     registers.third_ = get("efer");
     registers.lower_root_ = get("cr3");
     registers.mode_ = get("cs");
+    registers.own_ = get("gs_base");
+    registers.swapped_ = get("k_gs_base");
   } else {
     for (unsigned i = 0; i < 31; ++i) registers.general_.push_back(get("x" + std::to_string(i)));
     registers.stack_ = get("sp");
@@ -57,6 +59,7 @@ Result<Registers> Registers::find(arch::Arch arch) {
     registers.lower_root_ = get("TTBR0_EL1");
     registers.upper_root_ = get("TTBR1_EL1");
     registers.mode_ = get("cpsr");
+    registers.own_ = get("TPIDR_EL1");
   }
   if (!missing.empty()) {
     return Error{ExitCode::HostLacks, "this QEMU does not show plugins the register(s) " + missing};
@@ -97,6 +100,15 @@ model::PagingRegisters Registers::paging() const {
 std::uint64_t Registers::lower_root() const { return read(lower_root_); }
 
 std::uint64_t Registers::upper_root() const { return read(upper_root_); }
+
+std::uint64_t Registers::own_word() const {
+  if (arch_ == arch::Arch::Arm64) return read(own_);
+  // Before and behind `swapgs` in the kernel it is in the one or the other; user mode has an
+  // address of its own in GS, or none.
+  if (user_mode()) return read(swapped_);
+  const std::uint64_t now = read(own_);
+  return now >> 63 != 0 ? now : read(swapped_);
+}
 
 bool Registers::user_mode() const {
   // CS: bits 1:0 (Intel SDM vol. 3, 5.5). PSTATE.EL: bits 3:2 of the SPSR layout (Arm ARM C5.2.19).

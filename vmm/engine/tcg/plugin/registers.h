@@ -36,6 +36,11 @@ class Registers {
   [[nodiscard]] std::uint64_t lower_root() const;
   /// TTBR1_EL1; 0 on x86-64.
   [[nodiscard]] std::uint64_t upper_root() const;
+  /// What a kernel keeps in a register for each CPU, to find its data of that CPU: x86-64: the GS
+  /// base of the kernel, which is in IA32_KERNEL_GS_BASE while user mode runs (Intel SDM vol. 2,
+  /// SWAPGS; 6.12: arch/x86/include/asm/percpu.h); arm64: TPIDR_EL1 (6.12:
+  /// arch/arm64/include/asm/percpu.h). 0: none yet.
+  [[nodiscard]] std::uint64_t own_word() const;
   /// x86-64: CS.RPL = 3. arm64: PSTATE.EL = 0.
   [[nodiscard]] bool user_mode() const;
 
@@ -52,6 +57,8 @@ class Registers {
   qemu_plugin_register* second_ = nullptr;
   qemu_plugin_register* third_ = nullptr;
   qemu_plugin_register* mode_ = nullptr;
+  qemu_plugin_register* own_ = nullptr;
+  qemu_plugin_register* swapped_ = nullptr;  ///< x86-64: IA32_KERNEL_GS_BASE.
   GByteArray* buffer_ = nullptr;  // lives as long as the process; QEMU's allocator owns it
 };
 
