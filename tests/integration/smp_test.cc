@@ -70,6 +70,17 @@ void expect_known_changes(const report::Run& run) {
   EXPECT_EQ(run.counts.known_changes_judged, run.counts.known_changes);
 }
 
+void expect_campaign(const report::Run& run) {
+  expect_good(run);
+  ASSERT_TRUE(run.campaign);
+  const report::Campaign& campaign = *run.campaign;
+  EXPECT_GT(campaign.made, 400U);
+  EXPECT_EQ(campaign.made, campaign.asked);
+  EXPECT_EQ(campaign.reported, campaign.visible);
+  EXPECT_EQ(campaign.recorded, campaign.transient);
+  EXPECT_EQ(campaign.false_alarms, 0U);
+}
+
 struct Row {
   const char* name;
   const char* recipe;
@@ -88,6 +99,7 @@ const Row kRows[] = {
      expect_lives},
     {"ExactStores", "lts-sealed", {"control/stores"}, true, expect_known_stores},
     {"KnownChanges", "lts-sealed", {"control/tamper-entry"}, false, expect_known_changes},
+    {"ACampaign", "tampering", {"control/campaign"}, false, expect_campaign},
 };
 
 using ArchRow = std::tuple<arch::Arch, Row>;

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -56,7 +57,8 @@ bool write_file(const char* path, const char* text) {
 std::uint64_t counter(const char* path, std::string_view name) {
   std::uint64_t value = 0;
   (void)each_line(path, [&](std::string_view line) {
-    if (!line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ' ') {
+    if (!line.starts_with(name) || line.size() <= name.size() ||
+        (line[name.size()] != ' ' && line[name.size()] != '\t')) {
       return true;
     }
     value = std::strtoull(line.data() + name.size(), nullptr, 10);
@@ -72,6 +74,7 @@ constexpr std::uint64_t kDiskPages = 4096;  // CONFIG_BLK_DEV_RAM_SIZE
 constexpr std::uintptr_t kChunk = std::uintptr_t{4} << 20;
 constexpr std::uintptr_t kMostChunks = 512;
 constexpr std::uint64_t kEnoughSwapped = 512;
+constexpr std::uint64_t kEnoughOfVictim = 64;
 
 /// Makes the disk a swap area: include/linux/swap.h, union swap_header. All of it is written, for a
 /// disk in memory takes that memory when it is, and there is none to be had when it is wanted.
@@ -93,10 +96,14 @@ bool make_swap_area() {
   return written;
 }
 
-/// Takes memory until enough was swapped out. Whoever is killed for want of memory, it is this one.
-long take_memory(const Target&, std::uint32_t, pid_t) {
+/// Takes memory until enough was swapped out, of the victim's too: whose pages go first is not ours
+/// to say. Whoever is killed for want of memory, it is this one.
+long take_memory(const Target&, std::uint32_t, pid_t victim) {
   if (!write_file("/proc/self/oom_score_adj", "1000")) return -EPERM;
+  std::array<char, 32> status{};
+  std::snprintf(status.data(), status.size(), "/proc/%d/status", victim);
   const auto swapped = [] { return counter("/proc/vmstat", "pswpout"); };
+  const auto of_victim = [&] { return counter(status.data(), "VmSwap:") * 1024 / kPage; };
   const std::uint64_t before = swapped();
   for (std::uintptr_t chunk = 0; chunk < kMostChunks; ++chunk) {
     void* taken =
@@ -106,7 +113,7 @@ long take_memory(const Target&, std::uint32_t, pid_t) {
     for (std::uintptr_t page = 0; page < kChunk; page += kPage) {
       static_cast<volatile unsigned char*>(taken)[page] = 1;
     }
-    if (swapped() >= before + kEnoughSwapped) return 0;
+    if (swapped() >= before + kEnoughSwapped && of_victim() >= kEnoughOfVictim) return 0;
   }
   return -ENOMEM;
 }
