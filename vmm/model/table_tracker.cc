@@ -41,6 +41,11 @@ void TableTracker::set_format(const arch::AnyFormat& format) {
   ++upper_changes_;
 }
 
+void TableTracker::set_format(const arch::AnyFormat& format, const StoreSource& source) {
+  source_ = source;
+  set_format(format);
+}
+
 std::size_t TableTracker::user_slots(Half half) const { return arch::user_slots(*format_, half); }
 
 TableTracker::Watched* TableTracker::find(Frame frame) const {

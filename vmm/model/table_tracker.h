@@ -74,6 +74,8 @@ class TableTracker {
   /// The format that entries are decoded with from now on. If it differs from the one before, all
   /// roots are dropped and must be loaded again.
   void set_format(const arch::AnyFormat& format);
+  /// The same, with what made it so: stamps the removals.
+  void set_format(const arch::AnyFormat& format, const StoreSource& source);
   [[nodiscard]] const std::optional<arch::AnyFormat>& format() const { return format_; }
 
   /// The vCPU of `source` loads `root` for `half`. Registers it if it is new, and drops a root that

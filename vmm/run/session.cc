@@ -203,6 +203,8 @@ void Session::on_event(const Event& event) {
     case Kind::Registers: {
       auto format = model::format_of(request_.arch, {event.old_value, event.new_value, event.aux});
       if (format) {
+        // Of another format no table is followed until its root is told again.
+        if (spaces_.format() != format.value()) current_roots_.fill(std::nullopt);
         spaces_.set_format(request_.arch, format.value());
         course_.set_protection_keys(arch::has_protection_keys(format.value()));
       } else {

@@ -37,6 +37,7 @@ constexpr Frame kRoots[] = {Frame{0x100}, Frame{0x200}};
 constexpr Frame kPage{0x300};
 constexpr std::uint64_t kOwnWords[] = {0xffff888000000000, 0xffff888000100000};
 const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};  // mov cr3, rax
+const std::vector<std::uint8_t> kLoadCr4 = {0x0f, 0x22, 0xe0};   // mov cr4, rax
 const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};     // mov [rdi], rax
 const std::vector<std::uint8_t> kNop = {0x90};
 
@@ -87,6 +88,11 @@ class Machine {
     in_kernel(vcpu);
     run(vcpu, kKernel, {{kLoadRoot}});
     qemu_.registers(vcpu)["cr3"] = root.gpa().value;
+  }
+  /// The vCPU writes CR4, which is set_paging()'s already.
+  void write_cr4(unsigned vcpu) {
+    in_kernel(vcpu);
+    run(vcpu, kKernel, {{kLoadCr4}});
   }
   /// A block of user mode.
   void run_user(unsigned vcpu) {
@@ -261,6 +267,33 @@ TEST(Monitor, AVcpuThatComesUpIsFollowedOnceItsPagingIsTheFirsts) {
     // The first vCPU's tables are still followed.
     machine.store(1, kKernel + 0x1000, leaf_table(0).slot(5).value, kPage.gpa().value | 5);
     EXPECT_EQ(machine.take(Kind::SlotWrite).size(), 1U);
+  });
+}
+
+/// As on x86-64: the first turned protection keys on while it booted, on a root that it keeps; the
+/// second one runs user mode before it does.
+TEST(Monitor, UserModeOfTheSecondMayComeFirst) {
+  static constexpr std::uint64_t kKeys = 1U << 5 | 1U << 22;  // CR4.PAE, PKE
+  with_machine([](Machine& machine) {
+    machine.load_root(0, kRoots[0]);
+    machine.set_paging(0, true, kKeys);
+    machine.write_cr4(0);
+    machine.set_paging(1, true, kKeys);
+    machine.load_root(1, kRoots[1]);
+    machine.take();
+    machine.run_user(1);
+    const auto events = machine.take();
+    ASSERT_GE(events.size(), 3U);
+    EXPECT_EQ(events.front().kind, Kind::Registers);
+    EXPECT_EQ(events.front().new_value, kKeys);
+    EXPECT_EQ(events[1].kind, Kind::RootLoad);
+    EXPECT_EQ(events.back().kind, Kind::UserEntry);
+    EXPECT_EQ(events.back().vcpu, 1U);
+    machine.load_root(0, kRoots[0]);
+    machine.run_user(0);
+    const auto entries = machine.take(Kind::UserEntry);
+    ASSERT_EQ(entries.size(), 1U);
+    EXPECT_EQ(entries[0].vcpu, 0U);
   });
 }
 

@@ -404,21 +404,27 @@ void Monitor::read_paging(const Site& site) {
   const model::PagingRegisters now = vcpu().registers->paging();
   if (vcpu().paging == now) return;
   vcpu().paging = now;
-  auto format = model::format_of(options_.arch, now);
-  if (now_ != 0) {
-    vcpu().in_format = format && tracker_.format() == format.value();
+  if (now_ == 0) {
+    decode_as_now(site);
     return;
   }
+  const auto format = model::format_of(options_.arch, now);
+  vcpu().in_format = format && tracker_.format() == format.value();
+}
+
+void Monitor::decode_as_now(const Site& site) {
+  const model::PagingRegisters& now = *vcpu().paging;
   Event event = stamp(Kind::Registers, site);
   event.old_value = now.first;
   event.new_value = now.second;
   event.aux = now.third;
   sink_.emit(event);
+  auto format = model::format_of(options_.arch, now);
   // Paging is off, or of a kind that the VMM names when it sees the registers.
   if (!format) return;
   vcpu().in_format = true;
   if (tracker_.format() == format.value()) return;
-  tracker_.set_format(format.value());
+  tracker_.set_format(format.value(), source(site));
   forget_roots();
 }
 
@@ -627,6 +633,8 @@ void Monitor::on_user_entry(const Site& site) {
   }
   disarm();
   if (vcpu().paging_stale) read_paging(site);
+  // The first one may be about to decode so too: it changed a register since it was last asked.
+  if (!in_format() && vcpus_[0].paging_stale) decode_as_now(site);
   // The root that counts is what the vCPU has, not what we remember.
   const std::uint64_t root = registers.lower_root();
   if (root != vcpu().lower.raw || !vcpu().lower.told) load_root(site, root, Half::Lower);

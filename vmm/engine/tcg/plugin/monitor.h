@@ -88,7 +88,8 @@ class Monitor {
     std::optional<model::PagingRegisters> paging;  ///< As last read.
     bool paging_stale = true;
     /// Its registers select the format that tables are decoded with. That is the one of the first
-    /// vCPU; another passes through states of its own while it comes up.
+    /// vCPU, or of whose user mode runs before that one is asked again; another passes through
+    /// states of its own while it comes up.
     bool in_format = false;
     LoadedRoot lower;
     LoadedRoot upper;
@@ -152,6 +153,8 @@ class Monitor {
   /// Copies the kernel's stack for the store that `write` tells of.
   void copy_stack(const event::Event& write);
   void read_paging(const Site& site);
+  /// From here on tables are decoded as the vCPU that runs does. Precondition: read_paging().
+  void decode_as_now(const Site& site);
   /// Whether the tables that this vCPU uses can be followed.
   [[nodiscard]] bool in_format() const { return tracker_.format() && vcpu().in_format; }
   /// The tracker has dropped all roots: each vCPU's are told again.
