@@ -1,7 +1,10 @@
 #include "guest/agent/real.h"
 
 #include <fcntl.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -170,9 +173,22 @@ int end_target(pid_t target, int error) {
   return error;
 }
 
+/// CRIU binds a socket to 127.0.0.1 before anything else. 0, or an errno.
+int turn_loopback_on() {
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  ifreq request{};
+  std::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
+  request.ifr_flags = IFF_UP;
+  const int error = ::ioctl(fd, SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
+  ::close(fd);
+  return error;
+}
+
 int run_criu(std::uint32_t& done) {
   for (const char* const folder : {"/run", "/tmp/image"}) ::mkdir(folder, 0755);
   if (!mount_at("sysfs", "/sys")) return errno;
+  if (const int error = turn_loopback_on(); error != 0) return error;
   const pid_t target = start_target();
   if (target < 0) return errno;
   constexpr int kMostNaps = 30;

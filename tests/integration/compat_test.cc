@@ -113,6 +113,8 @@ TEST_P(Compat, TheCommandWritesWhatItsSchemaAccepts) {
   }
 }
 
+constexpr const char* kRealRecipes[] = {"checkpoint-restore-sealed", "checkpoint-restore-unsealed"};
+
 /// The program itself, in a guest of `recipe`, with every change of a mapping listed. It fails
 /// where it is to fail, and its control works.
 void expect_real(const std::string& name, const std::string& recipe) {
@@ -143,7 +145,7 @@ void expect_real(const std::string& name, const std::string& recipe) {
 }
 
 TEST(CompatReal, UserModeLinux) {
-  for (const char* const recipe : {"lts-sealed", "lts-unsealed"}) expect_real("uml", recipe);
+  for (const char* const recipe : kRealRecipes) expect_real("uml", recipe);
 }
 
 // The one sequence that only such kernels have, with all others, which they have too.
@@ -163,7 +165,7 @@ TEST(CompatReal, SequencesOfCheckpointRestore) {
 }
 
 TEST(CompatReal, Criu) {
-  for (const char* const recipe : {"checkpoint-restore-sealed", "checkpoint-restore-unsealed"}) {
+  for (const char* const recipe : kRealRecipes) {
     expect_real("criu", recipe);
   }
 }

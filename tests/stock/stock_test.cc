@@ -30,7 +30,7 @@ using report::Verdict;
 
 constexpr const char* kKernels[] = {"debian-12", "debian-12-backports"};
 
-const std::vector<std::string> kCells = {"munmap/*", "mremap/*", "mprotect/*", "mmap-fixed/*"};
+const std::vector<std::string> kCells = {"munmap/*", "mremap/*", "mprotect/*", "mmap/*"};
 
 class Stock : public testing::TestWithParam<std::tuple<Arch, const char*>> {
  protected:
@@ -157,7 +157,7 @@ TEST_P(Stock, WithPageTableIsolation) {
 /// x86-64: as a bzImage, whose start-up code turns five levels on; arm64: a kernel with 52-bit
 /// addresses on a CPU without.
 TEST_P(Stock, WithItsOwnStartUpCode) {
-  run::RunRequest made = request({"munmap/*", "mmap-fixed/*"}, image::BzImage::AsItIs);
+  run::RunRequest made = request({"munmap/*", "mmap/*"}, image::BzImage::AsItIs);
   if (arch() == Arch::X86_64) {
     made.cpu_model = "max,rdrand=off,rdseed=off,la57=on,erms=off,fsrm=off";
   }

@@ -848,6 +848,24 @@ constexpr auto kKeptSections = std::to_array<std::pair<const char*, const char*>
     {"__bss_start", "__bss_stop"},
 });
 
+// What is freed of the last one. 6.12: arch/x86/kernel/vmlinux.lds.S, BSS_DECRYPTED;
+// arch/x86/mm/mem_encrypt_amd.c, mem_encrypt_free_decrypted_mem.
+constexpr std::pair<const char*, const char*> kFreed = {"__start_bss_decrypted_unused",
+                                                        "__end_bss_decrypted"};
+
+using Addresses = std::pair<std::uint64_t, std::uint64_t>;  // of the first byte, behind the last
+
+std::vector<Addresses> without(const Addresses& section, const std::optional<Addresses>& hole) {
+  const auto& [first, last] = section;
+  if (!hole || hole->first < first || hole->second > last || hole->first >= hole->second) {
+    return {section};
+  }
+  std::vector<Addresses> pieces;
+  if (hole->first > first) pieces.emplace_back(first, hole->first);
+  if (hole->second < last) pieces.emplace_back(hole->second, last);
+  return pieces;
+}
+
 }  // namespace
 
 bool Session::shows(Frame root, std::optional<std::uint64_t> address, std::string_view text) const {
@@ -879,13 +897,15 @@ void Session::find_kernel_range() {
   if (symbols_ == nullptr || !spaces_.format()) return;
   Frame root = spaces_.upper_root().value_or(current_root());
   // All at once: each pass over the table is of a megabyte.
-  std::vector<std::string_view> names = {"linux_banner", "_sdata"};
+  std::vector<std::string_view> names = {"linux_banner", "_sdata", kFreed.first, kFreed.second};
   for (const auto& [first, last] : kKeptSections) names.insert(names.end(), {first, last});
   for (const Anchor& anchor : kAnchors) names.emplace_back(anchor.symbol);
   const auto addresses = symbols_->addresses_of(names);
   auto next = addresses.begin();
   const auto banner = *next++;
   const auto data = *next++;
+  const auto freed_from = *next++;
+  const auto freed_to = *next++;
   // Symbols of another kernel would name the wrong functions and places.
   if (!choose_kernel_root(root, banner, data)) {
     course_.finding("identity", "symbols",
@@ -894,17 +914,21 @@ void Session::find_kernel_range() {
                                 kBanner, banner.value_or(0)));
     return;
   }
+  std::optional<Addresses> freed;
+  if (freed_from && freed_to) freed.emplace(*freed_from, *freed_to);
   KernelRange range;
   for (std::size_t i = 0; i < kKeptSections.size(); ++i) {
     const auto first = *next++;
     const auto last = *next++;
     if (!first || !last || *last <= *first) continue;
-    // Each section is one contiguous piece of memory on both architectures.
-    const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{*first});
-    if (begin.end != arch::WalkEnd::Leaf) continue;
-    const std::uint64_t offset = begin.output.value % arch::kPageSize;
-    range.parts.push_back({arch::frame_of(begin.output),
-                           (offset + *last - *first + arch::kPageSize - 1) / arch::kPageSize});
+    for (const auto& [from, to] : without({*first, *last}, freed)) {
+      // Each section is one contiguous piece of memory on both architectures.
+      const auto begin = arch::walk(*spaces_.format(), memory_, root, Gva{from});
+      if (begin.end != arch::WalkEnd::Leaf) continue;
+      const std::uint64_t offset = begin.output.value % arch::kPageSize;
+      range.parts.push_back({arch::frame_of(begin.output),
+                             (offset + to - from + arch::kPageSize - 1) / arch::kPageSize});
+    }
   }
   if (range.parts.empty()) return;
   announcements_.set_kernel_range(range);

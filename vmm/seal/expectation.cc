@@ -64,6 +64,12 @@ bool means(const Row& row, const Question& question, const Guest& guest) {
          (row.keys == Keys::Any || row.keys == keys) && (row.forcings & guest.force) != 0;
 }
 
+std::string name_of_answer(int error) {
+  if (error == 0) return "ok";
+  const char* name = ::strerrorname_np(error);
+  return name != nullptr ? name : fmt::format("errno {}", error);
+}
+
 /// Whether the table speaks of linux-source-7.3 7.3.4 too: it answers these the same, with the
 /// functions under other names (can_modify_vma is vma_is_sealed there, the head of sys_mremap is
 /// check_prep_vma). The rest was read in 6.12 only.
@@ -126,9 +132,13 @@ std::optional<report::Expected> expectation_of(const report::Cell& cell, const G
   }
   expected.errnos = {row.error};
   if (row.change != kSomeChange) expected.change = row.change;
-  const char* name = row.error == 0 ? "ok" : ::strerrorname_np(row.error);
-  expected.text = fmt::format("{}, {}", name != nullptr ? name : fmt::format("errno {}", row.error),
-                              expected.change ? report::name_of(row.change) : "some change");
+  std::string answer = name_of_answer(row.error);
+  if (guest.any_version && row.older_error != 0) {
+    expected.errnos.push_back(row.older_error);
+    answer += " or " + name_of_answer(row.older_error);
+  }
+  expected.text =
+      fmt::format("{}, {}", answer, expected.change ? report::name_of(row.change) : "some change");
   return expected;
 }
 

@@ -256,6 +256,19 @@ TEST(Expectation, OfForcedWritesDependsOnTheCommandLine) {
   EXPECT_EQ(of("ptrace-poke", kNobody), Change::Privatised) << "ptrace asks nobody";
 }
 
+/// Debian's 6.1 answers so, too.
+TEST(Expectation, OfAnUnknownVersionTakesTheAnswerOfOlderOnes) {
+  Guest guest{.arch = arch::Arch::X86_64};
+  const report::Cell part = cell("[vdso]", "mmap-fixed", "first-page");
+  EXPECT_EQ(expectation_of(part, guest)->errnos, std::vector<int>{EINVAL});
+  guest.any_version = true;
+  const auto either = expectation_of(part, guest);
+  EXPECT_EQ(either->errnos, (std::vector<int>{EINVAL, ENOMEM}));
+  EXPECT_EQ(either->text, "EINVAL or ENOMEM, unchanged");
+  EXPECT_EQ(expectation_of(cell("[vdso]", "munmap", "first-page"), guest)->errnos,
+            std::vector<int>{EINVAL});
+}
+
 TEST(Expectation, SaysItInWords) {
   const auto sealed = expectation_of(cell("[vdso]", "munmap", "whole"), {.sealed = true});
   ASSERT_TRUE(sealed.has_value());

@@ -74,6 +74,10 @@ inline constexpr std::string_view kNotShared =
 inline constexpr std::string_view kNoRestore =
     "arch/x86/kernel/process_64.c do_arch_prctl_64: ARCH_MAP_VDSO_64 exists with "
     "CONFIG_CHECKPOINT_RESTORE only, which these kernels lack: -EINVAL";
+inline constexpr std::string_view kSplitOver =
+    "mm/mmap.c special_mapping_split: -EINVAL, asked by mm/vma.c __split_vma. mmap(2) knows of no "
+    "mapping that can't be split. Before 6.12, mm/mmap.c mmap_region: -ENOMEM, whatever unmapping "
+    "answers";
 inline constexpr std::string_view kNoLength =
     "mm/vma.c do_vmi_munmap, mm/mmap.c do_mmap: -EINVAL for length 0, before any mapping is looked "
     "up. munmap(2) and mmap(2) agree";
@@ -98,11 +102,17 @@ inline constexpr auto kMap = std::to_array<Row>({
      .part = Part::Whole,
      .change = Change::Gone,
      .source = kUnmap},
-    {.of = calls(Call::Munmap, Call::MmapFixed),
+    {.of = calls(Call::Munmap),
      .recipe = Recipe::Unsealed,
      .part = Part::Some,
      .error = EINVAL,
      .source = kSplit},
+    {.of = calls(Call::MmapFixed),
+     .recipe = Recipe::Unsealed,
+     .part = Part::Some,
+     .error = EINVAL,
+     .older_error = ENOMEM,
+     .source = kSplitOver},
 
     {.of = calls(Call::MmapFixed),
      .recipe = Recipe::Sealed,

@@ -88,7 +88,8 @@ struct Row {
   Machine machine = Machine::Any;
   Keys keys = Keys::Any;
   Forcings forcings = kAnyForcing;
-  int error = 0;  ///< 0 = success.
+  int error = 0;        ///< 0 = success.
+  int older_error = 0;  ///< Of kernels before 6.12, where it is another; 0: the same.
   Change change = Change::Unchanged;
   std::string_view source{};
   std::string_view permissions{};  ///< PermissionChanged: what is left.
