@@ -20,7 +20,7 @@ constexpr auto kEntries = std::to_array<std::string_view>(
      "common_interrupt_return", "error_return", "el0t_", "el1t_", "el0_", "el1h_", "ret_to_user",
      "ret_from_fork",
      // These never return, so their code does not say where to; nor does it matter who called them.
-     "x86_64_start_kernel", "start_kernel", "do_exit"});
+     "x86_64_start_kernel", "start_kernel", "do_exit", "oom_reaper"});
 
 /// "foo" of "foo.cold" and "foo.part.0": the compiler's splits of one function.
 std::string_view stem(std::string_view name) { return name.substr(0, name.find('.')); }
