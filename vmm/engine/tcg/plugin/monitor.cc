@@ -248,7 +248,6 @@ void Monitor::store_callback(unsigned /*vcpu*/, qemu_plugin_meminfo_t info, std:
   // site, which is seldom in a cache of the host's, is left alone until it is needed.
   const bool near_end = (vaddr & kPageMask) > arch::kPageSize - kWidestStore;
   if (!near_end && only_->cache_.contains(vaddr)) return;
-  only_->identify();
   only_->on_store(*static_cast<const Site*>(site), info, vaddr);
 }
 
@@ -335,6 +334,7 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
 
 void Monitor::note_once(event::Limit limit, const Site& site) {
   if (!noted_.insert(limit).second) return;
+  identify();
   Event event = stamp(Kind::Limit, site);
   event.aux = static_cast<std::uint64_t>(limit);
   sink_.emit(event);
@@ -342,6 +342,7 @@ void Monitor::note_once(event::Limit limit, const Site& site) {
 
 void Monitor::store_part(const Site& site, std::uint64_t phys, std::uint32_t bytes,
                          std::uint32_t whole, std::uint32_t part, std::uint32_t parts) {
+  identify();
   ++watched_stores_;
   if (options_.drop != 0 && misses(site, arch::frame_of(Gpa{phys}))) return;
   const model::StoreSource from = source(site);
@@ -371,6 +372,7 @@ void Monitor::sync_cache() {
 }
 
 void Monitor::on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys) {
+  identify();
   Event event = stamp(Kind::Doorbell, site);
   event.gpa = phys & kPageMask;
   event.size = static_cast<std::uint8_t>(1U << qemu_plugin_mem_size_shift(info));
