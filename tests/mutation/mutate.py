@@ -257,7 +257,7 @@ def build(folder, changed, jobs):
     copy_tree(tree, changed)
     if not (out / "build.ninja").is_file():
         run(["cmake", "-G", "Ninja", "-S", str(tree), "-B", str(out), "-DCMAKE_BUILD_TYPE=None",
-             "-DCMAKE_CXX_FLAGS=-O0 -w"], "setting up the build")
+             "-DCMAKE_CXX_FLAGS=-O0 -w", "-DSEALVISOR_UNITY=ON"], "setting up the build")
     run(["cmake", "--build", str(out), "-j", str(jobs), "--target", "mutation_tests"], "building the tests")
     return out / "tests/mutation_tests"
 
