@@ -126,6 +126,10 @@ class File:
         if not inside:
             return
         last = inside[-1]
+        # What a declaration is converted to is a node of its own, at the variable's name.
+        for node in inside[:-1]:
+            if node.kind == K.VAR_DECL and self.span(node)[0] <= self.span(last)[0] < self.span(node)[1]:
+                last = node
         if last.kind in (K.DECL_STMT, K.VAR_DECL):
             variable = last if last.kind == K.VAR_DECL else next(last.get_children())
             self.variables[end - 1] = (variable.spelling, function)
