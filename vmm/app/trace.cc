@@ -78,7 +78,7 @@ std::set<std::size_t> mappings_in(const model::Identities& identities,
 
 /// A field is within one line: a line is an event.
 std::string csv_field(const std::string& text) {
-  const std::string plain = report::printable(text);
+  std::string plain = report::printable(text);
   if (plain.find_first_of(",\"") == std::string::npos) return plain;
   std::string quoted = "\"";
   for (const char c : plain) {
@@ -170,6 +170,7 @@ int refuse(const Error& error) {
 }
 
 struct CloseFile {
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): of the unique_ptr that calls this.
   void operator()(std::FILE* file) const { static_cast<void>(std::fclose(file)); }
 };
 
@@ -194,7 +195,7 @@ class Output {
     struct stat state {};
     const bool exists = ::stat(target_.c_str(), &state) == 0;
     if (exists && !S_ISREG(state.st_mode)) {
-      own_.reset(std::fopen(target_.c_str(), "we"));
+      own_.reset(std::fopen(target_.c_str(), "we"));  // NOLINT(cppcoreguidelines-owning-memory)
     } else {
       std::string name = target_.string() + ".XXXXXX";
       Fd fd(::mkostemp(name.data(), O_CLOEXEC));
