@@ -293,6 +293,8 @@ void Monitor::on_store(const Site& site, qemu_plugin_meminfo_t info, std::uint64
     return;
   }
   const std::uint64_t phys = qemu_plugin_hwaddr_phys_addr(hwaddr);
+  // Whose `dc zva` is pending may not be whose store this is: only its own stack is copied for it.
+  if (pending_zero_) identify();
   settle_zero(Gpa{phys}, bytes);
   const bool is_io = qemu_plugin_hwaddr_is_io(hwaddr);
   if (is_io && (phys & ~kPageMask) == options_.doorbell) {
