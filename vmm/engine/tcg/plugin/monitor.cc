@@ -91,12 +91,14 @@ Monitor::Monitor(const PluginOptions& options, RamView ram, Channel channel)
 
 void Monitor::on_vcpu_init(unsigned vcpu) {
   assert(vcpu < options_.vcpus);
-  auto registers = Registers::find(options_.arch);
-  if (!registers) {
-    qemu_plugin_outs(("sealvisor: " + registers.error().message + "\n").c_str());
-    return;
+  if (!registers_) {
+    auto registers = Registers::find(options_.arch);
+    if (!registers) {
+      qemu_plugin_outs(("sealvisor: " + registers.error().message + "\n").c_str());
+      return;
+    }
+    registers_.emplace(std::move(registers).value());
   }
-  vcpus_[vcpu].registers.emplace(std::move(registers).value());
   if (options_.stacks) sink_.stacks = this;
   qemu_plugin_u64_set(icount_, vcpu, 0);
   qemu_plugin_u64_set(user_icount_, vcpu, 0);
@@ -119,16 +121,14 @@ void Monitor::on_vcpu_init(unsigned vcpu) {
 }
 
 void Monitor::identify() {
-  if (!several() || !vcpus_[0].registers) return;
-  // Handles are the same for all: what is read is of the one that runs.
-  const Registers& registers = *vcpus_[0].registers;
-  const std::uint64_t own = registers.own_word();
+  if (!several() || !registers_) return;
+  const std::uint64_t own = registers_->own_word();
   std::array<VcpuMarks, event::kMostVcpus> marks;
   for (unsigned one = 0; one < options_.vcpus; ++one) {
     marks[one] = {as_read(options_.arch, vcpus_[one].lower.raw), vcpus_[one].own,
                   armed_words_[one] != 0};
   }
-  now_ = which_vcpu(std::span(marks).first(options_.vcpus), registers.lower_root(), own);
+  now_ = which_vcpu(std::span(marks).first(options_.vcpus), registers_->lower_root(), own);
   if (own != 0) vcpu().own = own;
 }
 
@@ -405,7 +405,7 @@ void Monitor::obey() {
 
 void Monitor::read_paging(const Site& site) {
   vcpu().paging_stale = false;
-  const model::PagingRegisters now = vcpu().registers->paging();
+  const model::PagingRegisters now = registers_->paging();
   if (vcpu().paging == now) return;
   vcpu().paging = now;
   if (now_ == 0) {
@@ -499,8 +499,8 @@ void Monitor::copy_tables(const Event& root_load) {
 
 void Monitor::copy_stack(const Event& write) {
   // A `dc zva` that is told while the other vCPU runs: the stack is no longer to be had.
-  if (write.vcpu != now_ || !vcpu().registers || !tracker_.format().has_value()) return;
-  const Registers& registers = *vcpu().registers;
+  if (write.vcpu != now_ || !registers_ || !tracker_.format().has_value()) return;
+  const Registers& registers = *registers_;
   Event event = write;
   event.kind = Kind::StackCopy;
   event.old_value = registers.stack_pointer();
@@ -527,10 +527,10 @@ void Monitor::copy_stack(const Event& write) {
 
 void Monitor::on_special(const Site& site) {
   settle_zero();
-  if (!vcpu().registers) return;
+  if (!registers_) return;
   switch (site.facts.kind) {
     case InstructionFacts::Kind::RootLoad:
-      load_root(site, vcpu().registers->general(site.facts.reg),
+      load_root(site, registers_->general(site.facts.reg),
                 site.facts.upper ? Half::Upper : Half::Lower);
       break;
     case InstructionFacts::Kind::TlbInvalidate:
@@ -554,7 +554,7 @@ void Monitor::on_special(const Site& site) {
 }
 
 void Monitor::on_zero_block(const Site& site) {
-  const std::uint64_t vaddr = vcpu().registers->general(site.facts.reg);
+  const std::uint64_t vaddr = registers_->general(site.facts.reg);
   if (cache_.contains(vaddr) || !tracker_.format().has_value()) return;
   ++slow_stores_;
   const std::uint64_t root =
@@ -626,8 +626,8 @@ void Monitor::on_user_entry(const Site& site) {
     }
     if (!is_user_address(options_.arch, site.pc)) return;  // user mode has not run yet
   }
-  if (!vcpu().registers) return;
-  const Registers& registers = *vcpu().registers;
+  if (!registers_) return;
+  const Registers& registers = *registers_;
   if (!registers.user_mode()) {
     // A kernel that boots at low addresses, block after block. On arm64 its way to user mode has a
     // callback of its own; an x86-64 kernel is not there for long.

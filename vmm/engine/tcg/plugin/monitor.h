@@ -84,7 +84,6 @@ class Monitor {
 
   /// What is known of one vCPU.
   struct Vcpu {
-    std::optional<Registers> registers;
     std::optional<model::PagingRegisters> paging;  ///< As last read.
     bool paging_stale = true;
     /// Its registers select the format that tables are decoded with. That is the one of the first
@@ -185,6 +184,8 @@ class Monitor {
   Sink sink_;
   model::TableTracker tracker_;
   std::unique_ptr<Witness> witness_;
+  /// Handles are the same for all vCPUs: what is read is of the one that runs.
+  std::optional<Registers> registers_;
   std::array<Vcpu, event::kMostVcpus> vcpus_;
   PageCache cache_;   ///< Of several vCPUs: pages of the upper half only, which they share.
   unsigned now_ = 0;  ///< The vCPU that runs.
