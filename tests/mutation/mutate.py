@@ -35,6 +35,8 @@ MODES = ("turned over", "always", "never")
 # longer is an endless loop, and found.
 LIMIT = 60
 TIMES = 30
+# Tests that take longer, in seconds, come after all others: most mutants need none of them.
+SLOW = 0.1
 
 try:
     from clang import cindex
@@ -261,14 +263,15 @@ def build(folder, changed, jobs):
     copy_tree(tree, changed)
     if not (out / "build.ninja").is_file():
         run(["cmake", "-G", "Ninja", "-S", str(tree), "-B", str(out), "-DCMAKE_BUILD_TYPE=None",
-             "-DCMAKE_CXX_FLAGS=-O0 -w", "-DSEALVISOR_UNITY=ON"], "setting up the build")
+             "-DCMAKE_CXX_FLAGS=-O1 -w -D_GLIBCXX_ASSERTIONS", "-DSEALVISOR_UNITY=ON"], "setting up the build")
     run(["cmake", "--build", str(out), "-j", str(jobs), "--target", "mutation_tests"], "building the tests")
     return out / "tests/mutation_tests"
 
 
-def tests_fail(program, number, limit):
+def tests_fail(program, number, limit, selection="*"):
     """"": they pass; else how they fail."""
-    environment = {**os.environ, "SEALVISOR_MUTANT": str(number), "GTEST_FAIL_FAST": "1", "GTEST_BRIEF": "1"}
+    environment = {**os.environ, "SEALVISOR_MUTANT": str(number), "GTEST_FAIL_FAST": "1", "GTEST_BRIEF": "1",
+                   "GTEST_FILTER": selection}
     try:
         done = subprocess.run([str(program)], env=environment, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=limit, check=False,
@@ -276,6 +279,18 @@ def tests_fail(program, number, limit):
     except subprocess.TimeoutExpired:
         return "time"
     return "failure" if done.returncode != 0 else ""
+
+
+def slow_tests(program, limit):
+    """Names of those tests that take long. None, if one fails though nothing is wrong."""
+    result = program.parent / "mutation_tests.json"
+    environment = {**os.environ, "SEALVISOR_MUTANT": "0", "GTEST_OUTPUT": f"json:{result}"}
+    done = subprocess.run([str(program)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          stdin=subprocess.DEVNULL, timeout=limit, check=False, cwd=program.parent)
+    if done.returncode:
+        return None
+    return [f"{suite['name']}.{test['name']}" for suite in json.loads(result.read_text())["testsuites"]
+            for test in suite["testsuite"] if float(test["time"].rstrip("s")) > SLOW]
 
 
 def key_of(mutant):
@@ -333,14 +348,27 @@ def main():
     print(f"mutation: {len(mutants)} mutants of {len(changed)} files; building", flush=True)
     program = build(options.build, changed, options.jobs)
     begun = time.monotonic()
-    if tests_fail(program, 0, 10 * LIMIT):
+    slow = slow_tests(program, 10 * LIMIT)
+    if slow is None:
         sys.stderr.write("mutate.py: the tests fail without any mutant\n")
         return 3
     started = time.monotonic()
     # All of them at the same time are slower than one.
     limit = max(LIMIT, TIMES * (started - begun))
+    stages = ["-" + ":".join(slow), ":".join(slow)] if slow else ["*"]
+
+    def how_found(number):
+        return next(filter(None, (tests_fail(program, number, limit, stage) for stage in stages)), "")
+
+    failed = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        failed = list(pool.map(lambda one: tests_fail(program, one[0], limit), chosen))
+        for how in pool.map(lambda one: how_found(one[0]), chosen):
+            mutant = chosen[len(failed)][1]
+            failed.append(how)
+            if not how and not known[key_of(mutant)]:
+                print(f"not found: {name_of(mutant)}", flush=True)
+            if len(failed) % 100 == 0:
+                print(f"mutation: {len(failed)} of {len(chosen)}, {time.monotonic() - started:.0f} s", flush=True)
     survivors = [mutant for (_, mutant), fails in zip(chosen, failed) if not fails]
     # Of mutants that are alike, no more survive than were reviewed, and no fewer if all are tried.
     alive = collections.Counter(key_of(mutant) for mutant in survivors)

@@ -21,7 +21,7 @@ std::size_t half_index(Half half) { return half == Half::Upper ? 1 : 0; }
 
 std::optional<Frame> child_table(const arch::AnyFormat& format, RamRange ram, std::uint64_t entry,
                                  unsigned level, Half half) {
-  if (entry == 0 || level <= 1) return std::nullopt;
+  if (entry == 0) return std::nullopt;
   const arch::Entry decoded = arch::decode(format, entry, level, half);
   if (decoded.kind != EntryKind::Table) return std::nullopt;
   const Frame frame = arch::frame_of(decoded.output);
@@ -133,7 +133,6 @@ void TableTracker::link(Frame frame, unsigned level, Half half) {
   // A copy: what is linked below may be this very frame.
   const arch::Table content = watched->shadow;
   for (std::size_t i = 0; i < kTableEntries; ++i) {
-    if (content[i] == 0) continue;
     if (auto next = child(content[i], level, half)) {
       link(*next, level - 1, half_below(level, half, i));
     }
@@ -151,7 +150,6 @@ void TableTracker::unlink(Frame frame, unsigned level, Half half) {
   if (level > 1) {
     const arch::Table content = watched->shadow;
     for (std::size_t i = 0; i < kTableEntries; ++i) {
-      if (content[i] == 0) continue;
       if (auto next = child(content[i], level, half)) {
         unlink(*next, level - 1, half_below(level, half, i));
       }
@@ -185,7 +183,6 @@ void TableTracker::relink(const Watched& watched, std::size_t index, std::uint64
       if (links[level][half_index(half)] == 0) continue;
       const auto before = child(old_value, level, half);
       const auto after = child(new_value, level, half);
-      if (before == after) continue;
       // New first: a table that only moves to another slot stays watched throughout.
       const Half below = half_below(level, half, index);
       if (after) link(*after, level - 1, below);
@@ -195,12 +192,12 @@ void TableTracker::relink(const Watched& watched, std::size_t index, std::uint64
   for (std::size_t i = 0; i < roots_.size(); ++i) {
     Root& root = roots_[i];
     if (root.frame != frame || index >= user_slots(root.half)) continue;
-    if (old_value == 0 && new_value != 0) {
+    if (old_value == 0) {
       ++root.user_entries;
-      root.was_used = true;
+    } else if (new_value == 0) {
+      --root.user_entries;
     }
-    if (old_value != 0 && new_value == 0) --root.user_entries;
-    if (root.user_entries == 0 && root.was_used && !in_use(root.frame, root.half)) {
+    if (root.user_entries == 0 && !in_use(root.frame, root.half)) {
       drop_root(i);
       break;
     }
@@ -224,18 +221,19 @@ bool TableTracker::load_root(Frame frame, Half half, const StoreSource& source) 
     const Watched* watched = find(frame);
     if (watched == nullptr) return false;  // outside RAM or past the bound
     ++roots_seen_;
-    Root root{frame, half, 0, false};
+    Root root{frame, half, 0};
     for (std::size_t i = 0; i < user_slots(half); ++i) {
       if (watched->shadow[i] != 0) ++root.user_entries;
     }
-    root.was_used = root.user_entries != 0;
     roots_.push_back(root);
   }
   const std::optional<Frame> previous = current;
   current = frame;
-  if (previous.has_value() && *previous != frame) drop_if_empty(*previous, half);
+  if (previous) drop_if_empty(*previous, half);
+  // Dropping moves the roots, but never one that is loaded.
   found = std::find_if(roots_.begin(), roots_.end(), matches);
-  return found != roots_.end() && found->user_entries != 0;
+  assert(found != roots_.end());
+  return found->user_entries != 0;
 }
 
 bool TableTracker::in_use(Frame root, Half half) const {
@@ -300,7 +298,6 @@ void TableTracker::stored(const StorePart& part, const StoreSource& source) {
     event.new_value = value;
     event.aux = source.user_instructions;
     sink_.emit(event);
-    if (!table) continue;
     if (upper) ++upper_changes_;
     if (old_value != value) relink(*watched, i, old_value, value);
   }
@@ -313,7 +310,7 @@ const arch::Table* TableTracker::shadow(Frame frame) const {
 
 std::uint64_t TableTracker::differing_slots(Frame frame, const arch::Table& now) const {
   const Watched* watched = find(frame);
-  if (watched == nullptr || !format_.has_value()) return 0;
+  if (watched == nullptr) return 0;
   std::uint64_t ignored = 0;
   for (unsigned level = 1; level < kLevels; ++level) {
     if (watched->links[level][0] + watched->links[level][1] != 0) {

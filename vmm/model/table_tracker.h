@@ -132,7 +132,6 @@ class TableTracker {
     arch::Frame frame{};
     arch::Half half{};
     std::uint32_t user_entries = 0;
-    bool was_used = false;
   };
 
   [[nodiscard]] Watched* find(arch::Frame frame) const;
@@ -140,6 +139,7 @@ class TableTracker {
   void unwatch_if_idle(Watched& watched);
   void link(arch::Frame frame, unsigned level, arch::Half half);
   void unlink(arch::Frame frame, unsigned level, arch::Half half);
+  /// Precondition: the values differ.
   void relink(const Watched& watched, std::size_t index, std::uint64_t old_value,
               std::uint64_t new_value);
   [[nodiscard]] std::optional<arch::Frame> child(std::uint64_t entry, unsigned level,

@@ -85,13 +85,7 @@ TEST_P(TableTracker, FollowsAPrefilledTableWhenItIsLinked) {
   const Frame level1 = guest.new_table();
   guest.store(level1.slot(7), leaf_entry(GetParam(), FakeGuest::kOther.gpa()));
   guest.store(level2.slot(3), table_entry(GetParam(), level1));
-  const Gpa link = arch::frame_of(guest.leaf_slot(root, Gva{0x400000000000})).slot(0);
-  (void)link;
-  const Gpa slot3 = [&] {
-    std::uint64_t entry = 0;
-    EXPECT_TRUE(guest.memory.read_entry(root.slot(128), entry));
-    return arch::frame_of(arch::decode(guest.format, entry, 4, arch::Half::Lower).output).slot(9);
-  }();
+  const Gpa slot3 = arch::frame_of(guest.slot_at(root, Gva{0x400000000000}, 3)).slot(9);
   guest.events.clear();
   guest.store(slot3, table_entry(GetParam(), level2));
   EXPECT_EQ(count(Kind::TableAdded), 2U);
