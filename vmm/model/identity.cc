@@ -57,7 +57,7 @@ void Identities::end_of(std::uint64_t owner) {
   if (owner == 0) return;
   for (std::size_t i = 0; i < mappings_.size(); ++i) {
     SystemMapping& mapping = mappings_[i];
-    if (mapping.owner != owner || mapping.ended) continue;
+    if (mapping.owner != owner) continue;
     mapping.ended = true;
     std::erase_if(by_frame_, [i](const auto& item) { return item.second.mapping == i; });
   }

@@ -19,11 +19,9 @@ TableScanner::TableScanner(const arch::TableReader& memory, RamRange ram, EventS
     : memory_(memory), ram_(ram), sink_(sink) {}
 
 void TableScanner::set_format(const arch::AnyFormat& format) {
-  if (format_ && *format_ == format) return;
-  if (format_) {
-    release(upper_, true);
-    for (auto& [frame, owner] : roots_) release(owner, true);
-  }
+  if (format_ == format) return;
+  release(upper_, true);
+  for (auto& [frame, owner] : roots_) release(owner, true);
   roots_.clear();
   current_.reset();
   upper_root_.reset();
@@ -89,7 +87,7 @@ void TableScanner::scan_upper(std::uint64_t raw_upper, const StoreSource& source
     const auto root = held_.find(*current_);
     if (root == held_.end()) return;
     const unsigned level = arch::top_level(*format_, Half::Lower);
-    compare(root->second, *current_, level, Half::Upper,
+    compare(root->second, *current_, level,
             {arch::user_slots(*format_, Half::Lower), kTableEntries});
     visit_below(upper_, root->second, level,
                 {arch::user_slots(*format_, Half::Lower), kTableEntries});
@@ -133,8 +131,8 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
   most_links_ = std::max(most_links_, links_);
   owner.links.emplace(Link{frame, level}, scan_);
   emit_link(Kind::TableAdded, owner, {frame, level});
-  const bool both = level == top(owner) && owner.half == Half::Lower;
-  const std::size_t user = both ? arch::user_slots(*format_, Half::Lower) : kTableEntries;
+  const std::size_t user =
+      level == top(owner) ? arch::user_slots(*format_, Half::Lower) : kTableEntries;
   for (std::size_t i = 0; i < kTableEntries; ++i) {
     if (held.shadow[i] == 0) continue;
     Event event = stamp(Kind::EntryFound, frame.slot(i), level);
@@ -145,7 +143,7 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
   return &held;
 }
 
-void TableScanner::compare(Held& held, Frame frame, unsigned level, Half half, Range range) {
+void TableScanner::compare(Held& held, Frame frame, unsigned level, Range range) {
   ++tables_read_;
   if (memory_.holds(frame, held.seen)) return;
   arch::Table now;
@@ -157,12 +155,17 @@ void TableScanner::compare(Held& held, Frame frame, unsigned level, Half half, R
   std::uint64_t differs = 0;
   for (std::size_t i = range.first; i < range.last; ++i) differs |= (now[i] ^ held.shadow[i]) & own;
   if (differs == 0) return;
+  // Whoever comes by first tells it for all who link the table.
+  const auto linked = upper_.links.lower_bound(Link{frame, 0});
+  const bool in_upper = linked != upper_.links.end() && linked->first.frame == frame;
+  const bool is_root = roots_.contains(frame);
+  const std::size_t user = arch::user_slots(*format_, Half::Lower);
   for (std::size_t i = range.first; i < range.last; ++i) {
     if (((now[i] ^ held.shadow[i]) & own) == 0) continue;
     Event event = stamp(Kind::SlotWrite, frame.slot(i), level);
     event.size = 8;
     event.parts = 1;
-    event.flags = half == Half::Upper ? event::kUpperHalf : std::uint8_t{0};
+    event.flags = in_upper || (is_root && i >= user) ? event::kUpperHalf : std::uint8_t{0};
     event.old_value = held.shadow[i];
     event.new_value = now[i];
     held.shadow[i] = now[i];
@@ -186,8 +189,10 @@ void TableScanner::visit(Owner& owner, Frame frame, unsigned level, Range range)
     if (held == nullptr) return;
   }
   if (held->compared != scan_) {
-    compare(*held, frame, level, owner.half, range);
-    held->compared = scan_;
+    compare(*held, frame, level, range);
+    // Of a root it may be a part, and the rest is looked at where the root is a table of another
+    // level too.
+    if (range.last - range.first == kTableEntries) held->compared = scan_;
   }
   if (level > 1) visit_below(owner, *held, level, range);
 }

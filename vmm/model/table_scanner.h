@@ -91,7 +91,7 @@ class TableScanner {
   void visit(Owner& owner, arch::Frame frame, unsigned level, Range range);
   /// Visits the tables that `held` links in `range`.
   void visit_below(Owner& owner, Held& held, unsigned level, Range range);
-  void compare(Held& held, arch::Frame frame, unsigned level, arch::Half half, Range range);
+  void compare(Held& held, arch::Frame frame, unsigned level, Range range);
   /// The table, linked by `owner` at `level`. nullptr: outside RAM, unreadable, or past the bound.
   Held* link(Owner& owner, arch::Frame frame, unsigned level);
   /// Forgets what the last scan of `owner` did not come by.
