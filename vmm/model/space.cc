@@ -116,7 +116,7 @@ void Spaces::note_relevance(const Event& event) {
     // its address space.
     const bool known = mirror_.table(arch::frame_of(entry.output)) != nullptr;
     const bool root = event.level == arch::top_level(*format_, half);
-    relevant = event.kind == Kind::SlotWrite ? event.old_value != 0 || known : known && !root;
+    relevant = known && (event.kind == Kind::SlotWrite || !root);
   }
   if (!relevant) return;
   ++epoch_;
@@ -259,18 +259,15 @@ void Spaces::search(AddressSpace& space, Look& look) {
   Collector collector(identities_);
   const bool upper_changed =
       space.seen_upper_epoch != upper_epoch_ || space.seen_upper_root != upper_root();
-  const bool one_root = arch_ == arch::Arch::X86_64;
   const auto visit = [&](Frame root, Half half, arch::Scope scope) {
     const auto summary = arch::visit(*format_, mirror_, root, half, collector, {.scope = scope});
     if (!summary.budget_exceeded) return;
     incomplete_ = "more ways through the tables than can be searched";
     exhausted_ = true;
   };
-  visit(space.root, Half::Lower,
-        upper_changed && one_root ? arch::Scope::All : arch::Scope::UserHalf);
-  if (upper_changed && !one_root && upper_root()) {
-    visit(*upper_root(), Half::Upper, arch::Scope::All);
-  }
+  // A root of one half alone has the same entries in either scope.
+  visit(space.root, Half::Lower, upper_changed ? arch::Scope::All : arch::Scope::UserHalf);
+  if (upper_changed && upper_root()) visit(*upper_root(), Half::Upper, arch::Scope::All);
   std::vector<Elsewhere> elsewhere;
   for (const Elsewhere& found : collector.found) {
     if (space.placement(found.page.mapping) == nullptr) place(space, found);
@@ -386,9 +383,8 @@ bool Spaces::share_a_table(Frame one, Frame other) const {
 
 void Spaces::continue_another(AddressSpace& space) {
   for (const auto& [root, other] : spaces_) {
-    if (root == space.root || other.placements.empty() || !share_a_table(space.root, root)) {
-      continue;
-    }
+    // Its own has no places yet.
+    if (other.placements.empty() || !share_a_table(space.root, root)) continue;
     space.placements = other.placements;
     space.elsewhere = other.elsewhere;
     space.inherited = other.inherited;
@@ -401,16 +397,17 @@ void Spaces::continue_another(AddressSpace& space) {
   }
 }
 
+arch::Walk Spaces::walk(const AddressSpace& space, Gva gva) const {
+  const bool upper = arch_ == arch::Arch::Arm64 && arch::is_upper(*format_, gva);
+  const Frame root = upper ? upper_root().value_or(Frame{}) : space.root;
+  return arch::walk(*format_, mirror_, root, gva);
+}
+
 void Spaces::drop_stale(AddressSpace& space) const {
-  const bool one_root = arch_ == arch::Arch::X86_64;
   std::erase_if(space.elsewhere, [&](const Elsewhere& known) {
-    const bool upper = !one_root && arch::is_upper(*format_, known.gva);
-    const arch::Walk walk = arch::walk(
-        *format_, mirror_, upper ? upper_root().value_or(Frame{}) : space.root, known.gva);
-    const bool there = walk.end == WalkEnd::Leaf && walk.size == known.size &&
-                       walk.permissions == known.permissions &&
-                       identities_.find(arch::frame_of(walk.output)) == known.page;
-    return !there;
+    const arch::Walk walk = this->walk(space, known.gva);
+    // One with another size or other permissions is found by a search, as another one.
+    return walk.end != WalkEnd::Leaf || identities_.find(arch::frame_of(walk.output)) != known.page;
   });
 }
 
@@ -419,8 +416,8 @@ AddressSpace* Spaces::look(Frame root, Look& look) {
   if (space == nullptr || !format_) return space;
   if (!std::exchange(space->looked_at, true)) continue_another(*space);
   if (space->seen_changes != changes_ && !exhausted_) drop_stale(*space);
-  const bool searched = space->seen_epoch == epoch_ && space->seen_upper_epoch == upper_epoch_ &&
-                        space->seen_upper_root == upper_root();
+  // What changes the upper half's epoch changes the other one too.
+  const bool searched = space->seen_epoch == epoch_ && space->seen_upper_root == upper_root();
   if (!searched && !exhausted_) {
     search(*space, look);
   } else if (space->seen_changes == changes_) {

@@ -160,6 +160,9 @@ class Spaces {
   [[nodiscard]] std::uint64_t generations() const { return next_id_ - 1; }
   /// Root of the upper half on the vCPU of the last event, where that half has its own.
   [[nodiscard]] std::optional<arch::Frame> upper_root() const { return loaded_[vcpu_].upper; }
+  /// The walk of `gva` in `space`, from the upper half's root if `gva` is of that half and it has
+  /// one of its own. Precondition: a format is set.
+  [[nodiscard]] arch::Walk walk(const AddressSpace& space, arch::Gva gva) const;
   /// What a guest overstepped, so that from then on something may be missed; empty: nothing.
   [[nodiscard]] const std::string& incomplete() const { return incomplete_; }
   /// A search ran out of its budget. There are no more from then on: each would cost a second, at

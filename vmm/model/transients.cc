@@ -10,8 +10,7 @@ void Transients::note(const arch::AnyFormat& format, const MappingChange& change
   if (found == followed_.end()) {
     if (followed_.size() >= kMostFollowed) return;
     Followed fresh;
-    // An entry that came with its table was not there before.
-    if (change.write.kind == event::Kind::SlotWrite) fresh.before = change.write.old_value;
+    fresh.before = change.write.old_value;  // 0 where the entry came with its table.
     fresh.judged = ~arch::hardware_bits(format, change.level);
     found = followed_.emplace(key, fresh).first;
   }
@@ -20,9 +19,8 @@ void Transients::note(const arch::AnyFormat& format, const MappingChange& change
 }
 
 bool Transients::holds_again(std::uint64_t slot, const Followed& followed) const {
-  // A table that went with its entries: they are no more.
-  std::uint64_t now = 0;
-  if (!mirror_.read_entry(arch::Gpa{slot}, now)) now = 0;
+  std::uint64_t now = 0;  // It stays that if the table went with its entries: they are no more.
+  (void)mirror_.read_entry(arch::Gpa{slot}, now);
   return ((now ^ followed.before) & followed.judged) == 0;
 }
 

@@ -169,10 +169,7 @@ void Session::judged(seal::Violation violation, Frame root, std::optional<std::u
 }
 
 std::optional<Event> Session::cause_of(const model::AddressSpace& space, Gva gva) const {
-  const arch::AnyFormat& format = *spaces_.format();
-  const bool upper = request_.arch == arch::Arch::Arm64 && arch::is_upper(format, gva);
-  const Frame root = upper ? spaces_.upper_root().value_or(Frame{}) : space.root;
-  const arch::Walk walk = arch::walk(format, mirror_, root, gva);
+  const arch::Walk walk = spaces_.walk(space, gva);
   std::array<Gpa, arch::kMaxLevels> slots;
   for (unsigned i = 0; i < walk.count; ++i) slots[i] = walk.steps[i].slot;
   return recent_.cause(std::span(slots).first(walk.count), space.root, space.last_look);
@@ -341,7 +338,7 @@ void Session::judge(const model::AddressSpace& space, const model::Look& seen,
   }
   for (const model::Elsewhere& elsewhere : seen.new_elsewhere) {
     tell(seal::judge_elsewhere(identities_, space, elsewhere));
-    const arch::Walk walk = arch::walk(*spaces_.format(), mirror_, space.root, elsewhere.gva);
+    const arch::Walk walk = spaces_.walk(space, elsewhere.gva);
     if (walk.count == 0) continue;
     course_.found_at(walk.last().slot, elsewhere.gva);
     if (timelines_) timelines_->elsewhere(space.id, elsewhere, walk.last().slot, now_);

@@ -11,7 +11,7 @@ using model::MappingPage;
 
 constexpr MappingPage kFirst{0, 0};
 constexpr MappingPage kSecond{0, 1};
-const Gva kAlias{0x1000'0000};
+const Gva kOtherPlace{0x1000'0000};
 
 /// A process with both mappings, on which user mode has run; changes are noted as they come.
 class Transients : public testing::TestWithParam<Arch> {
@@ -20,7 +20,7 @@ class Transients : public testing::TestWithParam<Arch> {
     guest.learn_vdso();
     root = guest.new_process();
     // Its table is there beforehand.
-    guest.map(root, Gva{kAlias.value + 0x1000}, FakeGuest::kOther);
+    guest.map(root, Gva{kOtherPlace.value + 0x1000}, FakeGuest::kOther);
     settle();
   }
   void note() {
@@ -66,6 +66,17 @@ TEST_P(Transients, WhatShowsOfAPageIsNoneOfAnother) {
   EXPECT_EQ(settle(), std::vector{kSecond});
 }
 
+/// Its own entry holds again what it held; one above it does not.
+TEST_P(Transients, WhatAnotherEntryShowsOfThePageIsNone) {
+  const Gpa upper = guest.slot_at(root, FakeGuest::kVdsoPlace, 2);
+  // The table stays, as another place has it too.
+  guest.store(guest.slot_at(root, Gva{0x2000'0000}, 2), guest.entry_at(upper));
+  guest.unmap(root, FakeGuest::kVdsoPlace);
+  map_vdso();
+  guest.store(upper, 0);
+  EXPECT_TRUE(settle().empty());
+}
+
 TEST_P(Transients, TheSameValueStoredAgainIsNone) {
   const Gpa slot = guest.leaf_slot(root, FakeGuest::kVdsoPlace);
   guest.store(slot, guest.entry_at(slot));
@@ -100,16 +111,16 @@ TEST_P(Transients, AnUpperEntryCountsForEachPageBelowIt) {
 }
 
 TEST_P(Transients, ASecondPlaceThatWasGoneAgainIsOne) {
-  guest.map(root, kAlias, FakeGuest::kVdso, {.write = true});
-  guest.unmap(root, kAlias);
+  guest.map(root, kOtherPlace, FakeGuest::kVdso, {.write = true});
+  guest.unmap(root, kOtherPlace);
   EXPECT_EQ(settle(), std::vector{kFirst});
-  guest.map(root, kAlias, FakeGuest::kVdso, {.write = true});
+  guest.map(root, kOtherPlace, FakeGuest::kVdso, {.write = true});
   EXPECT_TRUE(settle().empty()) << "that is there, and is a violation";
 }
 
 /// The entries came with their table, and went with it.
 TEST_P(Transients, ASecondPlaceInATableThatWasGoneAgainIsOne) {
-  const Gpa upper = guest.slot_at(root, Gva{kAlias.value + (1ULL << 21)}, 2);
+  const Gpa upper = guest.slot_at(root, Gva{kOtherPlace.value + (1ULL << 21)}, 2);
   const Frame table = guest.new_table();
   guest.memory.tables[table][7] = leaf_entry(GetParam(), FakeGuest::kVdso.gpa());
   guest.changes.clear();
@@ -140,6 +151,25 @@ TEST_P(Transients, OtherSpacesAreSettledByThemselves) {
   EXPECT_EQ(settle(), std::vector{kFirst});
 }
 
+/// Whatever else is followed, before and behind: settled or forgotten is what is of the space.
+TEST_P(Transients, ASpaceIsSettledOrForgottenAlone) {
+  model::MappingChange change;
+  change.level = 1;
+  change.write.kind = event::Kind::SlotWrite;
+  change.write.new_value = 1;  // The mirror has no such table: the entry is 0 again.
+  for (std::uint32_t space = 5; space <= 9; ++space) {
+    change.space = space;
+    change.page = {0, space};
+    transients.note(guest.format, change);
+  }
+  transients.forget(6);
+  EXPECT_EQ(transients.settle(8, {}), (std::vector{MappingPage{0, 8}}));
+  EXPECT_EQ(transients.settle(5, {}), (std::vector{MappingPage{0, 5}}));
+  EXPECT_TRUE(transients.settle(6, {}).empty());
+  EXPECT_EQ(transients.settle(7, {}), (std::vector{MappingPage{0, 7}}));
+  EXPECT_EQ(transients.settle(9, {}), (std::vector{MappingPage{0, 9}}));
+}
+
 TEST_P(Transients, FollowsNoMoreThanItHasRoomFor) {
   model::MappingChange change;
   change.space = 77;
@@ -153,11 +183,18 @@ TEST_P(Transients, FollowsNoMoreThanItHasRoomFor) {
     change.write.new_value = 1;
     transients.note(guest.format, change);
   };
+  change.page.page = 2;  // Rewritten, and not changed until all room is taken.
+  change.write.gpa = 0;
+  change.write.new_value = 0;
+  transients.note(guest.format, change);
   change.page.page = 1;
-  for (std::uint64_t i = 0; i < model::Transients::kMostFollowed; ++i) flicker(i);
+  for (std::uint64_t i = 1; i < model::Transients::kMostFollowed; ++i) flicker(i);
   change.page.page = 0;
   flicker(model::Transients::kMostFollowed);
-  EXPECT_EQ(transients.settle(77, {}), std::vector{kSecond}) << "the last one had no room";
+  change.page.page = 2;
+  flicker(0);
+  EXPECT_EQ(transients.settle(77, {}), (std::vector{kSecond, MappingPage{0, 2}}))
+      << "the last one had no room, and who had goes on";
 }
 
 }  // namespace

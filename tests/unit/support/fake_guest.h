@@ -70,6 +70,12 @@ inline std::uint64_t leaf_entry(Arch arch, Gpa gpa, May may = {}) {
          (may.exec ? 0 : 1ULL << 54);
 }
 
+/// An entry of level 2 or 3 that maps memory.
+inline std::uint64_t large_leaf_entry(Arch arch, Gpa gpa, May may = {}) {
+  const std::uint64_t entry = leaf_entry(arch, gpa, may);
+  return arch == Arch::X86_64 ? entry | 0x80U : entry & ~std::uint64_t{2};
+}
+
 inline std::uint64_t table_entry(Arch arch, Frame table) {
   return table.gpa().value | (arch == Arch::X86_64 ? 7 : 3);
 }
