@@ -6,15 +6,11 @@
 #include <fmt/format.h>
 
 #include "vmm/report/report.h"
+#include "vmm/report/words.h"
 
 namespace sealvisor::report {
 
 namespace {
-
-std::string error_text(std::int32_t number) {
-  const char* name = ::strerrorname_np(number);
-  return name != nullptr ? name : fmt::format("errno {}", number);
-}
 
 std::string signal_text(std::int32_t number) {
   const char* name = ::sigabbrev_np(number);
@@ -51,9 +47,9 @@ std::string outcome_text(const Program& program) {
     case Program::Outcome::TooLong:
       return "ended from outside: its time was up";
     case Program::Outcome::NotRun:
-      return fmt::format("could not be run: {}", error_text(program.value));
+      return fmt::format("could not be run: {}", name_of_errno(program.value));
     case Program::Outcome::NotTraced:
-      return fmt::format("could not be traced: {}", error_text(program.value));
+      return fmt::format("could not be traced: {}", name_of_errno(program.value));
     case Program::Outcome::CutOff:
       return "cut off: the guest ended first";
   }

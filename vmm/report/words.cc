@@ -27,6 +27,10 @@ std::string name_of_errno(int number) {
   return name != nullptr ? name : fmt::format("errno {}", number);
 }
 
+std::string name_of_result(std::int64_t result) {
+  return name_of_errno(result < 0 && result >= -4095 ? static_cast<int>(-result) : 0);
+}
+
 std::string words_of(const Claim& claim) {
   std::string text = claim.made ? claim.text : "none";
   if (claim.sealed) text += *claim.sealed ? ", sl" : ", no sl";

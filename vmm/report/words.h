@@ -2,6 +2,7 @@
 // that harmless is for who prints it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@ namespace sealvisor::report {
 [[nodiscard]] std::string title_of(const Report& report);
 /// "EPERM"; "ok" for 0.
 [[nodiscard]] std::string name_of_errno(int number);
+/// The same of what a system call returned: "ok", or the name of the errno in -4095..-1.
+[[nodiscard]] std::string name_of_result(std::int64_t result);
 /// "EPERM, sl".
 [[nodiscard]] std::string words_of(const Claim& claim);
 /// "EPERM, unchanged"; "-" if nothing is known.

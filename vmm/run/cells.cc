@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "guest/scenario/scenario.h"
+#include "vmm/report/words.h"
 #include "vmm/run/protocol_reader.h"
 #include "vmm/run/skips.h"
 #include "vmm/seal/expectation.h"
@@ -298,12 +298,7 @@ void Course::after(const protocol::Message& message) {
   auto& claim = active_->cell.claim;
   claim.made = true;
   claim.result = message.body.after.result;
-  if (claim.result < 0 && claim.result > -4096) {
-    const char* name = strerrorname_np(static_cast<int>(-claim.result));
-    claim.text = name != nullptr ? name : fmt::format("errno {}", -claim.result);
-  } else {
-    claim.text = "ok";
-  }
+  claim.text = report::name_of_result(claim.result);
 }
 
 void Course::touched(const protocol::Message& message, const model::AddressSpace& space) {

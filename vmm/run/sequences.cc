@@ -1,11 +1,11 @@
 #include "vmm/run/sequences.h"
 
-#include <cstring>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "guest/compat/list.h"
+#include "vmm/report/words.h"
 #include "vmm/run/protocol_reader.h"
 #include "vmm/seal/sequence.h"
 #include "vmm/seal/verdict.h"
@@ -13,12 +13,6 @@
 namespace sealvisor::run {
 
 namespace {
-
-std::string answer_of(std::int64_t result) {
-  if (result >= 0 || result < -4095) return "ok";
-  const char* name = ::strerrorname_np(static_cast<int>(-result));
-  return name != nullptr ? name : fmt::format("errno {}", -result);
-}
 
 bool failed(const report::SequenceCall& call) { return call.answer != "ok"; }
 
@@ -105,7 +99,7 @@ std::vector<std::string> Sequences::call(const protocol::Message& message,
   call.new_start = body.new_start;
   call.ends = body.ends != 0;
   call.result = body.result;
-  call.answer = answer_of(body.result);
+  call.answer = report::name_of_result(body.result);
   Snapshots now = look(space);
   for (report::MappingOutcome& outcome : compare(active_->last, now)) {
     if (seal::visible(outcome.observation.change)) call.outcomes.push_back(std::move(outcome));

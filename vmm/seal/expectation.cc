@@ -1,6 +1,5 @@
 #include "vmm/seal/expectation.h"
 
-#include <cstring>
 #include <span>
 #include <string>
 
@@ -8,6 +7,7 @@
 
 #include "guest/scenario/mapping.h"
 #include "guest/scenario/scenario.h"
+#include "vmm/report/words.h"
 #include "vmm/seal/rows/advise.h"
 #include "vmm/seal/rows/map.h"
 #include "vmm/seal/rows/other.h"
@@ -62,12 +62,6 @@ bool means(const Row& row, const Question& question, const Guest& guest) {
          (row.recipe == Recipe::Any || row.recipe == recipe) && (row.kinds & question.kind) != 0 &&
          fits(row.part, question) && (row.machine == Machine::Any || row.machine == machine) &&
          (row.keys == Keys::Any || row.keys == keys) && (row.forcings & guest.force) != 0;
-}
-
-std::string name_of_answer(int error) {
-  if (error == 0) return "ok";
-  const char* name = ::strerrorname_np(error);
-  return name != nullptr ? name : fmt::format("errno {}", error);
 }
 
 /// Whether the table speaks of linux-source-7.3 7.3.4 too: it answers these the same, with the
@@ -132,10 +126,10 @@ std::optional<report::Expected> expectation_of(const report::Cell& cell, const G
   }
   expected.errnos = {row.error};
   if (row.change != kSomeChange) expected.change = row.change;
-  std::string answer = name_of_answer(row.error);
+  std::string answer = report::name_of_errno(row.error);
   if (guest.any_version && row.older_error != 0) {
     expected.errnos.push_back(row.older_error);
-    answer += " or " + name_of_answer(row.older_error);
+    answer += " or " + report::name_of_errno(row.older_error);
   }
   expected.text =
       fmt::format("{}, {}", answer, expected.change ? report::name_of(row.change) : "some change");

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include <fmt/format.h>
 
+#include "vmm/report/words.h"
 #include "vmm/seal/verdict.h"
 
 namespace sealvisor::seal {
@@ -55,11 +55,6 @@ constexpr auto kKnownSequences = std::to_array<KnownSequence>({
 });
 
 std::string name_of_call(const report::SequenceCall& call) { return call.call + " " + call.what; }
-
-std::string error_name(int error) {
-  const char* name = ::strerrorname_np(error);
-  return name != nullptr ? name : fmt::format("errno {}", error);
-}
 
 Change expected_change(const SequenceExpectation& expectation, std::string_view mapping) {
   for (const auto& [name, change] : expectation.changes) {
@@ -140,10 +135,10 @@ std::optional<SequenceExpectation> expect_sequence(std::string_view name, bool s
 }
 
 std::string describe(const SequenceExpectation& expectation) {
-  std::string text =
-      expectation.first_failed.empty()
-          ? std::string("every call good")
-          : fmt::format("{}: {}", expectation.first_failed, error_name(expectation.error));
+  std::string text = expectation.first_failed.empty()
+                         ? std::string("every call good")
+                         : fmt::format("{}: {}", expectation.first_failed,
+                                       report::name_of_errno(expectation.error));
   if (expectation.changes.empty()) return text + "; all mappings unchanged";
   for (const auto& [mapping, change] : expectation.changes) {
     text += fmt::format("{} {} {}", &mapping == &expectation.changes.front().first ? ";" : ",",
@@ -172,9 +167,7 @@ SequenceJudgement judge_sequence(const report::Sequence& sequence,
   if (expectation == nullptr && sequence.complete) judge_failure(sequence, judgement);
   if (!judgement.findings.empty()) {
     judgement.verdict = SequenceVerdict::Unexpected;
-  } else if (!sequence.complete || !seen) {
-    judgement.verdict = SequenceVerdict::Unobserved;
-  } else {
+  } else if (sequence.complete && seen) {
     judgement.verdict = sequence.first_failed ? SequenceVerdict::Breaks : SequenceVerdict::Works;
   }
   return judgement;

@@ -1,6 +1,9 @@
 #include "vmm/seal/sequence.h"
 
 #include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -11,6 +14,7 @@ namespace {
 
 using report::Change;
 using report::SequenceVerdict;
+using Findings = std::vector<std::pair<std::string, std::string>>;
 
 report::MappingOutcome outcome(const char* mapping, Change change) {
   report::MappingOutcome result;
@@ -83,14 +87,21 @@ TEST(JudgeSequence, WhatIsExpectedBreaksOrWorks) {
 TEST(JudgeSequence, EachMistakeOfAKernelIsAFinding) {
   // A seal that lets it through.
   EXPECT_EQ(judge(done(), true).verdict, SequenceVerdict::Unexpected);
-  EXPECT_EQ(judge(done(), true).findings.size(), 2U) << "no call failed; [vvar] is gone";
+  const std::string source = std::string(expect_sequence("compat/rr-record", true)->source);
+  EXPECT_EQ(judge(done(), true).findings,
+            (Findings{{"expectation", "expected munmap [vvar]: EPERM; all mappings unchanged (" +
+                                          source + "); no call failed"},
+                      {"expectation", "[vvar] is gone, expected unchanged (" + source + ")"}}));
   // An unsealed kernel that refuses.
   EXPECT_EQ(judge(refused(), false).verdict, SequenceVerdict::Unexpected);
   // Another errno.
   report::Sequence other = refused();
   other.calls[0].result = -EINVAL;
   other.calls[0].answer = "EINVAL";
-  EXPECT_EQ(judge(other, true).findings.size(), 1U);
+  EXPECT_EQ(
+      judge(other, true).findings,
+      (Findings{{"expectation", "expected munmap [vvar]: EPERM; all mappings unchanged (" + source +
+                                    "); munmap [vvar] was the first to fail, with EINVAL"}}));
   // Another call.
   other = refused();
   other.calls[0].what = "[vdso]";
@@ -101,19 +112,48 @@ TEST(JudgeSequence, EachMistakeOfAKernelIsAFinding) {
   lie.outcomes[0] = outcome("[vvar]", Change::Gone);
   const SequenceJudgement judgement = judge(lie, true);
   EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
-  ASSERT_EQ(judgement.findings.size(), 2U);
-  EXPECT_EQ(judgement.findings[0].first, "claim");
-  EXPECT_EQ(judgement.findings[1].first, "expectation");
+  EXPECT_EQ(judgement.findings,
+            (Findings{{"claim", "munmap [vvar]: the kernel answered EPERM and yet: [vvar] gone"},
+                      {"expectation", "[vvar] is gone, expected unchanged (" + source + ")"}}));
   // Something else goes too.
   report::Sequence more = done();
   more.outcomes[1] = outcome("[vdso]", Change::Gone);
   EXPECT_EQ(judge(more, false).verdict, SequenceVerdict::Unexpected);
+  // It says yes and does nothing.
+  report::Sequence idle = done();
+  idle.calls[0].outcomes = {};
+  idle.outcomes[0] = outcome("[vvar]", Change::Unchanged);
+  EXPECT_EQ(judge(idle, false).verdict, SequenceVerdict::Unexpected);
+}
+
+TEST(JudgeSequence, ARefaultOfTheSameFrameIsNoChange) {
+  report::Sequence sequence = refused();
+  sequence.calls[0].outcomes = {outcome("[vvar]", Change::Refaulted)};
+  sequence.outcomes[0] = outcome("[vvar]", Change::Refaulted);
+  EXPECT_EQ(judge(sequence, true).findings, Findings{});
+  EXPECT_EQ(judge(sequence, true).verdict, SequenceVerdict::Breaks);
+}
+
+TEST(JudgeSequence, AnAddressIsNoRefusal) {
+  report::Sequence sequence = done();
+  sequence.calls[0].result = -4096;  // As high as addresses go: errors begin behind it.
+  EXPECT_EQ(judge(sequence, false).verdict, SequenceVerdict::Works);
+  sequence.calls[0].result = -4095;
+  EXPECT_EQ(judge(sequence, false).verdict, SequenceVerdict::Unexpected);
 }
 
 TEST(JudgeSequence, NothingIsSaidOfWhatWasNotSeen) {
   report::Sequence cut = refused();
   cut.complete = false;
   EXPECT_EQ(judge(cut, true).verdict, SequenceVerdict::Unobserved);
+  cut.calls[0].result = -EINTR;
+  cut.calls[0].answer = "EINTR";
+  for (const bool known : {true, false}) {
+    const auto expectation = expect_sequence(cut.name, true);
+    const auto judgement = judge_sequence(cut, known ? &*expectation : nullptr);
+    EXPECT_EQ(judgement.verdict, SequenceVerdict::Unobserved);
+    EXPECT_EQ(judgement.findings, Findings{}) << "whatever made it fail made it end";
+  }
   report::Sequence blind = refused();
   for (auto& one : blind.outcomes) one = outcome(one.mapping.c_str(), Change::Unobserved);
   EXPECT_EQ(judge(blind, true).verdict, SequenceVerdict::Unobserved);
@@ -143,11 +183,33 @@ TEST(JudgeSequence, AFailureThatNoSealExplainsIsNoneOfItsDoing) {
   other.calls[0].answer = "ENOMEM";
   SequenceJudgement judgement = judge_sequence(other, nullptr);
   EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
-  EXPECT_EQ(judgement.findings.size(), 1U);
+  EXPECT_EQ(judgement.findings,
+            (Findings{{"expectation",
+                       "munmap [vvar] was the first to fail, with ENOMEM, which is not what a seal "
+                       "does"}}));
   other = refused();
   other.calls[0].what = "[vdso]";
   judgement = judge_sequence(other, nullptr);
   EXPECT_EQ(judgement.verdict, SequenceVerdict::Unexpected);
+}
+
+/// Of one that is on no list only the process itself says which mappings it is about.
+TEST(JudgeSequence, OfAnUnknownSequenceWhatTheProcessShows) {
+  const auto judged = [](const report::Sequence& listed) {
+    report::Sequence unlisted = listed;
+    unlisted.name = "compat/none";
+    // What is known of the one says nothing of the other.
+    const SequenceJudgement first = judge_sequence(listed, nullptr);
+    const SequenceJudgement second = judge_sequence(unlisted, nullptr);
+    EXPECT_EQ(first.findings, Findings{});
+    return second.verdict;
+  };
+  EXPECT_EQ(judged(done()), SequenceVerdict::Works);
+  EXPECT_EQ(judged(refused()), SequenceVerdict::Unexpected) << "no seal is known to forbid that";
+  report::Sequence without = done();
+  without.calls[0].outcomes = {};
+  without.outcomes = {};
+  EXPECT_EQ(judged(without), SequenceVerdict::Unobserved) << "it showed none";
 }
 
 TEST(DescribeExpectation, InWords) {
@@ -155,6 +217,8 @@ TEST(DescribeExpectation, InWords) {
             "munmap [vvar]: EPERM; all mappings unchanged");
   EXPECT_EQ(describe(*expect_sequence("compat/rr-move", false)),
             "every call good; [vdso] moved, [vvar] moved, [vvar_vclock] moved");
+  EXPECT_EQ(describe({.first_failed = "munmap [vvar]", .error = 4000}),
+            "munmap [vvar]: errno 4000; all mappings unchanged");
 }
 
 }  // namespace
