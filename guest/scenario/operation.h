@@ -29,8 +29,9 @@ enum class Call : std::uint8_t {
   MmapFixed,
   MmapNoReplace,
   MmapHint,
-  Madvise,  ///< argument: MADV_*, for this one and the next two.
+  Madvise,  ///< argument: MADV_*, for this one and the next three.
   ProcessMadvise,
+  ProcessMadviseOther,  ///< By another process.
   UringMadvise,
   UringWrite,     ///< A forced write through /proc/self/mem.
   MadviseFork,    ///< argument: MADV_*; then a fork, and a look into the child.

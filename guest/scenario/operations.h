@@ -35,10 +35,11 @@ constexpr Operation advice(std::string_view name, Advice number, std::string_vie
           .forms = forms,
           .never = never};
 }
-constexpr Operation remote_advice(std::string_view name, Advice number) {
+constexpr Operation remote_advice(std::string_view name, Advice number, bool other = false) {
   return {.name = name,
-          .description = "the same advice through process_madvise",
-          .call = Call::ProcessMadvise,
+          .description = other ? "the same advice by another process"
+                               : "the same advice through process_madvise",
+          .call = other ? Call::ProcessMadviseOther : Call::ProcessMadvise,
           .argument = number,
           .forms = kPages,
           .never = number == kDontNeed ? kRefused : kNotOnLists};
@@ -205,6 +206,11 @@ inline constexpr auto kOperations = [] {
       remote_advice("process-madvise-willneed", kWillNeed),
       remote_advice("process-madvise-collapse", kCollapse),
       remote_advice("process-madvise-dontneed", kDontNeed),
+      remote_advice("process-other-cold", kCold, true),
+      remote_advice("process-other-pageout", kPageOut, true),
+      remote_advice("process-other-willneed", kWillNeed, true),
+      remote_advice("process-other-collapse", kCollapse, true),
+      remote_advice("process-other-dontneed", kDontNeed, true),
 
       uring_advice("uring-normal", kNormal, kFlagOnly),
       uring_advice("uring-random", kRandom, kFlagOnly),

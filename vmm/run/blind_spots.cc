@@ -74,7 +74,7 @@ constexpr auto kUntried = std::to_array<Untried>({
      [](const scenario::PlanItem& cell) { return cell.mapping->smaps_name == "[uprobes]"; }},
     {"madvise", asks_by<Call::Madvise>},
     {"the same through process_madvise and io_uring",
-     asks_by<Call::ProcessMadvise, Call::UringMadvise>},
+     asks_by<Call::ProcessMadvise, Call::ProcessMadviseOther, Call::UringMadvise>},
     {"pkey_mprotect", asks_by<Call::PkeyMprotect>},
     {"mseal", asks_by<Call::Mseal, Call::MsealMunmap>},
     {"shmat, brk and remap_file_pages",

@@ -8,6 +8,7 @@
 
 #include "guest/agent/acts/act.h"
 #include "guest/agent/acts/forced_write.h"
+#include "guest/agent/acts/helper.h"
 #include "guest/agent/raw.h"
 
 namespace sealvisor::agent {
@@ -26,9 +27,16 @@ Skip open_own_pid(Target& t, std::uint32_t) {
   return t.fd >= 0 ? Skip::No : Skip::Unsupported;
 }
 
-long process_advise(Target& t, std::uint32_t advice) {
+long advise_through(int process, const Target& t, std::uint32_t advice) {
   const iovec range{reinterpret_cast<void*>(t.start), t.size()};
-  return raw_call(SYS_process_madvise, t.fd, arg(&range), 1, arg(advice), 0);
+  return raw_call(SYS_process_madvise, process, arg(&range), 1, arg(advice), 0);
+}
+
+long process_advise(Target& t, std::uint32_t advice) { return advise_through(t.fd, t, advice); }
+
+long advise_from_beside(const Target& t, std::uint32_t advice, pid_t victim) {
+  const int process = static_cast<int>(raw_call(SYS_pidfd_open, victim, 0));
+  return process >= 0 ? advise_through(process, t, advice) : process;
 }
 
 long forced_then_advise(Target& t, std::uint32_t advice) {
@@ -44,6 +52,9 @@ void add_advise_ways(Ways& ways) {
   way_of(ways, Call::Madvise) = {advise};
   way_of(ways, Call::MadviseFork) = {advise};
   way_of(ways, Call::ProcessMadvise) = {process_advise, open_own_pid};
+  way_of(ways, Call::ProcessMadviseOther) = {
+      [](Target& t, std::uint32_t) { return run_helper(t); },
+      [](Target& t, std::uint32_t advice) { return start_helper(t, advice, advise_from_beside); }};
   way_of(ways, Call::ForcedMadvise) = {forced_then_advise, [](Target& t, std::uint32_t) {
                                          t.fd = open_memory_of(0);
                                          return t.fd >= 0 ? Skip::No : Skip::NoRoom;

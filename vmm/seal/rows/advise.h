@@ -79,8 +79,9 @@ using namespace scenario;  // NOLINT(google-build-using-namespace): numbers for 
 
 /// By madvise(2) and by io_uring (io_uring/advise.c io_madvise: do_madvise, by a worker).
 inline constexpr Calls kLocal = calls(Call::Madvise, Call::UringMadvise);
-inline constexpr Calls kAll = calls(Call::Madvise, Call::UringMadvise, Call::ProcessMadvise);
-inline constexpr Calls kRemote = calls(Call::ProcessMadvise);
+inline constexpr Calls kRemote = calls(Call::ProcessMadvise, Call::ProcessMadviseOther);
+inline constexpr Calls kAll =
+    calls(Call::Madvise, Call::UringMadvise, Call::ProcessMadvise, Call::ProcessMadviseOther);
 inline constexpr Calls kForked = calls(Call::MadviseFork);
 inline constexpr Arguments kDiscards =
     arguments(kDontNeed, kDontNeedLocked, kFree, kRemove, kDontFork, kWipeOnFork);
