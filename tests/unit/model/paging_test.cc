@@ -35,7 +35,7 @@ TEST(Paging, X86RefusesEachRegisterByName) {
 }
 
 TEST(Paging, Arm64RegistersSelectTheFormatThatIsUsedOnceTheMmuIsOn) {
-  for (const std::uint64_t sctlr : {0, 1}) {
+  for (const std::uint64_t sctlr : {std::uint64_t{0}, std::uint64_t{1}}) {
     const auto format = format_of(Arch::Arm64, {.first = kTcr48Bits, .second = sctlr});
     ASSERT_TRUE(format) << format.error().message;
     EXPECT_EQ(arch::arch_of(format.value()), Arch::Arm64);
