@@ -34,7 +34,7 @@ MODES = ("turned over", "always", "never")
 # Least seconds that the tests get with a mutant, and most times those that they take without one:
 # longer is an endless loop, and found.
 LIMIT = 60
-TIMES = 30
+TIMES = 10
 # Tests that take longer, in seconds, come after all others: most mutants need none of them.
 SLOW = 0.1
 
