@@ -194,6 +194,12 @@ class Tab:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def until(self, expression, seconds=10):
+        """Whether the expression becomes true: a page hears later that its address has changed."""
+        return self.ask(f"new Promise(done => {{ const end = Date.now() + {seconds * 1000};"
+                        f" const look = () => {{ const is = Boolean({expression});"
+                        " if (is || Date.now() > end) done(is); else setTimeout(look, 20); }; look(); })")
+
     def press(self, key, times=1):
         code, number, text = self.KEYS[key]
         for _ in range(times):

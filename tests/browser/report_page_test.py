@@ -289,14 +289,14 @@ class ReportPageTest(unittest.TestCase):
         self.tab.ask("document.querySelector('#r2-c1 a').focus()")
         self.tab.press("Enter")
         self.assertEqual(self.tab.ask("location.hash"), "#r2-p2")
-        self.assertTrue(self.tab.ask("document.getElementById('r2-p2').open"), "still folded")
+        self.assertTrue(self.tab.until("document.getElementById('r2-p2').open"), "still folded")
         self.assertTrue(self.visible("r2-p2"))
 
         # Once more, after it was folded again.
         self.tab.ask("document.getElementById('r2-p2').open = false")
         self.tab.ask("document.querySelector('#r2-c1 a').focus()")
         self.tab.press("Enter")
-        self.assertTrue(self.tab.ask("document.getElementById('r2-p2').open"), "still folded")
+        self.assertTrue(self.tab.until("document.getElementById('r2-p2').open"), "still folded")
 
         # The code around the writer, where it is asked for.
         self.tab.ask("document.querySelector('#r2-p2 li.written a.writer').focus()")
@@ -316,7 +316,7 @@ class ReportPageTest(unittest.TestCase):
         self.assertFalse(self.tab.ask("document.getElementById('r2-p3').open"))
 
     def visible(self, name):
-        return self.tab.ask(
+        return self.tab.until(
             f"(function () {{ var box = document.getElementById({name!r}).getBoundingClientRect();"
             " return box.top < innerHeight && box.bottom > 0 && box.height > 0; })()")
 
