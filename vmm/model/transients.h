@@ -37,6 +37,7 @@ class Transients {
     std::size_t mapping = 0;
     std::uint32_t page = 0;
     std::uint64_t slot = 0;
+    // NOLINTNEXTLINE(modernize-use-nullptr): of the comparison that the compiler writes.
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   struct Followed {
