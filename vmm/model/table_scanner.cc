@@ -156,8 +156,7 @@ void TableScanner::compare(Held& held, Frame frame, unsigned level, Range range)
   for (std::size_t i = range.first; i < range.last; ++i) differs |= (now[i] ^ held.shadow[i]) & own;
   if (differs == 0) return;
   // Whoever comes by first tells it for all who link the table.
-  const auto linked = upper_.links.lower_bound(Link{frame, 0});
-  const bool in_upper = linked != upper_.links.end() && linked->first.frame == frame;
+  const bool in_upper = links(upper_, frame);
   const bool is_root = roots_.contains(frame);
   const std::size_t user = arch::user_slots(*format_, Half::Lower);
   for (std::size_t i = range.first; i < range.last; ++i) {
@@ -242,12 +241,16 @@ void TableScanner::release(Owner& owner, bool with_root) {
   });
 }
 
+bool TableScanner::links(const Owner& owner, Frame frame) {
+  const auto first = owner.links.lower_bound(Link{frame, 0});
+  return first != owner.links.end() && first->first.frame == frame;
+}
+
 void TableScanner::take_from_stale(Frame frame) {
   if (!held_.contains(frame)) return;
   for (auto it = roots_.begin(); it != roots_.end();) {
     Owner& other = it->second;
-    const auto linked = other.links.lower_bound(Link{frame, 0});
-    if (other.root == current_ || linked == other.links.end() || linked->first.frame != frame) {
+    if (other.root == current_ || !links(other, frame)) {
       ++it;
       continue;
     }

@@ -99,6 +99,8 @@ class TableScanner {
   void unlink(const Owner& owner, const Link& link);
   /// Forgets all tables of `owner`, its root only `with_root`.
   void release(Owner& owner, bool with_root);
+  /// Whether `owner` links `frame`, at any level.
+  [[nodiscard]] static bool links(const Owner& owner, arch::Frame frame);
   /// Takes `frame` away from roots that were not scanned last.
   void take_from_stale(arch::Frame frame);
   /// Whether no entry of the user half links the table that it linked at the last scan.
