@@ -35,11 +35,12 @@ constexpr Operation advice(std::string_view name, Advice number, std::string_vie
           .forms = forms,
           .never = never};
 }
-constexpr Operation remote_advice(std::string_view name, Advice number, bool other = false) {
+constexpr Operation remote_advice(std::string_view name, Advice number,
+                                  Call call = Call::ProcessMadvise) {
   return {.name = name,
-          .description = other ? "the same advice by another process"
-                               : "the same advice through process_madvise",
-          .call = other ? Call::ProcessMadviseOther : Call::ProcessMadvise,
+          .description = call == Call::ProcessMadvise ? "the same advice through process_madvise"
+                                                      : "the same advice by another process",
+          .call = call,
           .argument = number,
           .forms = kPages,
           .never = number == kDontNeed ? kRefused : kNotOnLists};
@@ -206,11 +207,11 @@ inline constexpr auto kOperations = [] {
       remote_advice("process-madvise-willneed", kWillNeed),
       remote_advice("process-madvise-collapse", kCollapse),
       remote_advice("process-madvise-dontneed", kDontNeed),
-      remote_advice("process-other-cold", kCold, true),
-      remote_advice("process-other-pageout", kPageOut, true),
-      remote_advice("process-other-willneed", kWillNeed, true),
-      remote_advice("process-other-collapse", kCollapse, true),
-      remote_advice("process-other-dontneed", kDontNeed, true),
+      remote_advice("process-other-cold", kCold, Call::ProcessMadviseOther),
+      remote_advice("process-other-pageout", kPageOut, Call::ProcessMadviseOther),
+      remote_advice("process-other-willneed", kWillNeed, Call::ProcessMadviseOther),
+      remote_advice("process-other-collapse", kCollapse, Call::ProcessMadviseOther),
+      remote_advice("process-other-dontneed", kDontNeed, Call::ProcessMadviseOther),
 
       uring_advice("uring-normal", kNormal, kFlagOnly),
       uring_advice("uring-random", kRandom, kFlagOnly),
