@@ -47,6 +47,15 @@ class TableScanner : public testing::TestWithParam<Arch> {
   }
   /// The root of the upper half where `root` is that of the user half.
   Frame upper_root(Frame root) { return GetParam() == Arch::X86_64 ? root : guest.new_table(); }
+  /// A kernel that shows the user's level-1 table at an address of its own; the slot that links it.
+  Gpa show_in_upper_half(Frame upper, Frame table) {
+    const Frame level3 = guest.new_table();
+    const Frame level2 = guest.new_table();
+    guest.secret_store(upper.slot(300), table_entry(GetParam(), level3));
+    guest.secret_store(level3.slot(0), table_entry(GetParam(), level2));
+    guest.secret_store(level2.slot(0), table_entry(GetParam(), table));
+    return level2.slot(0);
+  }
   /// The entry of `level` on the way to `gva` under `root`.
   Gpa slot_on_way(Frame root, Gva gva, unsigned level) {
     const arch::Walk walk = arch::walk(guest.format, guest.memory, root, gva);
@@ -411,12 +420,7 @@ TEST_P(TableScanner, SharesATableWithTheUpperHalf) {
   const Frame root = process();
   const Frame upper = upper_root(root);
   const Frame shared = arch::frame_of(guest.leaf_slot(root, FakeGuest::kVvarPlace));
-  // A kernel that shows the user's level-1 table at an address of its own.
-  const Frame level3 = guest.new_table();
-  const Frame level2 = guest.new_table();
-  guest.secret_store(upper.slot(300), table_entry(GetParam(), level3));
-  guest.secret_store(level3.slot(0), table_entry(GetParam(), level2));
-  guest.secret_store(level2.slot(0), table_entry(GetParam(), shared));
+  const Gpa link = show_in_upper_half(upper, shared);
   enter(root);
   scan_upper(upper);
   const model::Look look = guest.enter_user(root);
@@ -428,7 +432,7 @@ TEST_P(TableScanner, SharesATableWithTheUpperHalf) {
   scan_upper(upper);
   EXPECT_TRUE(guest.events.empty());
   // What the kernel shows no more, the process still has.
-  guest.secret_store(level2.slot(0), 0);
+  guest.secret_store(link, 0);
   scan_upper(upper);
   EXPECT_EQ(count(Kind::TableRemoved), 1U);
   guest.unmap(root, FakeGuest::kVvarPlace);
@@ -455,11 +459,7 @@ TEST_P(TableScanner, TellsAChangeOfASharedTableForBothHalves) {
   const Frame root = process();
   const Frame upper = upper_root(root);
   const Frame shared = arch::frame_of(guest.leaf_slot(root, FakeGuest::kVvarPlace));
-  const Frame level3 = guest.new_table();
-  const Frame level2 = guest.new_table();
-  guest.secret_store(upper.slot(300), table_entry(GetParam(), level3));
-  guest.secret_store(level3.slot(0), table_entry(GetParam(), level2));
-  guest.secret_store(level2.slot(0), table_entry(GetParam(), shared));
+  show_in_upper_half(upper, shared);
   enter(root);
   scan_upper(upper);
   (void)guest.enter_user(root);
