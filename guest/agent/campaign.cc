@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -17,6 +18,7 @@
 #include "guest/agent/announce.h"
 #include "guest/agent/console.h"
 #include "guest/agent/facility.h"
+#include "guest/agent/probes.h"
 #include "guest/agent/raw.h"
 #include "guest/agent/tampering.h"
 #include "guest/agent/windows.h"
@@ -124,6 +126,8 @@ class Campaigner {
 
   int run() {
     if (!memory_.good() || !pagemap_.good() || !device_.good()) return EIO;
+    // [uprobes] is there once a probe was hit.
+    if (set_probes(1) != 0 || hit_probes(1, 1) != 0) return EIO;
     if (!announce_mappings(orders_.agent->doorbell, orders_.token, table_)) return EIO;
     if (!prepare()) return EIO;
     announce();
@@ -141,29 +145,39 @@ class Campaigner {
  private:
   static constexpr std::size_t kMostPages = protocol::kMostTamperedPages;
 
-  void find_pages_of(bool code) {
+  /// Which mappings: code that can be stored to, what a process has for itself, and all others.
+  enum class Group : std::uint8_t { Code, Shared, Own };
+  static Group group_of(std::string_view mapping) {
+    if (mapping == "[vdso]") return Group::Code;
+    return mapping == "[uprobes]" ? Group::Own : Group::Shared;
+  }
+
+  void find_pages_of(Group group) {
     for (const SystemMapping& mapping : table_) {
-      if ((mapping.name_view() == "[vdso]") != code) continue;
+      if (group_of(mapping.name_view()) != group) continue;
       for (std::uint64_t gva = mapping.start; gva < mapping.end; gva += kPage) {
         // Not from pagemap, which passes over what has no struct page behind it, as [vvar]
         // (fs/proc/task_mmu.c, mm/pagewalk.c: VM_PFNMAP).
         const Step leaf = windows_.path(ground_.places.root, gva)[1];
         if ((leaf.value & entry::kValid) == 0 || page_count_ == kMostPages) continue;
-        pages_[page_count_++] = {gva, entry::address_of(leaf.value), code, false};
+        pages_[page_count_++] = {gva, entry::address_of(leaf.value), group == Group::Code, false};
       }
     }
   }
 
   bool find_pages() {
-    find_pages_of(true);
+    find_pages_of(Group::Code);
     code_pages_ = page_count_;
-    find_pages_of(false);
+    find_pages_of(Group::Shared);
+    const std::size_t shared = page_count_;
+    find_pages_of(Group::Own);
+    own_pages_ = page_count_ - shared;
     for (std::size_t i = 0; i + 1 < code_pages_; ++i) {
       pages_[i].code_goes_on =
           pages_[i + 1].gva == pages_[i].gva + kPage && pages_[i + 1].gpa == pages_[i].gpa + kPage;
     }
-    if (code_pages_ != 0 && page_count_ >= 2) return true;
-    say("this process has %zu populated pages of system mappings, %zu with code", page_count_,
+    if (code_pages_ != 0 && shared >= 2) return true;
+    say("this process has %zu populated pages of shared system mappings, %zu with code", shared,
         code_pages_);
     return false;
   }
@@ -196,6 +210,7 @@ class Campaigner {
     offer_.emulated = orders_.emulated;
     offer_.pages = static_cast<std::uint32_t>(page_count_);
     offer_.code_pages = static_cast<std::uint32_t>(code_pages_);
+    offer_.own_pages = static_cast<std::uint32_t>(own_pages_);
     return true;
   }
 
@@ -448,6 +463,7 @@ class Campaigner {
   std::array<TargetPage, kMostPages> pages_{};
   std::size_t page_count_ = 0;
   std::size_t code_pages_ = 0;
+  std::size_t own_pages_ = 0;
   Ground ground_;
   scenario::Offer offer_;
 };

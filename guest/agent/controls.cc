@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <string>
 
 #include "guest/agent/announce.h"
 #include "guest/agent/campaign.h"
@@ -16,6 +17,7 @@
 #include "guest/agent/stores.h"
 #include "guest/agent/storms.h"
 #include "guest/agent/tamper.h"
+#include "guest/agent/tamper_entry.h"
 #include "guest/agent/touch.h"
 #include "guest/agent/vdso_copy.h"
 
@@ -71,6 +73,30 @@ int run_tamper_entry(Agent& agent, const Item& item, std::uint32_t& done) {
     total = item.count;
     return tamper_with_entry(agent.doorbell, table, item.count);
   });
+}
+
+/// The 32-bit program does it (main_helper.cc).
+int run_tamper_compat(Agent& agent, const Item& item, std::uint32_t& done) {
+  const int status = in_child(agent, [&](std::uint64_t token) {
+    std::string gpa = std::to_string(agent.doorbell.gpa());
+    std::string name = std::to_string(token);
+    std::string pairs = std::to_string(item.count);
+    std::string path = kCompatImage;
+    std::string what = "tamper";
+    std::string verbose = "verbose";
+    const std::array arguments = {path.data(),
+                                  what.data(),
+                                  gpa.data(),
+                                  name.data(),
+                                  pairs.data(),
+                                  agent.doorbell.verbose() ? verbose.data() : nullptr,
+                                  static_cast<char*>(nullptr)};
+    char* const environment[] = {nullptr};
+    ::execve(kCompatImage, arguments.data(), environment);
+    return errno;
+  });
+  if (status == 0) done = item.count;
+  return status;
 }
 
 int run_tamper_code(Agent& agent, const Item& item, std::uint32_t& done) {
@@ -217,6 +243,7 @@ constexpr auto kControls = std::to_array<Control>({
     {"control/stores", run_stores},
     {"control/entries", run_entries},
     {"control/tamper-entry", run_tamper_entry},
+    {"control/tamper-compat", run_tamper_compat},
     {"control/tamper-code", run_tamper_code},
     {"control/stores-code", run_stores_code},
     {"control/campaign", campaign},

@@ -1,12 +1,16 @@
-// /helpers/helper32: a program image of the other word size, and the victim of cells there.
+// /helpers/helper32: a program image of the other word size, the victim of cells there, and the
+// control that changes an entry of such a process.
 //
 //   argv: <path> victim <doorbell gpa> <cell> <mapping> <operation> <form> [verbose]
+//         <path> tamper <doorbell gpa> <token> <pairs> [verbose]
 #include <cerrno>
 #include <cstdlib>
 #include <string_view>
 
+#include "guest/agent/announce.h"
 #include "guest/agent/console.h"
 #include "guest/agent/image.h"
+#include "guest/agent/tamper_entry.h"
 #include "guest/agent/touch.h"
 #include "guest/agent/victim.h"
 
@@ -33,9 +37,25 @@ int victim_main(int argc, char** argv) {
   agent::run_victim(doorbell, item);
 }
 
+int tamper_main(int argc, char** argv) {
+  if (argc < 5) {
+    agent::say("%s: expected a doorbell, a token and a count", argv[0]);
+    return EINVAL;
+  }
+  static agent::Doorbell doorbell;
+  agent::MappingTable table;
+  if (!doorbell.open(std::strtoull(argv[2], nullptr, 10), argc > 5) || !agent::install_guard() ||
+      !agent::announce_mappings(doorbell, std::strtoull(argv[3], nullptr, 10), table)) {
+    return EIO;
+  }
+  return agent::tamper_with_entry(doorbell, table,
+                                  static_cast<std::uint32_t>(std::strtoul(argv[4], nullptr, 10)));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "victim") return victim_main(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == "tamper") return tamper_main(argc, argv);
   return agent::image_main(argc, argv);
 }

@@ -21,7 +21,7 @@ inline constexpr std::uint64_t kTableReach = 2ULL * 1024 * 1024;
 
 /// Bits of a leaf entry that hold the frame's address: Intel SDM vol. 3A table 4-20 (51:12), Arm
 /// ARM D8.3.1 (47:12, 4 KiB granule).
-#if defined(__aarch64__)
+#if defined(__aarch64__) || defined(__arm__)
 inline constexpr std::uint64_t kAddressBits = 0x0000'FFFF'FFFF'F000;
 #else
 inline constexpr std::uint64_t kAddressBits = 0x000F'FFFF'FFFF'F000;
@@ -71,9 +71,10 @@ bool each_frame(const File& memory, const RamRanges& ram, Visit visit) {
     const std::uint64_t end = range.end / kPage * kPage;
     std::uint64_t gpa = (range.start + kPage - 1) / kPage * kPage;
     while (gpa < end) {
-      const std::size_t wanted = std::min<std::uint64_t>(end - gpa, kAtOnce * kPage);
+      const auto wanted =
+          static_cast<std::size_t>(std::min<std::uint64_t>(end - gpa, kAtOnce * kPage));
       const ssize_t got = ::pread64(memory.get(), buffer.data(), wanted, static_cast<off64_t>(gpa));
-      const std::size_t frames = got > 0 ? static_cast<std::size_t>(got) / kPage : 0;
+      const std::size_t frames = got > 0 ? static_cast<std::size_t>(got) / std::size_t{kPage} : 0;
       for (std::size_t i = 0; i < frames; ++i) {
         if (!visit(gpa + i * kPage, Words(&buffer[i * Words::extent], Words::extent))) return false;
       }

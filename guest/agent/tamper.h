@@ -14,12 +14,6 @@
 
 namespace sealvisor::agent {
 
-/// Has the kernel make the first page of [vdso] writable and read-only again, `pairs` times, in its
-/// page table. `table`: the announced mappings of this process, which is thrown away afterwards. 0,
-/// or an errno; said on the console.
-[[nodiscard]] int tamper_with_entry(Doorbell& doorbell, const MappingTable& table,
-                                    std::uint32_t pairs);
-
 /// Changes the last 8 bytes of [vdso], which no function of it uses, and puts them back, `pairs`
 /// times. x86-64 guests need nopat: see stores.h.
 [[nodiscard]] int tamper_with_code(Doorbell& doorbell, const MappingTable& table,

@@ -118,6 +118,8 @@ struct Offer {
   bool emulated = false;         ///< A lane of KVM: only what those promise anything of.
   std::uint32_t pages = 0;       ///< Populated pages of system mappings; at least 2.
   std::uint32_t code_pages = 0;  ///< The first of them hold code.
+  /// The last of them are of one process alone, as [uprobes]: at least two others are there.
+  std::uint32_t own_pages = 0;
 };
 
 /// One tampering. Which instruction stores is the agent's to find: from `way` on the first of its
@@ -169,8 +171,9 @@ struct Choice {
   }
   choice.other = random.chance(20) && traits->to_other;
   const bool code = choice.edit == Edit::Code || choice.edit == Edit::CodeByAlias;
-  choice.page = random.below(code ? offer.code_pages : offer.pages);
-  choice.page2 = (choice.page + 1 + random.below(offer.pages - 1)) % offer.pages;
+  const std::uint32_t pages = offer.pages - (choice.other ? offer.own_pages : 0);
+  choice.page = random.below(code ? offer.code_pages : pages);
+  choice.page2 = (choice.page + 1 + random.below(pages - 1)) % pages;
   choice.level = traits->lowest + random.below(traits->highest - traits->lowest + 1);
   choice.left_to_kernel = random.chance(50) && choice.edit == Edit::UnmapPage && !choice.other &&
                           choice.shown == Shown::ToUserMode;

@@ -121,6 +121,8 @@ inline constexpr auto kRequested = std::to_array<Scenario>({
                        "a known number of entries to user mode of each kind (kvm lanes)"),
     detail::on_request("control/tamper-entry", Kind::Control, 1000,
                        "the kernel makes [vdso] writable in its page table and read-only again"),
+    detail::on_request("control/tamper-compat", Kind::Control, 1000,
+                       "the same of a 32-bit process, which does it itself"),
     detail::on_request("control/tamper-code", Kind::Control, 16,
                        "change the code of [vdso] through a second mapping, and put it back",
                        "nopat"),

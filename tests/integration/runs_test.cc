@@ -285,6 +285,13 @@ void expect_all_changes_seen(const report::Run& run) {
   EXPECT_EQ(run.counts.known_changes_judged, run.counts.known_changes);
 }
 
+/// A change that lasts until the next system call: user mode of the process is told for each.
+void expect_compat_changes_seen(const report::Run& run) {
+  expect_clean(run);
+  EXPECT_EQ(run.counts.known_changes, 1000U);
+  EXPECT_EQ(run.counts.known_changes_judged, 1000U);
+}
+
 /// Stores of control/stores-code and their classes, and the violations that they make, with the
 /// second place of the page. They depend on the CPU model like KnownStores, and these on what the
 /// last bytes of the kernel's vdso are.
@@ -450,6 +457,11 @@ const RunRow kRunRows[] = {
      {"control/tamper-entry", "control/tamper-code"},
      unprepared,
      expect_all_changes_seen},
+    {"KnownChangesOf32Bits",
+     "lts-sealed",
+     {"control/tamper-compat"},
+     unprepared,
+     expect_compat_changes_seen},
     {"ExactStoresToCode",
      "lts-sealed",
      {"control/stores-code"},

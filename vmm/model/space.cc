@@ -270,8 +270,12 @@ void Spaces::search(AddressSpace& space, Look& look) {
   if (upper_changed && upper_root()) visit(*upper_root(), Half::Upper, arch::Scope::All);
   std::vector<Elsewhere> elsewhere;
   for (const Elsewhere& found : collector.found) {
-    if (space.placement(found.page.mapping) == nullptr) place(space, found);
-    if (space.placement(found.page.mapping)->gva(found.page.page) == found.gva) continue;
+    // What another process has for itself has no place here.
+    const std::uint64_t owner = identities_.all()[found.page.mapping].owner;
+    const bool may_have = owner == 0 || owner == space.id;
+    if (may_have && space.placement(found.page.mapping) == nullptr) place(space, found);
+    const Placement* const placement = space.placement(found.page.mapping);
+    if (placement != nullptr && placement->gva(found.page.page) == found.gva) continue;
     elsewhere.push_back(found);
     if (std::find(space.elsewhere.begin(), space.elsewhere.end(), found) == space.elsewhere.end()) {
       look.new_elsewhere.push_back(found);

@@ -48,20 +48,27 @@ std::vector<Placed> pages_in_reach(const model::AddressSpace& space, Gva gva, un
   return pages_in(space, Gva{gva.value / size * size}, size);
 }
 
-/// Where an address space has populated pages of [vdso], or of other system mappings: in the order
-/// in which the agent finds them (guest/agent/campaign.cc).
+/// Which mappings: code that can be stored to, what a process has for itself, and all others.
+enum class Group : std::uint8_t { Code, Shared, Own };
+
+Group group_of(std::string_view mapping) {
+  if (mapping == "[vdso]") return Group::Code;
+  return mapping == "[uprobes]" ? Group::Own : Group::Shared;
+}
+
+/// Where an address space has populated pages of a group: in the order in which the agent finds
+/// them (guest/agent/campaign.cc).
 std::vector<Gva> populated_pages(const model::Identities& identities,
-                                 const model::AddressSpace& space, bool code) {
+                                 const model::AddressSpace& space, Group group) {
   std::vector<Gva> places;
   for (const model::Placement& placement : space.placements) {
-    if ((identities.all()[placement.mapping].name == "[vdso]") != code) continue;
+    if (group_of(identities.all()[placement.mapping].name) != group) continue;
     for (std::uint32_t i = 0; i < placement.pages.size(); ++i) {
       if (placement.pages[i].now.end == arch::WalkEnd::Leaf) places.push_back(placement.gva(i));
     }
   }
   std::sort(places.begin(), places.end(),
             [](Gva one, Gva other) { return one.value < other.value; });
-  if (places.size() > protocol::kMostTamperedPages) places.resize(protocol::kMostTamperedPages);
   return places;
 }
 
@@ -271,10 +278,17 @@ std::vector<std::string> CampaignControl::on_campaign(const protocol::Campaign& 
   if (begun_) return {"a campaign began twice"};
   begun_ = message;
   space_ = space.id;
-  places_ = populated_pages(identities_, space, true);
-  const std::size_t with_code = places_.size();
-  const std::vector<Gva> others = populated_pages(identities_, space, false);
-  places_.insert(places_.end(), others.begin(), others.end());
+  // The agent has room for so many, and passes over the rest.
+  const auto add = [&](Group group) {
+    const std::size_t before = places_.size();
+    const std::vector<Gva> found = populated_pages(identities_, space, group);
+    places_.insert(places_.end(), found.begin(), found.end());
+    places_.resize(std::min(places_.size(), std::size_t{protocol::kMostTamperedPages}));
+    return places_.size() - before;
+  };
+  const std::size_t with_code = add(Group::Code);
+  add(Group::Shared);
+  const std::size_t own = add(Group::Own);
   if (!order_) return {};
   std::vector<std::string> wrong;
   if (message.seed != order_->seed || message.count != order_->count) {
@@ -290,7 +304,8 @@ std::vector<std::string> CampaignControl::on_campaign(const protocol::Campaign& 
             .keys = keys,
             .emulated = order_->emulated,
             .pages = message.pages,
-            .code_pages = message.code_pages};
+            .code_pages = message.code_pages,
+            .own_pages = static_cast<std::uint32_t>(own)};
   return wrong;
 }
 
@@ -308,7 +323,7 @@ std::string CampaignControl::compare_claim(const protocol::Tampering& claim,
     return no_word ? "no word of memory is said to change" : "a word is said to change";
   }
   // Without pages there is nothing to choose from, which is a finding already.
-  if (!order_ || offer_.pages < 2) return "";
+  if (!order_ || offer_.pages < offer_.own_pages + 2) return "";
   const scenario::Choice choice = scenario::choose(offer_, order_->seed, claim.number);
   // An arm64 CPU without atomics has no compare that fails, and stores the same value instead.
   const bool instead = arch_ == arch::Arch::Arm64 && choice.edit == Edit::FailedCompare &&

@@ -344,6 +344,9 @@ void Lifetimes::judge(report::Lifetime& result) const {
       life.verdict = report::LifeVerdict::Changed;
       life.text =
           fmt::format("changed by {}; watched in {}", fmt::join(life.changed_by, ", "), watched);
+    } else if (life.entries == 0) {
+      life.verdict = report::LifeVerdict::Unobserved;
+      life.text = "user mode was never judged beside it";
     } else {
       life.verdict = report::LifeVerdict::NeverChanged;
       life.text = "never changed by the kernel itself in " + watched;

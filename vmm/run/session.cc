@@ -51,7 +51,8 @@ Session::Session(const RunRequest& request, const memory::Memory& memory,
       stores_(mirror_),
       code_stores_("code of a system mapping", [this](Frame frame) { return code_bytes(frame); }),
       sequences_(request, identities_) {
-  for (const char* name : {"control/tamper-entry", "control/tamper-code", kStoresCode}) {
+  for (const char* name :
+       {"control/tamper-entry", "control/tamper-compat", "control/tamper-code", kStoresCode}) {
     if (asks_for(name)) tampering_.emplace();
   }
   const bool controls =

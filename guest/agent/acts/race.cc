@@ -24,7 +24,11 @@ namespace {
 constexpr std::uint32_t kThreads = 8;
 constexpr std::uint32_t kRounds = 8;
 
-#if defined(SYS_futex)
+// A kernel without COMPAT_32BIT_TIME has the other one of 32-bit processes no more, and who asks for
+// it does not sleep.
+#if defined(SYS_futex_time64)
+constexpr long kFutex = SYS_futex_time64;
+#else
 constexpr long kFutex = SYS_futex;
 #endif
 #if defined(SYS_mmap2)

@@ -117,6 +117,27 @@ TEST_P(SpaceSearch, AnotherFormatIsAReasonToSearch) {
   EXPECT_NE(space().seen_upper_epoch, seen_upper);
 }
 
+/// What the kernel allocates for one process, as [uprobes], has no place in another: where it shows
+/// there is a second place.
+TEST_P(SpaceSearch, WhatOneProcessHasForItselfHasNoPlaceInAnother) {
+  constexpr Gva kProbes{0x2000'0000};
+  const Frame other = guest.new_process();
+  guest.enter_user(other);
+  model::SystemMapping probes;
+  probes.name = "[uprobes]";
+  probes.frames = {FakeGuest::kOther};
+  probes.permissions = {true, false, true, 0};
+  probes.owner = space().id;
+  const std::size_t mapping = guest.identities.add(probes);
+  guest.map(root, kProbes, FakeGuest::kOther, {.exec = true});
+  guest.map(other, kProbes, FakeGuest::kOther, {.exec = true});
+  EXPECT_TRUE(found().empty());
+  ASSERT_NE(space().placement(mapping), nullptr);
+  EXPECT_EQ(space().placement(mapping)->base, kProbes);
+  EXPECT_EQ(places(guest.enter_user(other).new_elsewhere), std::vector{kProbes});
+  EXPECT_EQ(guest.spaces.find(other)->placement(mapping), nullptr);
+}
+
 /// What is not searched can't run out of its budget.
 TEST_P(SpaceSearch, FreshTablesAreSearchedWithTheNextChangeThatMatters) {
   guest.store(root.slot(3), table_entry(GetParam(), many_ways()));

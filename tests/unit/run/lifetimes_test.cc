@@ -279,6 +279,18 @@ TEST_F(LifetimesTest, AMappingThatNoProcessShowedIsUnobserved) {
   EXPECT_NE(vdso->text.find("ever populated"), std::string::npos) << vdso->text;
 }
 
+/// That a page was there is not that user mode ran beside it.
+TEST_F(LifetimesTest, AMappingThatUserModeWasNeverJudgedBesideIsUnobserved) {
+  guest_.map(root_, FakeGuest::kVdsoPlace, FakeGuest::kVdso, {.exec = true});
+  feed();
+  const model::Look look = guest_.enter_user(root_);
+  lifetimes_.on_look(*guest_.spaces.find(root_), look, false);
+  const auto lifetime = lifetimes_.finish();
+  EXPECT_EQ(life(lifetime, "[vdso]")->spaces, 1U);
+  EXPECT_EQ(life(lifetime, "[vdso]")->verdict, LifeVerdict::Unobserved);
+  EXPECT_EQ(life(lifetime, "[vdso]")->text, "user mode was never judged beside it");
+}
+
 TEST_F(LifetimesTest, SaysOnHowMuchAConclusionRests) {
   live();
   const model::AddressSpace& space = *guest_.spaces.find(root_);

@@ -13,6 +13,9 @@ constexpr std::array<const char*, 16> kX86General = {"rax", "rcx", "rdx", "rbx",
                                                      "rsi", "rdi", "r8",  "r9",  "r10", "r11",
                                                      "r12", "r13", "r14", "r15"};
 
+/// SPSR_EL1.M of an exception return to AArch32 user mode (Arm ARM C5.2.19).
+constexpr std::uint64_t kAArch32User = 0x10;
+
 using Handles = std::unordered_map<std::string, qemu_plugin_register*>;
 
 Handles all_registers() {
@@ -59,6 +62,7 @@ Result<Registers> Registers::find(arch::Arch arch) {
     registers.lower_root_ = get("TTBR0_EL1");
     registers.upper_root_ = get("TTBR1_EL1");
     registers.mode_ = get("cpsr");
+    registers.saved_ = get("SPSR_EL1");
     registers.own_ = get("TPIDR_EL1");
   }
   if (!missing.empty()) {
@@ -112,7 +116,8 @@ std::uint64_t Registers::own_word() const {
 
 bool Registers::user_mode() const {
   // CS: bits 1:0 (Intel SDM vol. 3, 5.5). PSTATE.EL: bits 3:2 of the SPSR layout (Arm ARM C5.2.19).
-  return arch_ == arch::Arch::X86_64 ? (read(mode_) & 3) == 3 : (read(mode_) & 0xC) == 0;
+  if (arch_ == arch::Arch::X86_64) return (read(mode_) & 3) == 3;
+  return (read(mode_) & 0xC) == 0 || (read(saved_) & 0x1F) == kAArch32User;
 }
 
 }  // namespace sealvisor::engine::tcg

@@ -41,7 +41,10 @@ class Registers {
   /// SWAPGS; 6.12: arch/x86/include/asm/percpu.h); arm64: TPIDR_EL1 (6.12:
   /// arch/arm64/include/asm/percpu.h). 0: none yet.
   [[nodiscard]] std::uint64_t own_word() const;
-  /// x86-64: CS.RPL = 3. arm64: PSTATE.EL = 0.
+  /// Precondition: code of the lower half runs. x86-64: CS.RPL = 3. arm64: PSTATE.EL = 0, or
+  /// SPSR_EL1 as an exception return to AArch32 needs it: in AArch32 state QEMU goes on to show the
+  /// PSTATE that was left, EL1's (QEMU 10.0: target/arm/gdbstub64.c, helper-a64.c). A kernel that
+  /// leaves it so and runs at low addresses itself is taken for user mode, and judged.
   [[nodiscard]] bool user_mode() const;
 
  private:
@@ -57,6 +60,7 @@ class Registers {
   qemu_plugin_register* second_ = nullptr;
   qemu_plugin_register* third_ = nullptr;
   qemu_plugin_register* mode_ = nullptr;
+  qemu_plugin_register* saved_ = nullptr;  ///< arm64: SPSR_EL1.
   qemu_plugin_register* own_ = nullptr;
   qemu_plugin_register* swapped_ = nullptr;  ///< x86-64: IA32_KERNEL_GS_BASE.
   GByteArray* buffer_ = nullptr;  // lives as long as the process; QEMU's allocator owns it
