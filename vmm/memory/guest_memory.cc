@@ -49,11 +49,14 @@ bool GuestMemory::read_table(arch::Frame frame, arch::Table& copy) const {
   return true;
 }
 
-bool GuestMemory::holds(arch::Frame frame, const arch::Table& known) const {
+bool GuestMemory::holds(arch::Frame frame, const arch::Table& known, std::uint64_t bits) const {
   const std::uint64_t index = frame.number - arch::frame_of(base_).number;
   if (index >= size() >> arch::kPageShift) return false;
-  return std::memcmp(mapping_.data() + (index << arch::kPageShift), known.data(), sizeof known) ==
-         0;
+  const auto* const words =
+      reinterpret_cast<const std::uint64_t*>(mapping_.data() + (index << arch::kPageShift));
+  std::uint64_t differs = 0;
+  for (std::size_t i = 0; i < known.size(); ++i) differs |= words[i] ^ known[i];
+  return (differs & bits) == 0;
 }
 
 bool GuestMemory::read(arch::Gpa gpa, std::span<std::byte> out) const {

@@ -37,7 +37,8 @@ class GuestMemory final : public Memory {
   [[nodiscard]] bool read(arch::Gpa gpa, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_entry(arch::Gpa slot, std::uint64_t& value) const override;
   [[nodiscard]] bool read_table(arch::Frame frame, arch::Table& copy) const override;
-  [[nodiscard]] bool holds(arch::Frame frame, const arch::Table& known) const override;
+  [[nodiscard]] bool holds(arch::Frame frame, const arch::Table& known,
+                           std::uint64_t bits) const override;
 
  private:
   GuestMemory(Fd fd, Mapping mapping, arch::Gpa base)

@@ -123,7 +123,6 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
       return nullptr;
     }
     ++tables_read_;
-    held.seen = held.shadow;
     held.compared = scan_;
   }
   ++held.uses;
@@ -145,16 +144,10 @@ TableScanner::Held* TableScanner::link(Owner& owner, Frame frame, unsigned level
 
 void TableScanner::compare(Held& held, Frame frame, unsigned level, Range range) {
   ++tables_read_;
-  if (memory_.holds(frame, held.seen)) return;
+  const std::uint64_t own = ~arch::hardware_bits(*format_, level);
+  if (memory_.holds(frame, held.shadow, own)) return;
   arch::Table now;
   if (!memory_.read_table(frame, now)) return;
-  std::copy(now.begin() + static_cast<std::ptrdiff_t>(range.first),
-            now.begin() + static_cast<std::ptrdiff_t>(range.last),
-            held.seen.begin() + static_cast<std::ptrdiff_t>(range.first));
-  const std::uint64_t own = ~arch::hardware_bits(*format_, level);
-  std::uint64_t differs = 0;
-  for (std::size_t i = range.first; i < range.last; ++i) differs |= (now[i] ^ held.shadow[i]) & own;
-  if (differs == 0) return;
   // Whoever comes by first tells it for all who link the table.
   const bool in_upper = links(upper_, frame);
   const bool is_root = roots_.contains(frame);

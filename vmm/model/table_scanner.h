@@ -59,7 +59,6 @@ class TableScanner {
  private:
   struct Held {
     arch::Table shadow{};        ///< As it was told.
-    arch::Table seen{};          ///< As it was read last, the hardware's own bits with it.
     std::uint32_t uses = 0;      ///< Links to it.
     std::uint64_t compared = 0;  ///< Scan in which all of it was compared last.
     std::uint64_t changes = 0;   ///< Of the shadow, so far.
