@@ -93,10 +93,10 @@ namespace {
 std::vector<qemu_plugin_register>& all_registers() {
   static std::vector<qemu_plugin_register> all = [] {
     std::vector<qemu_plugin_register> made;
-    for (const char* name :
-         {"rax",     "rcx",   "rdx",       "rbx",       "rsp",  "rbp",     "rsi",       "rdi",
-          "cr0",     "cr3",   "cr4",       "cs",        "efer", "gs_base", "k_gs_base", "TPIDR_EL1",
-          "TCR_EL1", "SCTLR", "TTBR0_EL1", "TTBR1_EL1", "cpsr", "sp"}) {
+    for (const char* name : {"rax",       "rcx",       "rdx",       "rbx",       "rsp",     "rbp",
+                             "rsi",       "rdi",       "cr0",       "cr3",       "cr4",     "cs",
+                             "efer",      "gs_base",   "k_gs_base", "TPIDR_EL1", "TCR_EL1", "SCTLR",
+                             "TTBR0_EL1", "TTBR1_EL1", "SPSR_EL1",  "cpsr",      "sp"}) {
       made.push_back({name});
     }
     for (int i = 8; i < 16; ++i) made.push_back({"r" + std::to_string(i)});

@@ -36,18 +36,21 @@ constexpr std::uint64_t kUser = 0x401000;
 constexpr Frame kRoots[] = {Frame{0x100}, Frame{0x200}};
 constexpr Frame kPage{0x300};
 constexpr std::uint64_t kOwnWords[] = {0xffff888000000000, 0xffff888000100000};
-const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};  // mov cr3, rax
-const std::vector<std::uint8_t> kLoadCr4 = {0x0f, 0x22, 0xe0};   // mov cr4, rax
-const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};     // mov [rdi], rax
+const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};         // mov cr3, rax
+const std::vector<std::uint8_t> kLoadTtbr0 = {0x00, 0x20, 0x18, 0xd5};  // msr ttbr0_el1, x0
+const std::vector<std::uint8_t> kEret = {0xe0, 0x03, 0x9f, 0xd6};
+const std::vector<std::uint8_t> kLoadCr4 = {0x0f, 0x22, 0xe0};          // mov cr4, rax
+const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};            // mov [rdi], rax
 const std::vector<std::uint8_t> kNop = {0x90};
 
 Frame leaf_table(unsigned which) { return Frame{kRoots[which].number + 3}; }
 
-/// x86-64, two vCPUs, each with a root to load.
+/// Two vCPUs, each with a root to load.
 class Machine {
  public:
-  Machine()
-      : ram_file_(memory_file("ram", kRamBytes, false).value()),
+  explicit Machine(arch::Arch arch = arch::Arch::X86_64)
+      : arch_(arch),
+        ram_file_(memory_file("ram", kRamBytes, false).value()),
         ram_(map(ram_file_, kRamBytes)),
         ring_file_(memory_file("ring", event::kRingBytes, false).value()),
         ring_memory_(map(ring_file_, event::kRingBytes)),
@@ -58,11 +61,12 @@ class Machine {
     vmm_ = Fd(ends[0]);
     for (const Frame root : kRoots) {
       for (std::uint64_t below = 0; below < 3; ++below) {
-        put(Frame{root.number + below}.gpa().value, Frame{root.number + below + 1}.gpa().value | 7);
+        put(Frame{root.number + below}.gpa().value,
+            Frame{root.number + below + 1}.gpa().value | (is_arm() ? 3 : 7));
       }
     }
     PluginOptions options;
-    options.arch = arch::Arch::X86_64;
+    options.arch = arch_;
     options.vcpus = 2;
     Mapping again = map(ring_file_, event::kRingBytes);
     const event::Ring ring(again.bytes());
@@ -78,16 +82,22 @@ class Machine {
 
   void set_paging(unsigned vcpu, bool on, std::uint64_t cr4 = 1U << 5) {
     auto& registers = qemu_.registers(vcpu);
+    if (is_arm()) {
+      // T0SZ = T1SZ = 16, TG0 = TG1 = 4 KiB; SCTLR_EL1.M.
+      registers["TCR_EL1"] = 16 | (16ULL << 16) | (2ULL << 30);
+      registers["SCTLR"] = on ? 1 : 0;
+      return;
+    }
     registers["cr0"] = on ? 1U << 31 : 0;
     registers["cr4"] = cr4;
     registers["efer"] = on ? 0xD00 : 0;
   }
   /// The vCPU loads a root in the kernel.
   void load_root(unsigned vcpu, Frame root) {
-    qemu_.registers(vcpu)["rax"] = root.gpa().value;
+    qemu_.registers(vcpu)[is_arm() ? "x0" : "rax"] = root.gpa().value;
     in_kernel(vcpu);
-    run(vcpu, kKernel, {{kLoadRoot}});
-    qemu_.registers(vcpu)["cr3"] = root.gpa().value;
+    run(vcpu, kKernel, {{load_root_code()}});
+    qemu_.registers(vcpu)[is_arm() ? "TTBR0_EL1" : "cr3"] = root.gpa().value;
   }
   /// The vCPU writes CR4, which is set_paging()'s already.
   void write_cr4(unsigned vcpu) {
@@ -95,12 +105,25 @@ class Machine {
     run(vcpu, kKernel, {{kLoadCr4}});
   }
   /// A block of user mode.
-  void run_user(unsigned vcpu) {
-    auto& registers = qemu_.registers(vcpu);
-    registers["cs"] = 0x33;
-    registers["gs_base"] = 0x7f0000000000;
-    registers["k_gs_base"] = kOwnWords[vcpu];
-    run(vcpu, kUser, {{kNop}, {kNop}});
+  void run_user(unsigned vcpu) { run_user(vcpu, {{kNop}, {kNop}}); }
+  /// User mode runs an instruction that it may not.
+  void try_root(unsigned vcpu, Frame root) {
+    qemu_.registers(vcpu)[is_arm() ? "x0" : "rax"] = root.gpa().value;
+    run_user(vcpu, {{kNop}, {load_root_code()}});
+  }
+  /// arm64: the same of a process in AArch32 state, where QEMU shows what the kernel left.
+  void try_root_32(unsigned vcpu, Frame root) {
+    in_kernel(vcpu);
+    qemu_.registers(vcpu)["x0"] = root.gpa().value;
+    qemu_.registers(vcpu)["SPSR_EL1"] = 0x10;
+    run(vcpu, kUser, {{kNop}, {load_root_code()}});
+  }
+  /// arm64: the kernel runs at a low address, as it does while it boots, and then returns to user
+  /// mode.
+  void run_low_kernel(unsigned vcpu) {
+    in_kernel(vcpu);
+    run(vcpu, kUser, {{kNop}});
+    run(vcpu, kKernel, {{kEret}});
   }
   void store(unsigned vcpu, std::uint64_t vaddr, std::uint64_t gpa, std::uint64_t value) {
     in_kernel(vcpu);
@@ -131,8 +154,24 @@ class Machine {
   }
 
  private:
+  [[nodiscard]] bool is_arm() const { return arch_ == arch::Arch::Arm64; }
+  [[nodiscard]] const std::vector<std::uint8_t>& load_root_code() const {
+    return is_arm() ? kLoadTtbr0 : kLoadRoot;
+  }
+  void run_user(unsigned vcpu, std::vector<test::FakeInstruction> instructions) {
+    auto& registers = qemu_.registers(vcpu);
+    registers["cs"] = 0x33;
+    registers["gs_base"] = 0x7f0000000000;
+    registers["k_gs_base"] = kOwnWords[vcpu];
+    registers["cpsr"] = 0;
+    run(vcpu, kUser, std::move(instructions));
+  }
   void in_kernel(unsigned vcpu) {
     auto& registers = qemu_.registers(vcpu);
+    // PSTATE and SPSR_EL1: EL1h, and what a 64-bit process left.
+    registers["cpsr"] = 0x3C5;
+    registers["SPSR_EL1"] = 0;
+    registers["TPIDR_EL1"] = kOwnWords[vcpu];
     registers["cs"] = 0x10;
     registers["gs_base"] = kOwnWords[vcpu];
     registers["k_gs_base"] = 0;
@@ -148,6 +187,7 @@ class Machine {
               [&](qemu_plugin_tb* block) { monitor_->on_translate(block); });
   }
 
+  arch::Arch arch_;
   FakeQemu& qemu_ = FakeQemu::get();
   Fd ram_file_;
   Mapping ram_;
@@ -160,11 +200,11 @@ class Machine {
 };
 
 /// Runs `body` in a process of its own: there is one monitor in a process.
-void with_machine(const std::function<void(Machine&)>& body) {
+void with_machine(const std::function<void(Machine&)>& body, arch::Arch arch = arch::Arch::X86_64) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    Machine machine;
+    Machine machine(arch);
     body(machine);
     ::_exit(testing::Test::HasFailure() ? 1 : 0);
   }
@@ -340,6 +380,43 @@ TEST(Monitor, VcpusOfOneRootAreToldApart) {
       EXPECT_EQ(entries[0].root, kRoots[0].gpa().value);
     }
   });
+}
+
+/// What user mode tries faults, and loads nothing.
+TEST(Monitor, UserModeLoadsNoRoot) {
+  for (const arch::Arch arch : arch::kAllArchs) {
+    SCOPED_TRACE(arch::name_of(arch));
+    with_machine(
+        [](Machine& machine) {
+          start_both(machine);
+          machine.run_user(0);
+          machine.take();
+          machine.try_root(0, Frame{0x90});
+          EXPECT_TRUE(machine.take().empty());
+          machine.load_root(0, kRoots[1]);
+          EXPECT_EQ(machine.take(Kind::RootLoad).size(), 1U) << "the kernel does";
+        },
+        arch);
+  }
+}
+
+/// QEMU goes on to show EL1's PSTATE. The word is `ldrle r2, [r8, #-0]` there (Arm ARM F5.1.76).
+TEST(Monitor, UserModeInAArch32StateIsToldAndLoadsNoRoot) {
+  with_machine(
+      [](Machine& machine) {
+        machine.load_root(0, kRoots[0]);
+        machine.run_low_kernel(0);
+        EXPECT_TRUE(machine.take(Kind::UserEntry).empty()) << "the kernel is no user mode";
+        machine.run_user(0);
+        machine.load_root(0, kRoots[1]);
+        machine.take();
+        machine.try_root_32(0, Frame{0x90});
+        const auto events = machine.take();
+        ASSERT_EQ(events.size(), 1U);
+        EXPECT_EQ(events[0].kind, Kind::UserEntry);
+        EXPECT_EQ(events[0].root, kRoots[1].gpa().value);
+      },
+      arch::Arch::Arm64);
 }
 
 TEST(WhichVcpu, IsTheOnlyOneWithTheRoot) {

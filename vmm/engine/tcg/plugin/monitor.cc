@@ -528,6 +528,9 @@ void Monitor::copy_stack(const Event& write) {
 void Monitor::on_special(const Site& site) {
   settle_zero();
   if (!registers_) return;
+  // User mode faults on all the others, and in AArch32 state they are other instructions.
+  const bool any_may = site.facts.kind == InstructionFacts::Kind::ZeroBlock;
+  if (!any_may && is_user_address(options_.arch, site.pc) && registers_->user_mode()) return;
   switch (site.facts.kind) {
     case InstructionFacts::Kind::RootLoad:
       load_root(site, registers_->general(site.facts.reg),
