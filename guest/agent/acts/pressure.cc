@@ -74,7 +74,7 @@ constexpr std::uint64_t kDiskPages = 4096;  // CONFIG_BLK_DEV_RAM_SIZE
 constexpr std::uintptr_t kChunk = std::uintptr_t{4} << 20;
 constexpr std::uintptr_t kMostChunks = 512;
 constexpr std::uint64_t kEnoughSwapped = 512;
-constexpr std::uint64_t kEnoughOfVictim = 64;
+constexpr std::size_t kEnoughBystanders = 64;
 
 /// Makes the disk a swap area: include/linux/swap.h, union swap_header. All of it is written, for a
 /// disk in memory takes that memory when it is, and there is none to be had when it is wanted.
@@ -96,14 +96,26 @@ bool make_swap_area() {
   return written;
 }
 
-/// Takes memory until enough was swapped out, of the victim's too: whose pages go first is not ours
-/// to say. Whoever is killed for want of memory, it is this one.
-long take_memory(const Target&, std::uint32_t, pid_t victim) {
+/// How many of the bystanders are in the swap area. `pagemap`: the victim's.
+/// Documentation/admin-guide/mm/pagemap.rst: bit 62.
+std::size_t swapped_bystanders(const char* pagemap, const Target& t) {
+  std::array<std::uint64_t, kBystanders> entries{};
+  const int fd = ::open(pagemap, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  (void)::pread(fd, entries.data(), sizeof entries,
+                static_cast<off_t>(t.bystander / kPage * sizeof(std::uint64_t)));
+  ::close(fd);
+  return static_cast<std::size_t>(
+      std::ranges::count_if(entries, [](std::uint64_t entry) { return (entry >> 62 & 1) != 0; }));
+}
+
+/// Takes memory until enough was swapped out, of the bystanders too: whose pages go first is not
+/// ours to say. Whoever is killed for want of memory, it is this one.
+long take_memory(const Target& t, std::uint32_t, pid_t victim) {
   if (!write_file("/proc/self/oom_score_adj", "1000")) return -EPERM;
-  std::array<char, 32> status{};
-  std::snprintf(status.data(), status.size(), "/proc/%d/status", victim);
+  std::array<char, 32> pagemap{};
+  std::snprintf(pagemap.data(), pagemap.size(), "/proc/%d/pagemap", victim);
   const auto swapped = [] { return counter("/proc/vmstat", "pswpout"); };
-  const auto of_victim = [&] { return counter(status.data(), "VmSwap:") * 1024 / kPage; };
   const std::uint64_t before = swapped();
   for (std::uintptr_t chunk = 0; chunk < kMostChunks; ++chunk) {
     void* taken =
@@ -113,7 +125,10 @@ long take_memory(const Target&, std::uint32_t, pid_t victim) {
     for (std::uintptr_t page = 0; page < kChunk; page += kPage) {
       static_cast<volatile unsigned char*>(taken)[page] = 1;
     }
-    if (swapped() >= before + kEnoughSwapped && of_victim() >= kEnoughOfVictim) return 0;
+    if (swapped() >= before + kEnoughSwapped &&
+        swapped_bystanders(pagemap.data(), t) >= kEnoughBystanders) {
+      return 0;
+    }
   }
   return -ENOMEM;
 }
