@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
-#include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -126,8 +125,7 @@ class Campaigner {
 
   int run() {
     if (!memory_.good() || !pagemap_.good() || !device_.good()) return EIO;
-    // [uprobes] is there once a probe was hit.
-    if (set_probes(1) != 0 || hit_probes(1, 1) != 0) return EIO;
+    if (!make_uprobes()) return EIO;
     if (!announce_mappings(orders_.agent->doorbell, orders_.token, table_)) return EIO;
     if (!prepare()) return EIO;
     announce();
@@ -145,32 +143,35 @@ class Campaigner {
  private:
   static constexpr std::size_t kMostPages = protocol::kMostTamperedPages;
 
-  /// Which mappings: code that can be stored to, what a process has for itself, and all others.
-  enum class Group : std::uint8_t { Code, Shared, Own };
-  static Group group_of(std::string_view mapping) {
-    if (mapping == "[vdso]") return Group::Code;
-    return mapping == "[uprobes]" ? Group::Own : Group::Shared;
+  /// [uprobes] is there once a probe was hit, which steps an instruction. On arm64 KVM suppresses
+  /// that while it watches (docs/lanes.md).
+  [[nodiscard]] bool make_uprobes() const {
+    if (!kX86 && orders_.emulated) return true;
+    const long error = std::min<long>(set_probes(1), hit_probes(1, 1));
+    if (error != 0) say("hitting a probe: %s", std::strerror(static_cast<int>(-error)));
+    return error == 0;
   }
 
-  void find_pages_of(Group group) {
+  void find_pages_of(scenario::PageGroup group) {
     for (const SystemMapping& mapping : table_) {
-      if (group_of(mapping.name_view()) != group) continue;
+      if (scenario::page_group_of(mapping.name_view()) != group) continue;
       for (std::uint64_t gva = mapping.start; gva < mapping.end; gva += kPage) {
         // Not from pagemap, which passes over what has no struct page behind it, as [vvar]
         // (fs/proc/task_mmu.c, mm/pagewalk.c: VM_PFNMAP).
         const Step leaf = windows_.path(ground_.places.root, gva)[1];
         if ((leaf.value & entry::kValid) == 0 || page_count_ == kMostPages) continue;
-        pages_[page_count_++] = {gva, entry::address_of(leaf.value), group == Group::Code, false};
+        pages_[page_count_++] = {gva, entry::address_of(leaf.value),
+                                 group == scenario::PageGroup::Code, false};
       }
     }
   }
 
   bool find_pages() {
-    find_pages_of(Group::Code);
+    find_pages_of(scenario::PageGroup::Code);
     code_pages_ = page_count_;
-    find_pages_of(Group::Shared);
+    find_pages_of(scenario::PageGroup::Shared);
     const std::size_t shared = page_count_;
-    find_pages_of(Group::Own);
+    find_pages_of(scenario::PageGroup::Own);
     own_pages_ = page_count_ - shared;
     for (std::size_t i = 0; i + 1 < code_pages_; ++i) {
       pages_[i].code_goes_on =

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "guest/protocol/tampering.h"
 #include "guest/scenario/random.h"
@@ -111,7 +112,17 @@ inline constexpr std::array<EditTraits, protocol::kEditCount> kEdits = {{
 }
 static_assert(edits_are_in_order());
 
-/// What a guest has for a campaign.
+/// Which pages of system mappings: of code that can be stored to, of what a process has for itself,
+/// and all others.
+enum class PageGroup : std::uint8_t { Code, Shared, Own };
+
+[[nodiscard]] constexpr PageGroup page_group_of(std::string_view mapping) {
+  if (mapping == "[vdso]") return PageGroup::Code;
+  return mapping == "[uprobes]" ? PageGroup::Own : PageGroup::Shared;
+}
+
+/// What a guest has for a campaign: populated pages, by groups, in the order of PageGroup's Code,
+/// Shared, Own; in each in the order of their addresses.
 struct Offer {
   bool x86 = false;
   bool keys = false;             ///< Protection keys are on; x86-64.

@@ -104,7 +104,7 @@ TcgFacts gather_tcg(const Places& places, arch::Arch arch) {
   };
   for (const char* recipe : kDefaultRecipes) facts.kernels.push_back(built(recipe));
   for (const Variant& variant : all_variants()) {
-    if (variant.own_kernel != arch) continue;
+    if (!has_own_kernel(variant, arch)) continue;
     for (const char* recipe : kDefaultRecipes) {
       facts.kernels_of_variants.push_back(built(recipe_of(variant, recipe, arch)));
     }

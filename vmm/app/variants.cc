@@ -13,6 +13,9 @@ namespace {
 
 using arch::Arch;
 
+constexpr std::array kOnX86{Arch::X86_64};
+constexpr std::array kOnArm64{Arch::Arm64};
+
 constexpr auto kVariants = std::to_array<Variant>({
     {.name = "pti",
      .description = "page-table isolation: user mode has tables of its own",
@@ -40,7 +43,7 @@ constexpr auto kVariants = std::to_array<Variant>({
     {.name = "sw-pan",
      .description = "PAN in software: TTBR0 is taken away in the kernel",
      .only = Arch::Arm64,
-     .own_kernel = Arch::Arm64},
+     .own_kernel = kOnArm64},
     {.name = "va52",
      .description = "52-bit addresses (FEAT_LPA2)",
      .only = Arch::Arm64,
@@ -54,7 +57,8 @@ constexpr auto kVariants = std::to_array<Variant>({
     {.name = "smp",
      .description = "two vCPUs, which run in turn",
      .vcpus = 2,
-     .own_kernel = Arch::X86_64},
+     .own_kernel = kOnX86},
+    {.name = "memcg", .description = "a kernel with memory cgroups", .own_kernel = arch::kAllArchs},
 });
 
 bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {
@@ -65,14 +69,19 @@ bool exists_on(const Variant& variant, const std::vector<Arch>& archs) {
 
 std::span<const Variant> all_variants() { return kVariants; }
 
+bool has_own_kernel(const Variant& variant, Arch arch) {
+  return std::ranges::find(variant.own_kernel, arch) != variant.own_kernel.end();
+}
+
 std::string recipe_of(const Variant& variant, const std::string& recipe, Arch arch) {
-  return variant.own_kernel == arch ? fmt::format("{}-{}", recipe, variant.name) : recipe;
+  return has_own_kernel(variant, arch) ? fmt::format("{}-{}", recipe, variant.name) : recipe;
 }
 
 std::string_view without_variant(std::string_view recipe) {
   for (const Variant& variant : kVariants) {
     const std::size_t longer = variant.name.size() + 1;
-    if (!variant.own_kernel || recipe.size() <= longer || !recipe.ends_with(variant.name)) continue;
+    if (variant.own_kernel.empty() || recipe.size() <= longer || !recipe.ends_with(variant.name))
+      continue;
     if (recipe[recipe.size() - longer] == '-') return recipe.substr(0, recipe.size() - longer);
   }
   return recipe;

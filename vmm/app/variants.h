@@ -21,14 +21,17 @@ struct Variant {
   /// x86-64: boot the bzImage, whose start-up code does what the PVH entry passes over.
   bool compressed_image = false;
   unsigned vcpus = 1;
-  /// The architecture on which a kernel of its own is booted: RECIPE-NAME, with the name of the
-  /// variant. The other's kernels will do. Empty: everywhere.
-  std::optional<arch::Arch> own_kernel{};
+  /// Where a kernel of its own is booted: RECIPE-NAME, with the name of the variant. Elsewhere the
+  /// usual ones will do.
+  std::span<const arch::Arch> own_kernel{};
   std::string_view refused{};  ///< Why it can't be run; empty: it can.
 };
 
 /// Every variant that there is a word for, those that are refused too.
 [[nodiscard]] std::span<const Variant> all_variants();
+
+/// Whether `variant` boots a kernel of its own on `arch`.
+[[nodiscard]] bool has_own_kernel(const Variant& variant, arch::Arch arch);
 
 /// The recipe whose kernel `variant` boots in the place of `recipe`.
 [[nodiscard]] std::string recipe_of(const Variant& variant, const std::string& recipe,

@@ -134,7 +134,7 @@ Status apply(const Variant& variant, const VerifyOptions& options, const VerifyT
   request.vcpus = variant.vcpus;
   // A kernel of the user's is taken as it is.
   const bool of_recipe = options.machine.kernel.empty();
-  if (of_recipe && variant.own_kernel == request.arch) {
+  if (of_recipe && has_own_kernel(variant, request.arch)) {
     const auto folder = tools.kernel_dir(recipe_of(variant, recipe, request.arch), request.arch);
     if (!folder) return folder.error();
     auto files = kernel_files(folder.value(), request.arch);

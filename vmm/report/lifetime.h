@@ -46,7 +46,7 @@ enum class LifeVerdict : std::uint8_t {
   NeverChanged,  ///< By the kernel itself, in the life of a process.
   Changed,
   NotKnown,    ///< Some changes have no known cause, or the watch was incomplete.
-  Unobserved,  ///< No page of it was ever populated.
+  Unobserved,  ///< User mode was never judged with a page of it.
 };
 [[nodiscard]] const char* name_of(LifeVerdict verdict);
 

@@ -195,7 +195,7 @@ struct Told {
   MappingLife sum;  ///< `mapping`, `changed_by`, and what watched_of() needs.
   bool known = true;
   std::size_t guests = 0;
-  std::size_t unobserved = 0;  ///< Of these, the ones that say nothing of it.
+  std::size_t unobserved = 0;  ///< Of these, the ones in which no process showed it.
 };
 
 std::vector<Told> told_by(const Report& report) {
@@ -212,7 +212,7 @@ std::vector<Told> told_by(const Report& report) {
         one->sum.mapping = life.mapping;
       }
       ++one->guests;
-      if (life.verdict == LifeVerdict::Unobserved) ++one->unobserved;
+      if (life.spaces == 0) ++one->unobserved;
       one->sum.spaces += life.spaces;
       one->sum.pages_populated += life.pages_populated;
       one->sum.entries += life.entries;
@@ -231,7 +231,7 @@ std::vector<std::string> sentences_of(const Report& report) {
   std::vector<std::string> sentences;
   for (const Told& one : told_by(report)) {
     const std::string name = fmt::format("on {} {}", arch::name_of(one.arch), one.sum.mapping);
-    if (one.unobserved == one.guests) {
+    if (one.sum.spaces == 0) {
       sentences.push_back(name + " unobserved");
       continue;
     }

@@ -18,6 +18,7 @@ using model::MappingPage;
 using protocol::Edit;
 using protocol::Shown;
 using protocol::Writer;
+using scenario::PageGroup;
 
 namespace {
 
@@ -48,21 +49,13 @@ std::vector<Placed> pages_in_reach(const model::AddressSpace& space, Gva gva, un
   return pages_in(space, Gva{gva.value / size * size}, size);
 }
 
-/// Which mappings: code that can be stored to, what a process has for itself, and all others.
-enum class Group : std::uint8_t { Code, Shared, Own };
-
-Group group_of(std::string_view mapping) {
-  if (mapping == "[vdso]") return Group::Code;
-  return mapping == "[uprobes]" ? Group::Own : Group::Shared;
-}
-
 /// Where an address space has populated pages of a group: in the order in which the agent finds
 /// them (guest/agent/campaign.cc).
 std::vector<Gva> populated_pages(const model::Identities& identities,
-                                 const model::AddressSpace& space, Group group) {
+                                 const model::AddressSpace& space, PageGroup group) {
   std::vector<Gva> places;
   for (const model::Placement& placement : space.placements) {
-    if (group_of(identities.all()[placement.mapping].name) != group) continue;
+    if (scenario::page_group_of(identities.all()[placement.mapping].name) != group) continue;
     for (std::uint32_t i = 0; i < placement.pages.size(); ++i) {
       if (placement.pages[i].now.end == arch::WalkEnd::Leaf) places.push_back(placement.gva(i));
     }
@@ -279,16 +272,16 @@ std::vector<std::string> CampaignControl::on_campaign(const protocol::Campaign& 
   begun_ = message;
   space_ = space.id;
   // The agent has room for so many, and passes over the rest.
-  const auto add = [&](Group group) {
+  const auto add = [&](PageGroup group) {
     const std::size_t before = places_.size();
     const std::vector<Gva> found = populated_pages(identities_, space, group);
     places_.insert(places_.end(), found.begin(), found.end());
     places_.resize(std::min(places_.size(), std::size_t{protocol::kMostTamperedPages}));
     return places_.size() - before;
   };
-  const std::size_t with_code = add(Group::Code);
-  add(Group::Shared);
-  const std::size_t own = add(Group::Own);
+  const std::size_t with_code = add(PageGroup::Code);
+  add(PageGroup::Shared);
+  const std::size_t own = add(PageGroup::Own);
   if (!order_) return {};
   std::vector<std::string> wrong;
   if (message.seed != order_->seed || message.count != order_->count) {
@@ -299,6 +292,12 @@ std::vector<std::string> CampaignControl::on_campaign(const protocol::Campaign& 
     wrong.push_back(
         fmt::format("the guest chooses from {} pages, {} with code, and has {}, {} with code",
                     message.pages, message.code_pages, places_.size(), with_code));
+  }
+  if (with_code == 0 || places_.size() - own < 2) {
+    wrong.push_back(
+        fmt::format("the guest has {} populated pages of shared system mappings, {} with code: "
+                    "expected 2, and 1 with code",
+                    places_.size() - own, with_code));
   }
   offer_ = {.x86 = arch_ == arch::Arch::X86_64,
             .keys = keys,

@@ -188,9 +188,9 @@ void Lifetimes::on_look(const model::AddressSpace& space, const model::Look& loo
   for (const model::Placement& placement : space.placements) {
     const bool populated = std::any_of(placement.pages.begin(), placement.pages.end(),
                                        [](const auto& page) { return page.first.has_value(); });
-    if (!populated) continue;
+    if (!populated || !entry) continue;
     report::MappingLife& life = life_of(placement.mapping);
-    if (entry) ++life.entries;
+    ++life.entries;
     if (showed_.emplace(space.id, placement.mapping).second) ++life.spaces;
   }
 }
@@ -335,7 +335,7 @@ void Lifetimes::judge(report::Lifetime& result) const {
     const std::string watched = report::watched_of(life);
     if (life.spaces == 0) {
       life.verdict = report::LifeVerdict::Unobserved;
-      life.text = "no page of it was ever populated";
+      life.text = "user mode was never judged with a page of it";
     } else if (unknown != 0 || incomplete_) {
       life.verdict = report::LifeVerdict::NotKnown;
       life.text = unknown != 0 ? fmt::format("{} writes have no known cause", unknown)
@@ -344,9 +344,6 @@ void Lifetimes::judge(report::Lifetime& result) const {
       life.verdict = report::LifeVerdict::Changed;
       life.text =
           fmt::format("changed by {}; watched in {}", fmt::join(life.changed_by, ", "), watched);
-    } else if (life.entries == 0) {
-      life.verdict = report::LifeVerdict::Unobserved;
-      life.text = "user mode was never judged beside it";
     } else {
       life.verdict = report::LifeVerdict::NeverChanged;
       life.text = "never changed by the kernel itself in " + watched;

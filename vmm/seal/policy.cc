@@ -85,6 +85,7 @@ Violation judge_elsewhere(const Identities& identities, const model::AddressSpac
       "{} page {} is reachable at {:#x} with {}{}", mapping.name, elsewhere.page.page,
       elsewhere.gva.value, arch::describe_permissions(elsewhere.permissions),
       widens(mapping.permissions, elsewhere.permissions) ? ", wider than the mapping allows" : "");
+  if (mapping.owner != 0 && mapping.owner != space.id) text += "; it is another process's";
   if (home != nullptr) {
     text += fmt::format("; its place is {:#x}{}", home->gva(elsewhere.page.page).value,
                         home_left ? ", where nothing is now" : "");

@@ -94,8 +94,8 @@ class Recipe:
                 for name in self.fragments.split()]
 
 
-# Each with its fragment: two CPUs (for x86_64), PAN in software (for arm64).
-VARIANTS = ("smp", "sw-pan")
+# Each with its fragment: two CPUs (for x86_64), PAN in software (for arm64), memory cgroups.
+VARIANTS = ("smp", "sw-pan", "memcg")
 
 
 def variant_of(name):

@@ -30,7 +30,8 @@ TEST(Variants, EachChangesSomethingOrSaysWhyItCant) {
     EXPECT_NE(variant.name, "all");
     EXPECT_FALSE(variant.description.empty());
     const bool changes = !variant.arguments.empty() || !variant.cpu_model.empty() ||
-                         variant.compressed_image || variant.vcpus != 1 || variant.own_kernel;
+                         variant.compressed_image || variant.vcpus != 1 ||
+                         !variant.own_kernel.empty();
     EXPECT_NE(changes, !variant.refused.empty()) << variant.name;
   }
 }
@@ -43,9 +44,9 @@ TEST(Variants, AreChosenByNameInTheOrderOfTheTable) {
 
 TEST(Variants, AllAreThoseThatCanBeRunThere) {
   EXPECT_THAT(names({"all"}, {Arch::Arm64}),
-              ElementsAre("kpti", "lse", "sw-pan", "force-ptrace", "force-never", "smp"));
+              ElementsAre("kpti", "lse", "sw-pan", "force-ptrace", "force-never", "smp", "memcg"));
   EXPECT_THAT(names({"all"}, {Arch::X86_64}),
-              ElementsAre("pti", "la57", "no-pku", "force-ptrace", "force-never", "smp"));
+              ElementsAre("pti", "la57", "no-pku", "force-ptrace", "force-never", "smp", "memcg"));
 }
 
 TEST(Variants, SomeBootAKernelOfTheirOwn) {
@@ -56,6 +57,10 @@ TEST(Variants, SomeBootAKernelOfTheirOwn) {
   EXPECT_EQ(recipe_of(*smp, "lts-sealed", Arch::Arm64), "lts-sealed");
   EXPECT_EQ(without_variant("lts-sealed-sw-pan"), "lts-sealed");
   EXPECT_EQ(without_variant("lts-sealed-smp"), "lts-sealed");
+  const Variant* const memcg = choose_variants({"memcg"}, {Arch::Arm64}).value().front();
+  for (const Arch arch : arch::kAllArchs) {
+    EXPECT_EQ(recipe_of(*memcg, "lts-sealed", arch), "lts-sealed-memcg");
+  }
   for (const char* whole : {"lts-sealed", "lts-sealed-pti", "lts-sealedsmp", "smp", "-smp", ""}) {
     EXPECT_EQ(without_variant(whole), whole);
   }

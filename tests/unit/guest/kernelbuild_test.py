@@ -246,6 +246,7 @@ class FromNothing(KernelBuild):
     def test_a_variant_is_of_any_recipe(self):
         self.write("kernel/fragments/smp.config", "CONFIG_SMP=y\n")
         self.write("kernel/fragments/sw-pan.config", "CONFIG_OTHER=y\n")
+        self.write("kernel/fragments/memcg.config", "")
         for arch in {"x86_64", "arm64"} - {ARCH}:  # the list is of both
             self.write(f"kernel/fragments/{arch}.config", "")
         plain = self.build()

@@ -58,6 +58,33 @@ TEST(GuestMemory, SeesWhatTheGuestWrites) {
   EXPECT_TRUE(memory.value().read(arch::Gpa{kArmBase}, {}));
 }
 
+/// As its own loop says, and as that of any other reader does.
+TEST(GuestMemory, ComparesATableInTheBitsThatCount) {
+  const auto memory = GuestMemory::create(arch::Arch::X86_64, 64 * kMiB);
+  ASSERT_TRUE(memory);
+  const Mapping guest = writable(memory.value());
+  const std::uint64_t value = 0x7;
+  std::memcpy(guest.data() + 4096 + 511 * 8, &value, 8);
+  const auto& reader = static_cast<const arch::TableReader&>(memory.value());
+  const auto holds = [&](arch::Frame frame, const arch::Table& known, std::uint64_t bits) {
+    const bool own = reader.holds(frame, known, bits);
+    EXPECT_EQ(own, reader.arch::TableReader::holds(frame, known, bits));
+    return own;
+  };
+  constexpr std::uint64_t kAll = ~std::uint64_t{0};
+  arch::Table known{};
+  known[511] = 0x67;
+  EXPECT_FALSE(holds(arch::Frame{1}, known, kAll));
+  EXPECT_TRUE(holds(arch::Frame{1}, known, ~std::uint64_t{0x60}));
+  EXPECT_FALSE(holds(arch::Frame{1}, known, ~std::uint64_t{0x20}));
+  known[511] = 0x7;
+  EXPECT_TRUE(holds(arch::Frame{1}, known, kAll));
+  known[0] = 1;
+  EXPECT_FALSE(holds(arch::Frame{1}, known, kAll));
+  EXPECT_TRUE(holds(arch::Frame{64 * kMiB / 4096 - 1}, {}, kAll));
+  EXPECT_FALSE(holds(arch::Frame{64 * kMiB / 4096}, {}, kAll)) << "outside of RAM";
+}
+
 TEST(GuestMemory, CopiesAtAnyAlignment) {
   const auto memory = GuestMemory::create(arch::Arch::X86_64, 64 * kMiB);
   ASSERT_TRUE(memory);

@@ -39,8 +39,8 @@ constexpr std::uint64_t kOwnWords[] = {0xffff888000000000, 0xffff888000100000};
 const std::vector<std::uint8_t> kLoadRoot = {0x0f, 0x22, 0xd8};         // mov cr3, rax
 const std::vector<std::uint8_t> kLoadTtbr0 = {0x00, 0x20, 0x18, 0xd5};  // msr ttbr0_el1, x0
 const std::vector<std::uint8_t> kEret = {0xe0, 0x03, 0x9f, 0xd6};
-const std::vector<std::uint8_t> kLoadCr4 = {0x0f, 0x22, 0xe0};          // mov cr4, rax
-const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};            // mov [rdi], rax
+const std::vector<std::uint8_t> kLoadCr4 = {0x0f, 0x22, 0xe0};  // mov cr4, rax
+const std::vector<std::uint8_t> kStore = {0x48, 0x89, 0x07};    // mov [rdi], rax
 const std::vector<std::uint8_t> kNop = {0x90};
 
 Frame leaf_table(unsigned which) { return Frame{kRoots[which].number + 3}; }
@@ -117,6 +117,11 @@ class Machine {
     qemu_.registers(vcpu)["x0"] = root.gpa().value;
     qemu_.registers(vcpu)["SPSR_EL1"] = 0x10;
     run(vcpu, kUser, {{kNop}, {load_root_code()}});
+  }
+  /// arm64: what TTBR0_EL1 and TTBR1_EL1 hold from now on.
+  void hold_roots(unsigned vcpu, Frame lower, Frame upper) {
+    qemu_.registers(vcpu)["TTBR0_EL1"] = lower.gpa().value;
+    qemu_.registers(vcpu)["TTBR1_EL1"] = upper.gpa().value;
   }
   /// arm64: the kernel runs at a low address, as it does while it boots, and then returns to user
   /// mode.
@@ -415,6 +420,26 @@ TEST(Monitor, UserModeInAArch32StateIsToldAndLoadsNoRoot) {
         ASSERT_EQ(events.size(), 1U);
         EXPECT_EQ(events[0].kind, Kind::UserEntry);
         EXPECT_EQ(events[0].root, kRoots[1].gpa().value);
+      },
+      arch::Arch::Arm64);
+}
+
+/// A kernel can look like that: what it loaded is told when user mode is judged next.
+TEST(Monitor, AKernelThatLooksLikeAArch32HidesNoRoot) {
+  with_machine(
+      [](Machine& machine) {
+        machine.load_root(0, kRoots[0]);
+        machine.run_user(0);
+        machine.take();
+        machine.try_root_32(0, kRoots[1]);
+        EXPECT_TRUE(machine.take(Kind::RootLoad).empty());
+        machine.hold_roots(0, kRoots[1], kPage);
+        machine.run_user(0);
+        const auto loads = machine.take(Kind::RootLoad);
+        ASSERT_EQ(loads.size(), 2U);
+        EXPECT_EQ(loads[0].gpa, kRoots[1].gpa().value);
+        EXPECT_EQ(loads[1].gpa, kPage.gpa().value);
+        EXPECT_EQ(loads[1].flags, event::kUpperHalf);
       },
       arch::Arch::Arm64);
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -963,6 +964,68 @@ TEST_F(OrderedCampaign, IsAsLongAsAskedForAndOnAllPages) {
   run::CampaignControl control = ordered();
   EXPECT_EQ(control.unfinished().size(), 1U) << "it never began";
   EXPECT_TRUE(control.on_campaign(message_, space_, true).empty());
+}
+
+/// With [uprobes], which is mapped below the others, last; of it nothing is chosen for another
+/// process.
+TEST_F(OrderedCampaign, HasWhatIsOfTheProcessAloneBehindTheRest) {
+  constexpr Gva kProbes{0x1'0000'0000};
+  model::SystemMapping probes;
+  probes.name = "[uprobes]";
+  probes.frames = {FakeGuest::kOther};
+  probes.permissions = {true, false, true, 0};
+  probes.owner = space_.id;
+  guest_.identities.add(probes);
+  guest_.map(Frame{0x180}, kProbes, FakeGuest::kOther, {.exec = true});
+  guest_.enter_user(Frame{0x180});
+  space_ = *guest_.spaces.find(Frame{0x180});
+  message_.pages = 4;
+  run::CampaignControl control = ordered();
+  protocol::Campaign here{};
+  here.what = protocol::Campaign::kOther;
+  ASSERT_TRUE(control.on_campaign(here, other_).empty());
+  EXPECT_TRUE(control.on_campaign(message_, space_, true).empty());
+  scenario::Offer offer = kOffer;
+  offer.pages = 4;
+  offer.own_pages = 1;
+  const std::uint64_t places[] = {at(kPage0).value, at(kPage1).value, at(kData).value,
+                                  kProbes.value};
+  std::set<std::uint32_t> pages;
+  for (std::uint32_t i = 0; i < kOrder.count; ++i) {
+    const scenario::Choice choice = scenario::choose(offer, kOrder.seed, i);
+    pages.insert(choice.page);
+    protocol::Tampering claim{};
+    claim.number = i;
+    claim.edit = choice.edit;
+    claim.writer = choice.writer;
+    claim.shown = choice.shown;
+    claim.other = choice.other ? 1 : 0;
+    claim.level = choice.level;
+    claim.left_to_kernel = choice.left_to_kernel ? 1 : 0;
+    claim.gva = places[choice.page];
+    const bool root = choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
+    if (!root) claim.words[0] = {kSlot, 0x5, 0x7};
+    for (const auto& [edit, text] : control.on_tampering(claim, space_, &other_, 0x20, tells_)) {
+      EXPECT_THAT(text, Not(HasSubstr("seed 9 has"))) << i;
+    }
+  }
+  EXPECT_EQ(pages.size(), 4U);
+}
+
+/// Of less there is no list to hold it against.
+TEST_F(OrderedCampaign, HasTwoPagesThatAllProcessesHave) {
+  std::erase_if(space_.placements,
+                [](const model::Placement& one) { return one.mapping == kData.mapping; });
+  ASSERT_EQ(space_.placements.size(), 1U);
+  space_.placements[0].pages[kPage1.page].now.end = arch::WalkEnd::Absent;
+  message_.pages = 1;
+  message_.code_pages = 1;
+  const auto wrong = ordered().on_campaign(message_, space_, true);
+  ASSERT_EQ(wrong.size(), 1U);
+  EXPECT_EQ(
+      wrong[0],
+      "the guest has 1 populated pages of shared system mappings, 1 with code: expected 2, and "
+      "1 with code");
 }
 
 TEST_F(CampaignControl, WhatIsDoneToAnotherProcessIsFoundThere) {

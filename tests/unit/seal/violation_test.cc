@@ -114,6 +114,20 @@ TEST_F(ViolationTexts, OfASecondPlace) {
       << "it has no place here";
 }
 
+TEST_F(ViolationTexts, OfAPageOfOneProcessSayWhoseItIs) {
+  model::SystemMapping probes;
+  probes.name = "[uprobes]";
+  probes.frames = {FakeGuest::kOther};
+  probes.permissions = {true, false, true, 0};
+  probes.owner = 7;
+  const std::size_t own = guest_.identities.add(probes);
+  EXPECT_EQ(text_of_second_place(own, {true, false, true, 0}),
+            "[uprobes] page 0 is reachable at 0x5000 with r-x");
+  space_.id = 8;
+  EXPECT_EQ(text_of_second_place(own, {true, false, true, 0}),
+            "[uprobes] page 0 is reachable at 0x5000 with r-x; it is another process's");
+}
+
 TEST_F(ViolationTexts, OfASecondPlaceSayWhetherItAllowsMore) {
   const auto wider = [&](std::size_t mapping, arch::Permissions permissions) {
     return text_of_second_place(mapping, permissions).find(", wider than the mapping allows") !=

@@ -528,13 +528,9 @@ void Monitor::copy_stack(const Event& write) {
 void Monitor::on_special(const Site& site) {
   settle_zero();
   if (!registers_) return;
-  // User mode faults on all the others, and in AArch32 state they are other instructions.
-  const bool any_may = site.facts.kind == InstructionFacts::Kind::ZeroBlock;
-  if (!any_may && is_user_address(options_.arch, site.pc) && registers_->user_mode()) return;
   switch (site.facts.kind) {
     case InstructionFacts::Kind::RootLoad:
-      load_root(site, registers_->general(site.facts.reg),
-                site.facts.upper ? Half::Upper : Half::Lower);
+      on_root_load(site);
       break;
     case InstructionFacts::Kind::TlbInvalidate:
       cache_.invalidate_all();
@@ -552,6 +548,24 @@ void Monitor::on_special(const Site& site) {
       if (std::exchange(vcpu().unjudged, false)) arm();
       break;
     case InstructionFacts::Kind::None:
+      break;
+  }
+}
+
+void Monitor::on_root_load(const Site& site) {
+  const bool low = is_user_address(options_.arch, site.pc);
+  switch (low ? registers_->mode() : Mode::Kernel) {
+    case Mode::Kernel:
+      load_root(site, registers_->general(site.facts.reg),
+                site.facts.upper ? Half::Upper : Half::Lower);
+      break;
+    case Mode::User:
+      break;  // It faults.
+    case Mode::User32:
+      // Another instruction, or a kernel that looks like AArch32: what the registers hold when user
+      // mode is judged next tells.
+      cache_.invalidate_all();
+      arm();
       break;
   }
 }
@@ -631,7 +645,7 @@ void Monitor::on_user_entry(const Site& site) {
   }
   if (!registers_) return;
   const Registers& registers = *registers_;
-  if (!registers.user_mode()) {
+  if (registers.mode() == Mode::Kernel) {
     // A kernel that boots at low addresses, block after block. On arm64 its way to user mode has a
     // callback of its own; an x86-64 kernel is not there for long.
     vcpu().unjudged = options_.arch == arch::Arch::Arm64;
@@ -650,16 +664,17 @@ void Monitor::on_user_entry(const Site& site) {
     note_once(event::Limit::OtherPaging, site);
     return;
   }
-  // Loaded while this vCPU came up, and never since.
-  if (options_.arch == arch::Arch::Arm64 && !vcpu().upper.told) {
-    load_root(site, registers.upper_root(), Half::Upper);
+  const std::uint64_t upper_root = registers.upper_root();
+  if (options_.arch == arch::Arch::Arm64 &&
+      (upper_root != vcpu().upper.raw || !vcpu().upper.told)) {
+    load_root(site, upper_root, Half::Upper);
   }
   disarm();
   vcpu().user_ran = true;
   Event event = stamp(Kind::UserEntry, site);
   event.root = root;
   event.old_value = user_instructions(site);
-  event.aux = registers.upper_root();
+  event.aux = upper_root;
   sink_.emit(event);
 }
 

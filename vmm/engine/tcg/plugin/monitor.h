@@ -137,6 +137,7 @@ class Monitor {
   [[nodiscard]] bool misses(const Site& site, arch::Frame frame);
   void on_doorbell(const Site& site, qemu_plugin_meminfo_t info, std::uint64_t phys);
   void on_special(const Site& site);
+  void on_root_load(const Site& site);
   void on_zero_block(const Site& site);
   /// Reports the `dc zva` that is pending, unless it faulted. Called before anything that could
   /// report another store, or watch another frame. `bytes` at `gpa` were stored since.

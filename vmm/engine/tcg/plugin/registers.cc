@@ -109,15 +109,16 @@ std::uint64_t Registers::own_word() const {
   if (arch_ == arch::Arch::Arm64) return read(own_);
   // Before and behind `swapgs` in the kernel it is in the one or the other; user mode has an
   // address of its own in GS, or none.
-  if (user_mode()) return read(swapped_);
+  if (mode() == Mode::User) return read(swapped_);
   const std::uint64_t now = read(own_);
   return now >> 63 != 0 ? now : read(swapped_);
 }
 
-bool Registers::user_mode() const {
+Mode Registers::mode() const {
   // CS: bits 1:0 (Intel SDM vol. 3, 5.5). PSTATE.EL: bits 3:2 of the SPSR layout (Arm ARM C5.2.19).
-  if (arch_ == arch::Arch::X86_64) return (read(mode_) & 3) == 3;
-  return (read(mode_) & 0xC) == 0 || (read(saved_) & 0x1F) == kAArch32User;
+  if (arch_ == arch::Arch::X86_64) return (read(mode_) & 3) == 3 ? Mode::User : Mode::Kernel;
+  if ((read(mode_) & 0xC) == 0) return Mode::User;
+  return (read(saved_) & 0x1F) == kAArch32User ? Mode::User32 : Mode::Kernel;
 }
 
 }  // namespace sealvisor::engine::tcg

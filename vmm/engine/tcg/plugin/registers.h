@@ -14,6 +14,9 @@
 
 namespace sealvisor::engine::tcg {
 
+/// Who runs, as far as registers tell.
+enum class Mode : std::uint8_t { Kernel, User, User32 };
+
 /// Handles of the registers that the plugin reads. Reads are valid only in callbacks that were
 /// registered with QEMU_PLUGIN_CB_R_REGS, on the vCPU's own thread.
 class Registers {
@@ -41,11 +44,12 @@ class Registers {
   /// SWAPGS; 6.12: arch/x86/include/asm/percpu.h); arm64: TPIDR_EL1 (6.12:
   /// arch/arm64/include/asm/percpu.h). 0: none yet.
   [[nodiscard]] std::uint64_t own_word() const;
-  /// Precondition: code of the lower half runs. x86-64: CS.RPL = 3. arm64: PSTATE.EL = 0, or
-  /// SPSR_EL1 as an exception return to AArch32 needs it: in AArch32 state QEMU goes on to show the
-  /// PSTATE that was left, EL1's (QEMU 10.0: target/arm/gdbstub64.c, helper-a64.c). A kernel that
-  /// leaves it so and runs at low addresses itself is taken for user mode, and judged.
-  [[nodiscard]] bool user_mode() const;
+  /// Precondition: code of the lower half runs. User: CS.RPL = 3 (x86-64), PSTATE.EL = 0 (arm64).
+  /// User32, of arm64: SPSR_EL1 is as an exception return to AArch32 needs it. In that state QEMU
+  /// goes on to show the PSTATE that was left, EL1's (QEMU 10.0: target/arm/gdbstub64.c,
+  /// helper-a64.c). A kernel that leaves SPSR_EL1 so and runs at low addresses itself looks the
+  /// same.
+  [[nodiscard]] Mode mode() const;
 
  private:
   Registers() = default;
