@@ -122,7 +122,7 @@ inline constexpr auto kRequested = std::to_array<Scenario>({
     detail::on_request("control/tamper-entry", Kind::Control, 1000,
                        "the kernel makes [vdso] writable in its page table and read-only again"),
     detail::on_request("control/tamper-compat", Kind::Control, 1000,
-                       "the same of a 32-bit process, which does it itself"),
+                       "the kernel makes [vdso] of a 32-bit process writable, and read-only again"),
     detail::on_request("control/tamper-code", Kind::Control, 16,
                        "change the code of [vdso] through a second mapping, and put it back",
                        "nopat"),

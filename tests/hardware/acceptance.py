@@ -38,7 +38,7 @@ LEAST_KNOWN_STORES = 1000
 LEAST_KNOWN_CODE_STORES = 1000
 LEAST_KNOWN_ENTRIES = 8000
 LEAST_STEPPED_ENTRIES = 40
-# What the guest makes: guest/agent/tamper.cc.
+# What the guest makes: guest/agent/tamper_entry.cc and tamper.cc.
 KNOWN_CHANGES = {"tamper-entry": 1000, "tamper-code": 33}
 
 MOST_LISTED = 8  # differences of one run that are spelled out

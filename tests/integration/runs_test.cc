@@ -285,7 +285,7 @@ void expect_all_changes_seen(const report::Run& run) {
   EXPECT_EQ(run.counts.known_changes_judged, run.counts.known_changes);
 }
 
-/// A change that lasts until the next system call: user mode of the process is told for each.
+/// User mode runs after each change, so that each is judged.
 void expect_compat_changes_seen(const report::Run& run) {
   expect_clean(run);
   EXPECT_EQ(run.counts.known_changes, 1000U);

@@ -221,6 +221,11 @@ void add_campaign(const RunRequest& request, const report::Run& run,
     spots.emplace_back("protection keys are off in this guest: none was tampered with");
   }
   if (request.engine != engine::Kind::Kvm) return;
+  if (request.arch == arch::Arch::Arm64) {
+    spots.emplace_back(
+        "[uprobes] was not tampered with: KVM suppresses the single step of a probe while it "
+        "watches");
+  }
   spots.emplace_back(
       "not tampered with in this lane, which promises nothing of it: a second place in the "
       "kernel's "

@@ -24,8 +24,8 @@ namespace {
 constexpr std::uint32_t kThreads = 8;
 constexpr std::uint32_t kRounds = 8;
 
-// A kernel without COMPAT_32BIT_TIME has the other one of 32-bit processes no more, and who asks for
-// it does not sleep.
+// Without COMPAT_32BIT_TIME a kernel answers ENOSYS to the SYS_futex of 32-bit processes, and who
+// waits would spin.
 #if defined(SYS_futex_time64)
 constexpr long kFutex = SYS_futex_time64;
 #else

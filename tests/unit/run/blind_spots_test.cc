@@ -67,10 +67,12 @@ TEST(BlindSpots, SayWhatACampaignDoesNotTry) {
   EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("keys are off"))));
   request.arch = arch::Arch::Arm64;
   EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("fxsave"))));
+  EXPECT_THAT(run::blind_spots(request, run), Not(Contains(HasSubstr("[uprobes] was not"))));
   request.engine = engine::Kind::Kvm;
   run.lane = "exact";
   EXPECT_THAT(run::blind_spots(request, run),
-              AllOf(Contains(HasSubstr("not tampered with in this lane")),
+              AllOf(Contains(HasSubstr("[uprobes] was not tampered with")),
+                    Contains(HasSubstr("not tampered with in this lane")),
                     Contains(HasSubstr("which instruction stored to code or loaded a root"))));
   run.lane = "audited";
   EXPECT_THAT(run::blind_spots(request, run), Contains(HasSubstr("none of these is recorded")));
