@@ -93,10 +93,7 @@ struct Row {
 const Row kRows[] = {
     {"RacesAreHeld", "lts-sealed", {"race/*"}, expect_races, false, true},
     {"RacesOfTheTwin", "lts-unsealed", {"race/*"}, expect_races, false, true},
-    {"LivesAndDeaths",
-     "lts-sealed",
-     {"life/fork", "life/exec*", "life/thread*"},
-     expect_lives},
+    {"LivesAndDeaths", "lts-sealed", {"life/fork", "life/exec*", "life/thread*"}, expect_lives},
     {"ExactStores", "lts-sealed", {"control/stores"}, expect_known_stores, true},
     {"KnownChanges",
      "lts-sealed",

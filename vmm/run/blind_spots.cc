@@ -207,7 +207,8 @@ void add_campaign(const RunRequest& request, const report::Run& run,
                   std::vector<std::string>& spots) {
   spots.emplace_back(
       "not tampered with: mappings of 32-bit processes (control/tamper-compat does, in one way), "
-      "tables of five levels, a kernel with tables of its own, a root that is loaded and left again "
+      "tables of five levels, a kernel with tables of its own, a root that is loaded and left "
+      "again "
       "before user mode runs");
   spots.emplace_back(
       "an entry that is cleared counts as told by a removal: that alone is no violation, for the "
