@@ -253,19 +253,26 @@ void stop_merging(Target&, std::uint32_t) { (void)write_file("/sys/kernel/mm/ksm
 
 // Memory cgroups.
 
-/// Without swap there is nothing but caches to reclaim.
+/// A group of the victim's own, so that its pages are what there is to reclaim: what stands by is
+/// charged to it. Documentation/admin-guide/cgroup-v2.rst.
 Skip prepare_group(Target& t, std::uint32_t) {
-  constexpr const char* kPlace = "/tmp/cgroup";
-  ::mkdir(kPlace, 0755);
-  if (::mount("cgroup2", kPlace, "cgroup2", 0, nullptr) != 0 && errno != EBUSY) {
+  ::mkdir("/tmp/cgroup", 0755);
+  if (::mount("cgroup2", "/tmp/cgroup", "cgroup2", 0, nullptr) != 0 && errno != EBUSY) {
     return Skip::Unsupported;
   }
-  t.fd = ::open("/tmp/cgroup/memory.reclaim", O_WRONLY | O_CLOEXEC);
+  ::mkdir("/tmp/cgroup/victim", 0755);
+  if (!write_file("/tmp/cgroup/cgroup.subtree_control", "+memory") ||
+      !write_file("/tmp/cgroup/victim/cgroup.procs", "0")) {
+    return Skip::Unsupported;
+  }
+  t.fd = ::open("/tmp/cgroup/victim/memory.reclaim", O_WRONLY | O_CLOEXEC);
   return t.fd >= 0 ? or_end_swap(t, make_swappable(t)) : Skip::Unsupported;
 }
+/// Half of the bystanders: who asks for more than there is gets EAGAIN.
 long reclaim(Target& t, std::uint32_t) {
-  static constexpr char kAmount[] = "4M";
-  const long written = raw_call(SYS_write, t.fd, arg(kAmount), 2);
+  static constexpr char kAmount[] = "512K";
+  static_assert(kBystanders * kPage == 2 * (512 << 10));
+  const long written = raw_call(SYS_write, t.fd, arg(kAmount), sizeof kAmount - 1);
   return written > 0 ? 0 : written;
 }
 
