@@ -147,7 +147,8 @@ class Campaigner {
   /// that while it watches (docs/lanes.md).
   [[nodiscard]] bool make_uprobes() const {
     if (!kX86 && orders_.emulated) return true;
-    const long error = std::min<long>(set_probes(1), hit_probes(1, 1));
+    long error = set_probes(1);
+    if (error == 0) error = hit_probes(1, 1);
     if (error != 0) say("hitting a probe: %s", std::strerror(static_cast<int>(-error)));
     return error == 0;
   }

@@ -56,6 +56,10 @@ void expect_all_right(const report::Run& run, std::uint32_t count) {
   EXPECT_GT(campaign.transient, count / 40);
   EXPECT_GT(campaign.harmless, count / 40);
   EXPECT_GT(campaign.to_other, count / 40);
+  // A probe was hit, so that this is among what was tampered with.
+  EXPECT_TRUE(std::ranges::any_of(run.mappings, [](const report::MappingInfo& mapping) {
+    return mapping.name == "[uprobes]";
+  }));
   for (const report::Campaign::Row& row : campaign.rows) {
     EXPECT_EQ(row.right, row.made) << row.edit << " by " << row.writer;
   }
