@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <string>
 
 #include "guest/agent/console.h"
@@ -17,21 +16,10 @@ using protocol::Skip;
 
 /// Becomes the 32-bit program that is the victim (main_helper.cc). Returns errno if that fails.
 int exec_victim(const Doorbell& doorbell, const scenario::PlanItem& item) {
-  const scenario::Scenario& scenario = *item.scenario;
-  std::array<std::string, 7> words = {kCompatImage,
-                                      "victim",
-                                      std::to_string(doorbell.gpa()),
-                                      std::to_string(item.cell),
-                                      std::string(item.mapping->smaps_name),
-                                      std::string(scenario.operation->name),
-                                      std::string(name_of(scenario.form))};
-  std::string verbose = "verbose";
-  std::array<char*, words.size() + 2> arguments{};
-  for (std::size_t i = 0; i < words.size(); ++i) arguments[i] = words[i].data();
-  if (doorbell.verbose()) arguments[words.size()] = verbose.data();
-  char* const environment[] = {nullptr};
-  ::execve(kCompatImage, arguments.data(), environment);
-  return errno;
+  const scenario::Operation& operation = *item.scenario->operation;
+  const std::array words = {std::to_string(item.cell), std::string(item.mapping->smaps_name),
+                            std::string(operation.name), std::string(name_of(item.scenario->form))};
+  return exec_helper32(doorbell, "victim", words);
 }
 
 /// Whether this guest can have the mapping at all. Of a 32-bit process that program finds out.

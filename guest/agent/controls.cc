@@ -78,22 +78,8 @@ int run_tamper_entry(Agent& agent, const Item& item, std::uint32_t& done) {
 /// The 32-bit program does it (main_helper.cc).
 int run_tamper_compat(Agent& agent, const Item& item, std::uint32_t& done) {
   const int status = in_child(agent, [&](std::uint64_t token) {
-    std::string gpa = std::to_string(agent.doorbell.gpa());
-    std::string name = std::to_string(token);
-    std::string pairs = std::to_string(item.count);
-    std::string path = kCompatImage;
-    std::string what = "tamper";
-    std::string verbose = "verbose";
-    const std::array arguments = {path.data(),
-                                  what.data(),
-                                  gpa.data(),
-                                  name.data(),
-                                  pairs.data(),
-                                  agent.doorbell.verbose() ? verbose.data() : nullptr,
-                                  static_cast<char*>(nullptr)};
-    char* const environment[] = {nullptr};
-    ::execve(kCompatImage, arguments.data(), environment);
-    return errno;
+    const std::array words = {std::to_string(token), std::to_string(item.count)};
+    return exec_helper32(agent.doorbell, "tamper", words);
   });
   if (status == 0) done = item.count;
   return status;

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "guest/agent/console.h"
 #include "guest/agent/image.h"
@@ -51,6 +53,19 @@ int exec_image(const char* path, const Doorbell& doorbell, std::uint64_t token) 
   ImageArguments arguments(path, doorbell, token);
   char* const environment[] = {nullptr};
   ::execve(path, arguments.argv(), environment);
+  return errno;
+}
+
+int exec_helper32(const Doorbell& doorbell, std::string_view what,
+                  std::span<const std::string> words) {
+  std::vector<std::string> all = {kCompatImage, std::string(what), std::to_string(doorbell.gpa())};
+  all.insert(all.end(), words.begin(), words.end());
+  if (doorbell.verbose()) all.emplace_back("verbose");
+  std::vector<char*> arguments;
+  for (std::string& word : all) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  char* const environment[] = {nullptr};
+  ::execve(kCompatImage, arguments.data(), environment);
   return errno;
 }
 

@@ -4,6 +4,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
 
 #include "guest/agent/doorbell.h"
 
@@ -39,6 +42,11 @@ struct Ending {
 
 /// Replaces this process by `path` in image mode (image.h). Returns errno if that fails.
 [[nodiscard]] int exec_image(const char* path, const Doorbell& doorbell, std::uint64_t token);
+
+/// Replaces this process by the 32-bit program, to do `what` with `words` (main_helper.cc). Returns
+/// errno if that fails: ENOEXEC or ENOENT where the kernel runs no such programs.
+[[nodiscard]] int exec_helper32(const Doorbell& doorbell, std::string_view what,
+                                std::span<const std::string> words);
 
 /// vfork and exec_image with rings on both sides. The child's pid; -1: said on the console.
 /// An exec that fails ends the child with that errno.

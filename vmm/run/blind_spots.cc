@@ -208,8 +208,7 @@ void add_campaign(const RunRequest& request, const report::Run& run,
   spots.emplace_back(
       "not tampered with: mappings of 32-bit processes (control/tamper-compat does, in one way), "
       "tables of five levels, a kernel with tables of its own, a root that is loaded and left "
-      "again "
-      "before user mode runs");
+      "again before user mode runs");
   spots.emplace_back(
       "an entry that is cleared counts as told by a removal: that alone is no violation, for the "
       "kernel may bring the page back");
