@@ -828,10 +828,8 @@ class OrderedCampaign : public CampaignControl {
             {},
             kOrder};
   }
-  /// The first of the list.
-  [[nodiscard]] protocol::Tampering first() const {
-    const scenario::Choice choice = scenario::choose(kOffer, kOrder.seed, 0);
-    const std::uint64_t places[] = {at(kPage0).value, at(kPage1).value, at(kData).value};
+  /// What the agent announces of `choice`, on the page at `gva`.
+  static protocol::Tampering claim_of(const scenario::Choice& choice, std::uint64_t gva) {
     protocol::Tampering claim{};
     claim.edit = choice.edit;
     claim.writer = choice.writer;
@@ -839,10 +837,16 @@ class OrderedCampaign : public CampaignControl {
     claim.other = choice.other ? 1 : 0;
     claim.level = choice.level;
     claim.left_to_kernel = choice.left_to_kernel ? 1 : 0;
-    claim.gva = places[choice.page];
+    claim.gva = gva;
     const bool root = choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
     if (!root) claim.words[0] = {kSlot, 0x5, 0x7};
     return claim;
+  }
+  /// The first of the list.
+  [[nodiscard]] protocol::Tampering first() const {
+    const scenario::Choice choice = scenario::choose(kOffer, kOrder.seed, 0);
+    const std::uint64_t places[] = {at(kPage0).value, at(kPage1).value, at(kData).value};
+    return claim_of(choice, places[choice.page]);
   }
   /// What is said to be wrong with `claim` as the first one.
   std::string compared(const protocol::Tampering& claim) {
@@ -994,17 +998,8 @@ TEST_F(OrderedCampaign, HasWhatIsOfTheProcessAloneBehindTheRest) {
   for (std::uint32_t i = 0; i < kOrder.count; ++i) {
     const scenario::Choice choice = scenario::choose(offer, kOrder.seed, i);
     pages.insert(choice.page);
-    protocol::Tampering claim{};
+    protocol::Tampering claim = claim_of(choice, places[choice.page]);
     claim.number = i;
-    claim.edit = choice.edit;
-    claim.writer = choice.writer;
-    claim.shown = choice.shown;
-    claim.other = choice.other ? 1 : 0;
-    claim.level = choice.level;
-    claim.left_to_kernel = choice.left_to_kernel ? 1 : 0;
-    claim.gva = places[choice.page];
-    const bool root = choice.edit >= Edit::ReplaceRoot && choice.edit <= Edit::ReplaceRootUnmapped;
-    if (!root) claim.words[0] = {kSlot, 0x5, 0x7};
     for (const auto& [edit, text] : control.on_tampering(claim, space_, &other_, 0x20, tells_)) {
       EXPECT_THAT(text, Not(HasSubstr("seed 9 has"))) << i;
     }
